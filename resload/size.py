@@ -1,7 +1,7 @@
 """Sizes are (height, width) in pixels; an int s means (s, s). A ladder is sizes in ascending order."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from resload.errors import SizeError
 
@@ -24,7 +24,7 @@ class Size(NamedTuple):
         return self.height * self.width
 
 
-type SizeLike = int | tuple[int, int]
+SizeLike: TypeAlias = int | tuple[int, int]
 """What every public function takes for a size: 512, or (height, width)."""
 
 
