@@ -6,6 +6,7 @@ read nor changed.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resload.errors import ArgumentError
 
@@ -24,11 +25,11 @@ def generator(seed: int, epoch: int, purpose: str, index: int = 0) -> np.random.
     return np.random.Generator(np.random.PCG64(_key(seed, epoch, purpose, index)))
 
 
-def permutation(n: int, seed: int, epoch: int, purpose: str, index: int = 0) -> np.ndarray:
+def permutation(n: int, seed: int, epoch: int, purpose: str, index: int = 0) -> NDArray[np.int64]:
     """A permutation of 0 .. n-1, int64 (n,)."""
     return generator(seed, epoch, purpose, index).permutation(n)
 
 
-def draws(n: int, seed: int, epoch: int, index: int = 0) -> np.ndarray:
-    """n seeds for augmentation, uint64 (n,) below 2**63 so that they fit any library's signed seed."""
+def draws(n: int, seed: int, epoch: int, index: int = 0) -> NDArray[np.uint64]:
+    """Seeds for the augmentation of n images, uint64 (n,) below 2**63 so that they fit any library's signed seed."""
     return generator(seed, epoch, "draw", index).integers(0, 1 << 63, size=n, dtype=np.uint64)

@@ -1,0 +1,50 @@
+# The commands of this repository. `make demo` and `make test` are all one needs in a fresh clone.
+#
+#   make demo                   synthetic radiographs, nine resolutions, a table and a contact sheet
+#   make demo DATA=folder       the same on your films
+#   make test                   RESLOAD_DATA=folder runs the tests on real films too
+#   make lint | bench | docs    what the names say
+#   make venv                   only .venv, again when pyproject.toml or constraints.txt changed
+
+PYTHON ?= python3
+DATA ?=
+BIN := .venv/bin
+STAMP := .venv/.stamp
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+.PHONY: venv demo test lint bench docs
+.DEFAULT_GOAL := demo
+
+venv: $(STAMP)
+
+# torch goes first and alone: what follows then finds it there, and no other build of it is pulled in.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "resload needs Python 3.11 or later, and $(PYTHON) is not (or is not there): make $(or $(MAKECMDGOALS),venv) PYTHON=python3.11"; \
+		exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+		echo "$(PYTHON) cannot make virtual environments: install its venv module (Debian, Ubuntu: apt install python3-venv)"; \
+		exit 1; }
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,docs]' -c constraints.txt
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/python benchmarks/demo.py $(if $(DATA),--data "$(DATA)")
+
+# RESLOAD_DATA reaches pytest through the environment: a folder of real films, or nothing.
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/cached_loading.py
+	$(BIN)/python benchmarks/build_cost.py
+
+docs: $(STAMP)
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

@@ -1,0 +1,15 @@
+"""The catalog: a table with one row per radiograph, and what belongs beside it.
+
+catalog   the class that everything else of resload takes
+  ├── rules     what makes a table a catalog, and the sentence for each table that is not one
+  ├── folders   a tree of files -> such a table; ids from paths
+  ├── reading   a little of many files at once: their kind, their headers
+  ├── joining   several catalogs -> one table and one root
+  └── saving    a catalog on disk, and back without a difference
+
+The readers here open many files but decode none; pixels are the business of other rooms.
+"""
+
+from resload.catalog.films import Catalog
+
+__all__ = ["Catalog"]

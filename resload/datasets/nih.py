@@ -1,0 +1,328 @@
+"""ChestX-ray14 of the NIH Clinical Center: 112,120 frontal chest films of 30,805 patients, 14 findings.
+
+X. Wang et al., "ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks", CVPR 2017; files at
+https://nihcc.app.box.com/v/ChestXray-NIHCC. What its files look like, and what is done about it:
+
+* The header's `OriginalImage[Width,Height]` and `OriginalImagePixelSpacing[x,y]` contain commas, so a CSV reader
+  sees four columns (`OriginalImage[Width` and so on). The first release ends each line with another comma.
+  Re-saved tables write `OriginalImageWidth`, `OriginalImagePixelSpacing_x`, `Patient Sex`, ages as `058Y`.
+* The released PNGs are 1024 x 1024 whatever the film's shape was (2500 x 2048, 2992 x 2991, ...): squashed,
+  not padded. A pixel of the file is therefore `spacing * original side / 1024` mm, different in y and x.
+* Boxes are x, y, width, height in pixels of the 1024 px file; they spell `Infiltrate` what the labels call
+  `Infiltration`; the header has three columns too many.
+* The official lists came after the first papers, as `train_val_list.txt` and `test_list.txt`, in a 224 px
+  mirror as `train_val_list_NIH.txt` and `test_list_NIH.txt`. They are by patient and have no validation part.
+* Images lie in `images/`, `images_001/images/` to `images_012/images/`, `images-224/images-224/`, or the
+  root itself. Some are RGBA; decoding sees to that.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from resload import decode
+from resload.catalog import Catalog, rules
+from resload.errors import ArgumentError, CatalogError, DecodeError
+
+TARGETS = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Effusion",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pneumonia",
+    "Pneumothorax",
+    "Consolidation",
+    "Edema",
+    "Emphysema",
+    "Fibrosis",
+    "Pleural_Thickening",
+    "Hernia",
+)
+"""The 14 findings in the order of the paper's tables (eight of ChestX-ray8, then the six added)."""
+
+RELEASED = 1024
+"""The side of a released PNG in pixels; boxes are in these pixels."""
+
+OLDEST = 120
+"""Years. The first release has ages of several hundred; ages above this one become unknown."""
+
+ENTRIES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
+BOXES = ("BBox_List_2017.csv",)
+LISTS = {
+    "train": ("train_val_list.txt", "train_val_list_NIH.txt"),
+    "test": ("test_list.txt", "test_list_NIH.txt"),
+}
+
+COLUMNS = {
+    "image": ("Image Index",),
+    "labels": ("Finding Labels",),
+    "follow_up": ("Follow-up #",),
+    "patient": ("Patient ID",),
+    "age": ("Patient Age",),
+    "sex": ("Patient Gender", "Patient Sex"),
+    "view": ("View Position",),
+    "original_width": ("OriginalImage[Width", "OriginalImageWidth", "OriginalImage_Width"),
+    "original_height": ("Height]", "OriginalImageHeight", "OriginalImage_Height"),
+    "original_spacing_x": ("OriginalImagePixelSpacing[x", "OriginalImagePixelSpacing_x"),
+    "original_spacing_y": ("y]", "OriginalImagePixelSpacing_y"),
+}
+"""Our name -> how the table's releases and copies spell it."""
+
+
+def chestxray14(
+    root: str | Path,
+    *,
+    missing: Literal["skip", "raise"] = "skip",
+    boxes: bool = True,
+    images: str | None = None,
+) -> Catalog:
+    """The catalog of ChestX-ray14 as it lies in a folder.
+
+    Args:
+        root: the folder with `Data_Entry_2017_v2020.csv` (or `Data_Entry_2017.csv`; either may end in
+            `.gz`) and the images in any layout that circulates.
+        missing: films of the table whose image is not there are left out and counted in `notes`, or
+            refused. None at all is always refused.
+        boxes: read `BBox_List_2017.csv` if it is there.
+        images: the folder below `root` to take images from, where several hold the same ones.
+
+    Returns:
+        A catalog with the 14 `TARGETS` (1.0 or 0.0) and the columns `patient` (int), `follow_up` (int),
+        `age` (years; NaN above 120), `sex`, `view` ("PA" or "AP"), `original_height`, `original_width`
+        (pixels of the film before release), `spacing_y`, `spacing_x` (mm per pixel of the file that is
+        there), and `split` ("train" or "test") if the official lists are there. Their train part is meant
+        for training *and* validation; it has to be divided by patient. Boxes are in pixels of the file.
+
+    Raises:
+        CatalogError: no table, a table of another shape, unknown labels, images missing, or found twice.
+    """
+    if missing not in ("skip", "raise"):
+        raise ArgumentError(f"missing is 'skip' or 'raise'; found {missing!r}")
+    root = Path(root)
+    notes: list[str] = []
+    table = parse_entries(_need(root, ENTRIES), notes)
+    table = _with_paths(table, root, images, missing, notes)
+    sides = _sides(root, table["path"])
+    table = _spaced(table, sides)
+    table = _with_official_split(table, root, notes)
+    found = _find(root, BOXES) if boxes else None
+    if boxes and found is None:
+        notes.append(f"no boxes: {BOXES[0]} is not in {root}")
+    return Catalog(
+        table.drop(columns=["image", "original_spacing_y", "original_spacing_x"]),
+        targets=TARGETS,
+        boxes=None if found is None else _placed(parse_boxes(found), table["id"], sides),
+        root=root,
+        notes=notes,
+    )
+
+
+def parse_entries(csv: str | Path, notes: list[str] | None = None) -> pd.DataFrame:
+    """The data entry table of either release, in our names and types, in its own order.
+
+    Columns: `id` (the image's name without extension), `image`, `patient`, `follow_up`, `age`, `sex`, `view`,
+    `original_height`, `original_width`, `original_spacing_y`, `original_spacing_x` (mm per pixel of the
+    film before release), and the 14 findings as float32. Sentences about repaired values go to `notes`.
+    """
+    # index_col=False: lines that end in a comma the header has not would else shift every column by one.
+    raw = _read(csv, index_col=False, dtype=dict.fromkeys(COLUMNS["image"] + COLUMNS["labels"], str))
+    raw.columns = raw.columns.str.strip()
+    there = {ours: next((s for s in names if s in raw.columns), None) for ours, names in COLUMNS.items()}
+    lacking = [COLUMNS[ours][0] for ours, theirs in there.items() if theirs is None]
+    if lacking:
+        raise CatalogError(
+            f"{csv} is no data entry table of ChestX-ray14: it has no column {', '.join(lacking)}; "
+            f"found: {list(raw.columns)}"
+        )
+    table = pd.DataFrame({ours: raw[theirs] for ours, theirs in there.items()})
+    table.insert(0, "id", table["image"].str.replace(r"\.[A-Za-z]+$", "", regex=True))
+    table["age"] = _years(table["age"], [] if notes is None else notes)
+    return pd.concat([table.drop(columns="labels"), _findings(table["labels"], csv)], axis=1)
+
+
+def parse_boxes(csv: str | Path) -> pd.DataFrame:
+    """The boxes in pixels of the 1024 px file: `id`, `label` (as in TARGETS), `x`, `y`, `width`, `height`."""
+    raw = _read(csv, index_col=False, header=0, usecols=range(6), names=["image", *rules.BOX_COLUMNS[1:]])
+    raw.insert(0, "id", raw["image"].str.replace(r"\.[A-Za-z]+$", "", regex=True))
+    raw["label"] = raw["label"].str.strip().replace("Infiltrate", "Infiltration")
+    strange = sorted(set(raw["label"]) - set(TARGETS))
+    if strange:
+        raise CatalogError(f"{csv} has boxes of unknown findings {strange}; known: {', '.join(TARGETS)}")
+    return raw.drop(columns="image")
+
+
+def parse_list(path: str | Path) -> list[str]:
+    """Ids of one official list: a file name in each line."""
+    lines = Path(path).read_text("utf-8-sig").split()
+    return [line.rpartition("/")[2].rpartition(".")[0] for line in lines]
+
+
+def _read(csv: str | Path, **options: Any) -> pd.DataFrame:
+    try:
+        table: pd.DataFrame = pd.read_csv(csv, **options)
+    except (OSError, ValueError) as exc:  # pandas' parser errors are ValueErrors
+        raise CatalogError(f"{csv} cannot be read as a CSV: {exc}") from exc
+    return table
+
+
+def _findings(labels: pd.Series, csv: str | Path) -> pd.DataFrame:
+    """(n, 14) float32. Labels are divided at `|`: a search for parts of words would find too much."""
+    code, texts = pd.factorize(labels.fillna(""))
+    known = {name: column for column, name in enumerate(TARGETS)}
+    present = np.zeros((len(texts), len(TARGETS)), dtype=np.float32)
+    for row, text in enumerate(texts):
+        for name in (part.strip() for part in text.split("|")):
+            if name in known:
+                present[row, known[name]] = 1
+            elif name != "No Finding":
+                raise CatalogError(
+                    f"{csv} has a finding {name!r} (in {text!r}); known: No Finding, {', '.join(TARGETS)}"
+                )
+    return pd.DataFrame(present[code], columns=list(TARGETS), index=labels.index)
+
+
+def _years(ages: pd.Series, notes: list[str]) -> pd.Series:
+    """Years as float64; NaN, and a note, where nobody can be that old."""
+    code, texts = pd.factorize(ages.astype(str))
+    years = pd.Series(np.array([_age(text) for text in texts])[code], index=ages.index)
+    lost = int((years.isna() & ages.notna()).sum())
+    if lost:
+        notes.append(f"ages that are above {OLDEST} years or no ages at all, now unknown: {lost}")
+    return years
+
+
+def _age(text: str) -> float:
+    """Years from "58", "058Y", "011M" or "002D"."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)([YMD]?)\s*", text)
+    if found is None:
+        return np.nan
+    years = float(found[1]) / {"": 1, "Y": 1, "M": 12, "D": 365.25}[found[2]]
+    return years if years <= OLDEST else np.nan
+
+
+def _find(root: Path, names: tuple[str, ...]) -> Path | None:
+    """The first of these files that is there, plain or compressed."""
+    return next((root / n for name in names for n in (name, f"{name}.gz") if (root / n).is_file()), None)
+
+
+def _need(root: Path, names: tuple[str, ...]) -> Path:
+    found = _find(root, names)
+    if found is None:
+        here = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
+        raise CatalogError(
+            f"{root} has no {' or '.join(names)} (or .gz); found: {rules.some(here) if here else 'nothing'}. "
+            "Give the folder that the data set was unpacked to"
+        )
+    return found
+
+
+def _with_paths(table: pd.DataFrame, root: Path, images: str | None, missing: str, notes: list[str]) -> pd.DataFrame:
+    """The films whose image is there, with `path`."""
+    where = _listed(root, images)
+    table = table.assign(path=table["image"].map(where))
+    absent = table["path"].isna()
+    if absent.any():
+        count = f"{int(absent.sum())} of {len(table)} images are not in {root / (images or '')}"
+        first = f"the first: {rules.some(table['image'][absent], 3)}"
+        if absent.all() or missing == "raise":
+            raise CatalogError(
+                f"{count}; {first}. Looked in it and its folders images*; "
+                + ("is the data set unpacked there?" if absent.all() else "missing='skip' leaves them out")
+            )
+        rules.say(notes, f"{count} and were left out; {first}")
+    return table[~absent]
+
+
+def _listed(root: Path, images: str | None) -> dict[str, str]:
+    """File name -> path below the root. Folders are listed once; asking for each file would take minutes."""
+    where: dict[str, str] = {}
+    for folder in _image_folders(root, images):
+        with os.scandir(root / folder) as entries:
+            for name in sorted(entry.name for entry in entries):
+                path = f"{folder}/{name}" if folder != "." else name
+                if name.endswith(".png") and where.setdefault(name, path) != path:
+                    raise CatalogError(
+                        f"{name} is both in {Path(where[name]).parent} and {folder} of {root}: "
+                        f"say which is meant, for example images={folder!r}"
+                    )
+    return where
+
+
+def _image_folders(root: Path, images: str | None) -> Iterator[str]:
+    """The folder named by the user, else the root and every folder images* below it, two levels deep."""
+    start = Path(images or "")
+    if images is not None and not (root / start).is_dir():
+        raise CatalogError(f"{root} has no folder {images!r} with images")
+    yield start.as_posix()
+    for pattern in ("images*", "images*/images*"):
+        for folder in sorted((root / start).glob(pattern)):
+            if folder.is_dir():
+                yield folder.relative_to(root).as_posix()
+
+
+def _sides(root: Path, paths: pd.Series) -> NDArray[np.float64]:
+    """(n, 2) height and width of each file, from one header of each folder: a folder holds one size."""
+    folders, names = pd.factorize(
+        np.array([path.rpartition("/")[0] for path in paths.to_numpy(dtype=object)], dtype=object)
+    )
+    first = np.unique(folders, return_index=True)[1]
+    sides = [_side(root, paths.iloc[start : start + 20]) for start in first]
+    return np.array(sides, dtype=np.float64).reshape(len(names), 2)[folders]
+
+
+def _side(root: Path, paths: pd.Series) -> tuple[int, int]:
+    """The size of the first file that can be read, or of the release where none can."""
+    for path in paths:
+        try:
+            header = decode.read_header(root / path)
+        except DecodeError:
+            continue
+        return header.height, header.width
+    return RELEASED, RELEASED
+
+
+def _spaced(table: pd.DataFrame, sides: NDArray[np.float64]) -> pd.DataFrame:
+    """Spacing in mm per pixel of the file: the film's width in mm is the same, its number of pixels is another."""
+    return table.assign(
+        spacing_y=table["original_spacing_y"] * table["original_height"] / sides[:, 0],
+        spacing_x=table["original_spacing_x"] * table["original_width"] / sides[:, 1],
+    )
+
+
+def _with_official_split(table: pd.DataFrame, root: Path, notes: list[str]) -> pd.DataFrame:
+    """The column `split` by the official lists, if they are there; films on no list have none."""
+    paths = {split: _find(root, names) for split, names in LISTS.items()}
+    lists = {split: parse_list(path) for split, path in paths.items() if path is not None}
+    both = set(lists.get("train", ())) & set(lists.get("test", ()))
+    if both:
+        raise CatalogError(f"films in the train and in the test list of {root}: {rules.some(sorted(both))}")
+    absent = [LISTS[name][0] for name in LISTS if name not in lists]
+    if absent:
+        notes.append(f"no official list {' and '.join(absent)} in {root}; catalog.split makes a split")
+    if not lists:
+        return table
+    split = {id_: name for name, ids in lists.items() for id_ in ids}
+    column = rules.as_text(table["id"].map(split))
+    if column.isna().any():
+        rules.say(notes, f"{int(column.isna().sum())} of {len(table)} films are in no official list")
+    return table.assign(split=column)
+
+
+def _placed(boxes: pd.DataFrame, ids: pd.Series, sides: NDArray[np.float64]) -> pd.DataFrame:
+    """The boxes of these films, in pixels of their files."""
+    boxes = boxes[rules.among(boxes["id"], ids)]
+    scale = sides[pd.Index(ids).get_indexer(boxes["id"])] / RELEASED
+    return boxes.assign(
+        x=boxes["x"] * scale[:, 1],
+        y=boxes["y"] * scale[:, 0],
+        width=boxes["width"] * scale[:, 1],
+        height=boxes["height"] * scale[:, 0],
+    )

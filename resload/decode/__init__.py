@@ -1,0 +1,129 @@
+"""Bytes -> one two-dimensional radiograph.
+
+    sniff           which format, by content          radiograph.py   Header, Radiograph, Values
+    read_header     what the file says of itself      gray.py         colour to luma
+    decode          the pixels                        codecs.py       the one door to imagecodecs
+
+    raster.py -- png.py, jpeg.py, tiff.py             dicom.py -- elements.py, frames.py
+                      codestream.py (claims and end markers of JPEG, JPEG-LS, JPEG 2000), window.py (bytes of a file)
+
+Every function here may be called from many threads at once; the codecs release the GIL. A file is refused
+with a `resload.errors.DecodeError`, and no other exception: its claim is compared with a limit before
+anything is allocated, its end is looked for before a codec sees it, and no second codec is tried.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+from resload.decode.radiograph import Header, Lut, Radiograph, Values
+from resload.decode.raster import FORMATS
+from resload.decode.window import Bytes, open_window
+from resload.errors import DecodeError, TruncatedFileError, UnknownFormatError, UnreadableFileError
+
+__all__ = ["MAX_PIXELS", "Header", "Lut", "Radiograph", "Source", "Values", "decode", "read_header", "sniff"]
+
+MAX_PIXELS = 1 << 28
+"""Most pixels an image may claim unless asked otherwise: 16,384 x 16,384, some ten times the largest
+mammogram or long-leg film, and half a gigabyte of 16-bit pixels."""
+
+Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview"
+"""A path, or the bytes of a file."""
+
+_Answer = TypeVar("_Answer")
+
+
+def sniff(data: Bytes) -> str:
+    """`png`, `jpeg`, `tiff` or `dicom`, by the first bytes and never by a name.
+
+    DICOM is told by `DICM` behind its 128-byte preamble, or without preamble by starting with an element
+    of group 0002 or 0008 in little endian.
+
+    Raises TruncatedFileError for no bytes at all, UnknownFormatError for anything else.
+    """
+    start = data[0:132]
+    if not start:
+        raise TruncatedFileError("the file is empty")
+    if start[128:132] == b"DICM":
+        return "dicom"
+    for name, form in FORMATS.items():
+        if start.startswith(form.signatures):
+            return name
+    if _starts_as_data_set(start, len(data)):
+        return "dicom"
+    raise UnknownFormatError("the file is not PNG, JPEG, TIFF or DICOM", detail=f"starts with {start[:8].hex(' ')}")
+
+
+def _starts_as_data_set(start: bytes, size: int) -> bool:
+    if len(start) < 8 or start[:2] not in (b"\x02\x00", b"\x08\x00"):
+        return False
+    vr = start[4:6]
+    return (vr.isalpha() and vr.isupper()) or int.from_bytes(start[4:8], "little") <= size - 8
+
+
+def read_header(source: Source) -> Header:
+    """What a file says about itself; reads only the bytes that tell.
+
+    Raises DecodeError, naming the file when `source` is a path.
+    """
+
+    def read(data: Bytes) -> Header:
+        name = sniff(data)
+        if name == "dicom":
+            from resload.decode import dicom
+
+            return dicom.header(data, MAX_PIXELS)
+        return FORMATS[name].header(data)
+
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _guarded(lambda: read(bytes(source)), None)
+
+    def read_path() -> Header:
+        with open_window(source) as window:
+            return read(window)
+
+    return _guarded(read_path, source)
+
+
+def decode(source: Source, *, frame: int = 0, max_pixels: int = MAX_PIXELS) -> Radiograph:
+    """One radiograph: `pixels` (height, width) uint8 or uint16, owned by the caller.
+
+    Args:
+        source: a path, or the bytes of a file.
+        frame: which image of a multi-page TIFF or multi-frame DICOM, from 0.
+        max_pixels: refuse a header that claims more.
+
+    Raises:
+        TruncatedFileError: the file is empty or ends early.
+        UnknownFormatError: it is no format, or a DICOM transfer syntax, that is read.
+        TooLargeError: its header claims more than `max_pixels`.
+        NotARadiographError: it holds no image, not this frame, or a kind of image that is none.
+        UnreadableFileError: it could not be opened or read.
+        DecodeError: it is damaged; the base of all of these.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _guarded(lambda: _decode(bytes(source), frame, max_pixels), None)
+    return _guarded(lambda: _decode(Path(source).read_bytes(), frame, max_pixels), source)
+
+
+def _decode(data: bytes, frame: int, max_pixels: int) -> Radiograph:
+    name = sniff(data)
+    if name == "dicom":
+        from resload.decode import dicom
+
+        return dicom.decode(data, frame, max_pixels)
+    return FORMATS[name].decode(data, frame, max_pixels)
+
+
+def _guarded(step: Callable[[], _Answer], path: object) -> _Answer:
+    """Run `step`; name the file in what it raises, and turn the system's errors into ours."""
+    try:
+        return step()
+    except DecodeError as exc:
+        if path is None:
+            raise
+        raise exc.at(path) from exc.__cause__
+    except OSError as exc:
+        # The system's sentence names no path here, so that it can be kept as a reason.
+        raise UnreadableFileError("the file could not be read", path=path, detail=exc.strerror or "") from exc

@@ -1,0 +1,129 @@
+"""What compressed streams say about themselves: JPEG, lossless JPEG, JPEG-LS, JPEG 2000, HTJ2K.
+
+Codecs are handed a stream only after its claim was compared with the limit (or, inside DICOM, with Rows
+and Columns) and after its end marker was found, because some of them do not notice a missing end
+(`codecs.py`). Damage in the middle of a lossy stream cannot be seen this way: JPEG has no checksums.
+
+    JPEG, JPEG-LS    FFD8 | segments: FF marker, length, body | FFDA header, entropy-coded data ... | FFD9
+    JPEG 2000        FF4F | FF51 (SIZ) | more segments        | tiles                               | FFD9
+
+Inside entropy-coded data FFD9 cannot occur (ITU-T T.81 B.1.1.5: FF is followed by 00; T.87: by less than
+80; T.800: by at most 8F), so the last FFD9 of a stream is its end or it has none.
+"""
+
+import struct
+from dataclasses import dataclass
+
+from resload.decode.window import Bytes
+from resload.errors import DecodeError, TruncatedFileError
+
+_START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
+"""SOF0 to SOF15 but DHT, JPG and DAC; and JPEG-LS's SOF55 (T.87 C.1.1)."""
+_NO_BODY = frozenset({0x01, *range(0xD0, 0xD9)})
+"""TEM, RST0 to RST7 and SOI stand alone."""
+_MOST_SEGMENTS = 4096
+_MOST_RUBBISH = 4096
+"""Bytes between two segments."""
+_END = b"\xff\xd9"
+
+
+@dataclass(frozen=True, slots=True)
+class Codestream:
+    """The claim of one compressed image."""
+
+    height: int
+    width: int
+    components: int
+    precision: int
+    """Bits of a sample."""
+    signed: bool = False
+    """Samples are signed (JPEG 2000 only)."""
+    tagged: bool = False
+    """A JFIF or Adobe segment says what the colours are (JPEG only)."""
+    data_at: int = 0
+    """Where entropy-coded data may begin."""
+
+
+def parse_jpeg(data: Bytes, label: str = "JPEG") -> Codestream:
+    """Walk the segments of a JPEG or JPEG-LS up to its first scan.
+
+    Raises TruncatedFileError when it ends before that, DecodeError when it is no such stream.
+    """
+    if data[0:2] != b"\xff\xd8":
+        raise DecodeError(f"the {label} data is damaged", detail="it does not start with SOI")
+    at = 2
+    claim: tuple[int, int, int, int] | None = None
+    tagged = False
+    for _ in range(_MOST_SEGMENTS):
+        marker, at = _next_marker(data, at, label)
+        if marker in _NO_BODY:
+            continue
+        body = data[at : at + 16]
+        if len(body) < 2:
+            raise TruncatedFileError(f"the {label} data ends early")
+        (length,) = struct.unpack(">H", body[:2])
+        if marker in _START_OF_FRAME:
+            claim = _frame_header(body, label)
+        elif marker == 0xDA:
+            break
+        elif marker == 0xD9:
+            raise TruncatedFileError(f"the {label} data ends early", detail="no scan before EOI")
+        tagged = tagged or _tells_colours(marker, length, body)
+        at += max(2, length)
+    if claim is None:
+        raise DecodeError(f"the {label} data is damaged", detail="no frame header before the first scan")
+    return Codestream(*claim, tagged=tagged, data_at=at)
+
+
+def _tells_colours(marker: int, length: int, body: bytes) -> bool:
+    """Whether libjpeg takes this for a JFIF or Adobe segment (shorter ones it steps over)."""
+    if marker == 0xE0:
+        return length >= 16 and body[2:7] == b"JFIF\0"
+    return marker == 0xEE and length >= 14 and body[2:7] == b"Adobe"
+
+
+def _next_marker(data: Bytes, at: int, label: str) -> tuple[int, int]:
+    """The next marker, and where its segment starts.
+
+    Fill bytes and a little rubbish between segments are stepped over, as libjpeg does.
+    """
+    piece = data[at : at + _MOST_RUBBISH]
+    found = piece.find(b"\xff")
+    while 0 <= found < len(piece) - 1:
+        if piece[found + 1] not in (0x00, 0xFF):
+            return piece[found + 1], at + found + 2
+        found = piece.find(b"\xff", found + 1)
+    if len(piece) < _MOST_RUBBISH:
+        raise TruncatedFileError(f"the {label} data ends early")
+    raise DecodeError(f"the {label} data is damaged", detail="no marker where one was expected")
+
+
+def _frame_header(body: bytes, label: str) -> tuple[int, int, int, int]:
+    if len(body) < 8:
+        raise TruncatedFileError(f"the {label} data ends early")
+    precision, height, width, components = struct.unpack(">BHHB", body[2:8])
+    return height, width, components, precision
+
+
+def parse_jpeg2000(data: bytes, label: str = "JPEG 2000") -> Codestream:
+    """The SIZ segment (T.800 A.5.1) of a codestream, or of the one inside a JP2 box."""
+    at = data.find(b"\xff\x4f\xff\x51", 0, 4096)
+    if at < 0:
+        raise DecodeError(f"the {label} data is damaged", detail="no SOC and SIZ marker")
+    size = data[at + 4 : at + 45]
+    if len(size) < 41:
+        raise TruncatedFileError(f"the {label} data ends early")
+    right, bottom, left, top = struct.unpack(">4I", size[4:20])
+    components, depth = struct.unpack(">HB", size[36:39])
+    return Codestream(bottom - top, right - left, components, (depth & 0x7F) + 1, signed=depth > 0x7F, data_at=at + 4)
+
+
+def ended(data: bytes, stream: Codestream, label: str) -> bytes:
+    """The stream up to and with its end marker (a copy only when something follows it).
+
+    Raises TruncatedFileError when there is no end marker.
+    """
+    end = data.rfind(_END, stream.data_at)
+    if end < 0:
+        raise TruncatedFileError(f"the {label} data ends early")
+    return data if end + 2 == len(data) else data[: end + 2]

@@ -1,0 +1,298 @@
+"""One frame of DICOM pixel data: its bytes, and the codec that its transfer syntax names (PS3.5 section 8, annex A).
+
+native          frames back to back, no items
+encapsulated    items: an offset table (may be empty), then fragments; which make up a frame is told by
+                the extended offset table, else the basic one, else one fragment each, else by the
+                end-of-image marker that closes each frame's last fragment
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resload.decode.codecs import run
+from resload.decode.codestream import Codestream, ended, parse_jpeg, parse_jpeg2000
+from resload.decode.elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, PIXEL_DATA, UNDEFINED, DataSet
+from resload.errors import (
+    DecodeError,
+    NotARadiographError,
+    TooLargeError,
+    TruncatedFileError,
+    UnknownFormatError,
+)
+
+_PREFIX = "1.2.840.10008.1.2"
+CODECS: dict[str, str] = {
+    IMPLICIT: "native",
+    EXPLICIT: "native",
+    DEFLATED: "native",
+    BIG_ENDIAN: "native",
+    f"{_PREFIX}.5": "dicomrle",
+    f"{_PREFIX}.4.50": "jpeg",  # baseline
+    f"{_PREFIX}.4.51": "jpeg",  # extended, 12 bits
+    f"{_PREFIX}.4.57": "jpeg",  # lossless, any predictor
+    f"{_PREFIX}.4.70": "jpeg",  # lossless, first-order
+    f"{_PREFIX}.4.80": "jpegls",
+    f"{_PREFIX}.4.81": "jpegls",  # near-lossless
+    f"{_PREFIX}.4.90": "jpeg2k",  # lossless
+    f"{_PREFIX}.4.91": "jpeg2k",
+    f"{_PREFIX}.4.201": "htj2k",  # lossless
+    f"{_PREFIX}.4.202": "htj2k",  # lossless, by resolution
+    f"{_PREFIX}.4.203": "htj2k",
+}
+"""Transfer Syntax UID -> codec: the only thing that chooses one. libjpeg-turbo's `jpeg` reads lossless JPEG
+of 2 to 16 bits too, and is the fastest and most tested reader of it in imagecodecs."""
+
+_LABELS = {"jpeg": "JPEG", "jpegls": "JPEG-LS", "jpeg2k": "JPEG 2000", "htj2k": "HTJ2K"}
+_TRUNCATED = "the DICOM pixel data ends early"
+_DAMAGED = "the DICOM pixel data is damaged"
+_ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
+_MOST_FRAGMENTS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """The Image Pixel module (PS3.3 C.7.6.3)."""
+
+    rows: int
+    columns: int
+    samples: int
+    photometric: str
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    signed: bool
+    planar: bool
+    """Colour planes one after another rather than interleaved."""
+    frames: int
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one native frame."""
+        samples = 2 if self.halved else self.samples
+        return self.rows * self.columns * samples * self.bits_allocated // 8
+
+    @property
+    def halved(self) -> bool:
+        """Native YBR_FULL_422: two Y, then one Cb and one Cr, for two pixels (PS3.3 C.7.6.3.1.2)."""
+        return self.photometric == "YBR_FULL_422" and self.samples == 3 and self.columns % 2 == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Decoded samples and what the stream said about them."""
+
+    samples: NDArray[Any]
+    """(rows, columns) or (rows, columns, samples), whole numbers."""
+    precision: int
+    """Bits of a sample that count, from the lowest on."""
+    rgb: bool
+    """Three samples are red, green, blue (the codec undid any other colour space)."""
+
+
+def codec_of(dataset: DataSet) -> str:
+    """The codec for the data set's transfer syntax. Raises UnknownFormatError for syntaxes not read."""
+    codec = CODECS.get(dataset.syntax)
+    if codec is None:
+        raise UnknownFormatError("this DICOM transfer syntax is not supported", detail=dataset.syntax)
+    return codec
+
+
+def stored(dataset: DataSet, image: Image, frame: int) -> Stored:
+    """The samples of one frame, as stored: no unused bits removed, no sign, no lookup table."""
+    codec = codec_of(dataset)
+    if PIXEL_DATA not in dataset.elements:
+        raise NotARadiographError("the DICOM file holds no pixel data")
+    encapsulated = dataset.elements[PIXEL_DATA].length == UNDEFINED
+    if encapsulated == (codec == "native"):
+        raise DecodeError(_DAMAGED, detail="encapsulation and transfer syntax contradict each other")
+    if codec == "native":
+        return _native(dataset, image, frame)
+    data = _frame_bytes(dataset, image, frame)
+    return _rle(data, image) if codec == "dicomrle" else _compressed(codec, data, image)
+
+
+def _native(dataset: DataSet, image: Image, frame: int) -> Stored:
+    element = dataset.elements[PIXEL_DATA]
+    start = element.start + frame * image.frame_bytes
+    stop = start + image.frame_bytes
+    if stop > element.start + element.length or stop > len(dataset.data):
+        raise TruncatedFileError(_TRUNCATED)
+    dtype = np.dtype(f"{'<' if dataset.little else '>'}u{image.bits_allocated // 8}")
+    if dtype.itemsize == 1 and not dataset.little and element.vr == "OW":
+        samples = _swapped_bytes(dataset, start, stop)  # two samples to a big-endian word (PS3.5 annex D)
+    else:
+        assert isinstance(dataset.data, bytes)
+        samples = np.frombuffer(dataset.data, dtype, image.frame_bytes // dtype.itemsize, start)
+    if image.halved:
+        luma = samples.reshape(image.rows, image.columns // 2, 4)[..., :2]
+        return Stored(luma.reshape(image.rows, image.columns, 1), image.bits_stored, False)
+    return _at_the_bottom(_shaped(samples, image, image.planar), image)
+
+
+def _at_the_bottom(samples: NDArray[Any], image: Image) -> Stored:
+    """Samples of which only BitsStored bits up to HighBit count, moved to the lowest bits."""
+    shift = image.high_bit + 1 - image.bits_stored
+    return Stored(samples >> shift if shift else samples, image.bits_stored, image.photometric == "RGB")
+
+
+def _swapped_bytes(dataset: DataSet, start: int, stop: int) -> NDArray[Any]:
+    first = dataset.elements[PIXEL_DATA].start
+    even = start - (start - first) % 2
+    words = dataset.data[even : stop + (stop - even) % 2]
+    if len(words) % 2:
+        raise TruncatedFileError(_TRUNCATED)
+    return np.frombuffer(words, ">u2").astype("<u2").view(np.uint8)[start - even : stop - even]
+
+
+def _shaped(samples: NDArray[Any], image: Image, planar: bool) -> NDArray[Any]:
+    if image.samples == 1:
+        return samples.reshape(image.rows, image.columns)
+    if planar:
+        return np.moveaxis(samples.reshape(image.samples, image.rows, image.columns), 0, -1)
+    return samples.reshape(image.rows, image.columns, image.samples)
+
+
+def _rle(data: bytes, image: Image) -> Stored:
+    """RLE Lossless (PS3.5 annex G): byte planes; colour comes one plane after another."""
+    decoded = run("dicomrle", data, f"<u{image.bits_allocated // 8}")
+    if len(decoded) < image.frame_bytes:
+        raise TruncatedFileError("the RLE data ends early")
+    samples = np.frombuffer(decoded, f"<u{image.bits_allocated // 8}", image.rows * image.columns * image.samples)
+    return _at_the_bottom(_shaped(samples, image, True), image)
+
+
+def _compressed(codec: str, data: bytes, image: Image) -> Stored:
+    label = _LABELS[codec]
+    parse = parse_jpeg if codec.startswith("jpeg") and codec != "jpeg2k" else parse_jpeg2000
+    stream = parse(data, label)
+    _agree(stream, image, label)
+    options: dict[str, Any] = {}
+    if codec == "jpeg2k":
+        options["numthreads"] = 1  # films are decoded side by side already
+    elif codec == "jpeg" and stream.components == 3:
+        options = _jpeg_colours(stream, image)
+    samples = np.asarray(run(codec, ended(data, stream, label), **options))
+    if samples.ndim == 3 and samples.shape[2] == 1:
+        samples = samples[..., 0]
+    expected = (image.rows, image.columns) if image.samples == 1 else (image.rows, image.columns, image.samples)
+    if samples.shape != expected or samples.dtype.itemsize > 2:
+        raise DecodeError(f"the {label} data is damaged", detail=f"decoded to {samples.shape} {samples.dtype}")
+    # The colour transforms of JPEG and JPEG 2000 are part of the stream and undone by its codec.
+    return Stored(samples, stream.precision, codec == "jpeg" or image.photometric in ("RGB", "YBR_RCT", "YBR_ICT"))
+
+
+def _jpeg_colours(stream: Codestream, image: Image) -> dict[str, str]:
+    """RGB out; a stream that does not say what it holds is what Photometric Interpretation says."""
+    if stream.tagged:
+        return {"outcolorspace": "RGB"}
+    return {"colorspace": "RGB" if image.photometric == "RGB" else "YCBCR", "outcolorspace": "RGB"}
+
+
+def _agree(stream: Codestream, image: Image, label: str) -> None:
+    """Refuse a stream whose claim is not the data set's: it would be decoded before anyone noticed."""
+    if (stream.height, stream.width) == (image.rows, image.columns) and stream.components == image.samples:
+        if 1 <= stream.precision <= 16:
+            return
+        raise NotARadiographError(f"the {label} data has more than 16 bits", detail=f"{stream.precision}")
+    raise DecodeError(
+        f"the {label} data and the DICOM header disagree about the image",
+        detail=f"{stream.height} x {stream.width} x {stream.components} in one, "
+        f"{image.rows} x {image.columns} x {image.samples} in the other",
+    )
+
+
+def _frame_bytes(dataset: DataSet, image: Image, frame: int) -> bytes:
+    """The compressed bytes of one frame."""
+    fragments, offsets = _fragments(dataset)
+    first = fragments[0][0] - 8 if fragments else 0
+    extended = _extended_offsets(dataset)
+    if frame < len(extended):
+        begin, length = extended[frame]
+        return _piece(dataset, first + begin + 8, length)
+    if len(offsets) >= image.frames and len(fragments) != image.frames:
+        begin, end = offsets[frame], offsets[frame + 1] if frame + 1 < len(offsets) else 1 << 62
+        chosen = [piece for piece in fragments if begin <= piece[0] - 8 - first < end]
+    elif image.frames == 1:
+        chosen = fragments
+    elif len(fragments) == image.frames:
+        chosen = [fragments[frame]]
+    else:
+        return _by_end_marker(dataset, fragments, frame)
+    if not chosen:
+        raise TruncatedFileError(_TRUNCATED)
+    return b"".join(_piece(dataset, *part) for part in chosen)
+
+
+def _by_end_marker(dataset: DataSet, fragments: list[tuple[int, int]], frame: int) -> bytes:
+    parts: list[bytes] = []
+    at = 0
+    for start, length in fragments:
+        piece = _piece(dataset, start, length)
+        if at == frame:
+            parts.append(piece)
+        if b"\xff\xd9" in piece[-10:]:
+            if at == frame:
+                return b"".join(parts)
+            at += 1
+    raise TruncatedFileError(_TRUNCATED)
+
+
+def _piece(dataset: DataSet, start: int, length: int) -> bytes:
+    piece = dataset.data[start : start + length]
+    if len(piece) < length:
+        raise TruncatedFileError(_TRUNCATED)
+    return piece
+
+
+def _fragments(dataset: DataSet) -> tuple[list[tuple[int, int]], tuple[int, ...]]:
+    """(start, length) of each fragment, and the basic offset table."""
+    found: list[tuple[int, int]] = []
+    at = dataset.elements[PIXEL_DATA].start
+    while True:
+        group, number, length = struct.unpack("<HHI", _piece(dataset, at, 8))
+        tag = group << 16 | number
+        if tag == _SEQUENCE_END:
+            break
+        if tag != _ITEM or length == UNDEFINED or len(found) > _MOST_FRAGMENTS:
+            raise DecodeError(_DAMAGED, detail=f"a fragment was expected, tag {tag:08X} found")
+        found.append((at + 8, length))
+        at += 8 + length
+        if at > len(dataset.data):
+            raise TruncatedFileError(_TRUNCATED)
+    if not found:
+        raise DecodeError(_DAMAGED, detail="no offset table")
+    table = _piece(dataset, *found[0])
+    return found[1:], struct.unpack(f"<{len(table) // 4}I", table[: len(table) // 4 * 4])
+
+
+def _extended_offsets(dataset: DataSet) -> list[tuple[int, int]]:
+    """(offset, length) of each frame, from the Extended Offset Table (PS3.3 C.7.6.3.1.8), or nothing."""
+    starts, lengths = dataset.raw(0x7FE00001), dataset.raw(0x7FE00002)
+    if not starts or len(starts) != len(lengths) or len(starts) % 8:
+        return []
+    count = len(starts) // 8
+    pairs = zip(struct.unpack(f"<{count}Q", starts), struct.unpack(f"<{count}Q", lengths), strict=True)
+    return list(pairs)
+
+
+def check_image(image: Image) -> None:
+    """Refuse data sets that are no radiograph of at most 16 bits."""
+    if image.samples not in (1, 3) or image.photometric.startswith("PALETTE"):
+        raise NotARadiographError(
+            "the DICOM image is neither gray nor three colours", detail=f"{image.samples} x {image.photometric}"
+        )
+    if image.bits_allocated not in (8, 16):
+        raise NotARadiographError(
+            "the DICOM image does not have 8 or 16 bits allocated", detail=f"{image.bits_allocated}"
+        )
+    if not 1 <= image.bits_stored <= image.high_bit + 1 <= image.bits_allocated:
+        raise DecodeError(
+            "the DICOM header contradicts itself",
+            detail=f"{image.bits_stored} bits stored, high bit {image.high_bit}, {image.bits_allocated} allocated",
+        )
+    if image.frames < 1 or image.frames > 1 << 24:
+        raise TooLargeError("the DICOM header claims an impossible number of frames", detail=f"{image.frames}")

@@ -1,0 +1,123 @@
+"""What decoding answers with: a header, a radiograph, and how its codes turn into display values.
+
+A *code* is what a pixel of `Radiograph.pixels` holds: an unsigned whole number that indexes the tables
+of `resload.intensity`. For files other than DICOM a code is the display value itself, full scale
+`2**bits - 1`. For DICOM it is the stored value plus an offset (0, or `2**(bits-1)` for signed data, so
+that it is never negative), and `Values` says what it means.
+"""
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resload.errors import NotARadiographError, TooLargeError
+
+Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
+"""Codes of one image: (height, width), C-contiguous."""
+
+Spacing: TypeAlias = tuple[float, float]
+"""(y, x) in millimetres per pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says about itself before any pixel is decoded."""
+
+    format: str
+    """`png`, `jpeg`, `tiff` or `dicom`: by content, never by name."""
+    height: int
+    """Rows, as stored."""
+    width: int
+    """Columns, as stored."""
+    bits: int
+    """How many bits a code uses, 1 to 16; gray of 1, 2 or 4 bits counts as the 8 it is expanded to."""
+    photometric: str
+    """DICOM's word for it (PS3.3 C.7.6.3.1.2): `MONOCHROME1`, `MONOCHROME2`, `RGB`, `PALETTE COLOR`, ..."""
+    spacing: Spacing | None
+    """Millimetres per pixel where the file tells them, else None. Print densities of PNG, JPEG and TIFF
+    (dots per inch) say nothing about the patient and are not used."""
+    frames: int = 1
+    """How many images the file holds."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lut:
+    """A DICOM lookup table (PS3.3 C.11.1.1): inputs outside it take its first or last entry."""
+
+    first_mapped: int
+    """The input value of the first entry; may be negative."""
+    entries: NDArray[np.uint16]
+    """(n,) outputs, n from 1 to 65,536."""
+    bits: int
+    """Outputs nominally span 0 to `2**bits - 1`, whether or not they use all of it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Values:
+    """What a DICOM code means: stored value -> modality value -> display value (PS3.3 C.11.1 and C.11.2)."""
+
+    offset: int = 0
+    """Stored value = code - offset."""
+    slope: float = 1.0
+    """Rescale Slope; applies when there is no `modality_lut`. May be negative."""
+    intercept: float = 0.0
+    """Rescale Intercept."""
+    modality_lut: Lut | None = None
+    """Modality LUT Sequence; takes the place of slope and intercept."""
+    voi_lut: Lut | None = None
+    """VOI LUT Sequence (its first item); goes before the window."""
+    window: tuple[float, float] | None = None
+    """(center, width) of the first window, in modality values."""
+    window_function: str = "LINEAR"
+    """`LINEAR`, `LINEAR_EXACT` or `SIGMOID` (VOI LUT Function)."""
+    invert: bool = False
+    """MONOCHROME1: the smallest display value is white. Undone once, after the VOI step."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Radiograph:
+    """One decoded image."""
+
+    pixels: Pixels
+    """(height, width) uint8 or uint16, C-contiguous: codes."""
+    bits: int
+    """Codes are 0 to `2**bits - 1`."""
+    spacing: Spacing | None
+    """(y, x) millimetres per pixel, or None."""
+    decoder: str
+    """Library, codec and version, for example `imagecodecs.png 2026.3.6`."""
+    values: Values | None = None
+    """What codes mean (DICOM); None: they are display values already, full scale `2**bits - 1`."""
+
+    @property
+    def content(self) -> tuple[int, int, int, int]:
+        """The box (y, x, height, width), in pixels, that holds the image: here, all of it."""
+        height, width = self.pixels.shape
+        return (0, 0, height, width)
+
+
+def check_claim(height: int, width: int, max_pixels: int) -> None:
+    """Refuse a header's claim before anything is allocated for it.
+
+    Raises NotARadiographError for an empty image and TooLargeError above `max_pixels`.
+    """
+    if height < 1 or width < 1:
+        raise NotARadiographError("the image has no pixels", detail=f"{height} x {width}")
+    if height * width > max_pixels:
+        raise TooLargeError(
+            "the header claims more pixels than the limit",
+            detail=f"{height} x {width}, limit {max_pixels}; raise max_pixels if this is right",
+        )
+
+
+def check_frame(frame: int, frames: int) -> None:
+    """Refuse a frame that the file does not hold."""
+    if not 0 <= frame < frames:
+        raise NotARadiographError(f"frame {frame} was asked for and the file holds {frames}")
+
+
+def contiguous(pixels: NDArray[Any]) -> Pixels:
+    """The same pixels, C-contiguous (a copy only where they are not)."""
+    return np.ascontiguousarray(pixels)

@@ -1,0 +1,103 @@
+"""resload inside other people's loops: a map-style data set for any torch DataLoader."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from resload.catalog import Catalog
+from resload.convert import Converter
+from resload.errors import ArgumentError
+from resload.pipeline import Pipeline
+from resload.readers import CacheReader, Reader, SourceReader
+from resload.samplers import Key
+from resload.size import Size, SizeLike
+from resload.store.cache import Cache
+from resload.store.gather import Slot
+
+Sample = tuple[Any, torch.Tensor]
+
+
+class RadiographDataset(torch.utils.data.Dataset[Sample]):
+    """Made by `torch_dataset`. `len`, `dataset[i]`, and `dataset.__getitems__([...])` for whole batches at once.
+
+    Indices are ints (places in the data set) or `samplers.Key`s (rows of the reader, with their own size), so a
+    `samplers.Sampler` works as a DataLoader's batch_sampler. Pickles to worker processes as the cache's path.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        size: Size,
+        rows: "np.ndarray[Any, np.dtype[np.int64]]",
+        dtype: torch.dtype,
+        transform: Callable[[torch.Tensor], Any] | None,
+    ) -> None:
+        self.reader, self.size, self.rows, self.transform, self._dtype = reader, size, rows, transform, dtype
+        self._converter = Converter(reader.dtype, dtype, 1, None)
+        frame = reader.table[list(reader.targets)]
+        self._targets = torch.from_numpy(np.array(frame.to_numpy(np.float32, na_value=np.nan)))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: "int | Key") -> Sample:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: "Sequence[int | Key]") -> list[Sample]:
+        sizes = {index.size if isinstance(index, Key) else self.size for index in indices}
+        if len(sizes) > 1:
+            raise ArgumentError(f"one batch has one size; found keys of {sorted(str(size) for size in sizes)}")
+        rows = np.array([i.index if isinstance(i, Key) else self._row(i) for i in indices], np.int64)
+        size = sizes.pop() if sizes else self.size
+        slot = Slot(np.empty((len(rows), *size), self.reader.dtype))
+        self.reader.fill(slot, rows, size, 0)
+        shape = self._converter.shape(len(rows), size)
+        if self._converter.in_place:
+            images = torch.from_numpy(slot.out.reshape(shape))
+        else:
+            out = np.empty(shape, self._converter.stored)
+            self._converter.run(slot.out, out)
+            images = self._converter.finished(torch.from_numpy(out))
+        return [
+            (image if self.transform is None else self.transform(image), self._targets[row])
+            for image, row in zip(images, rows.tolist(), strict=True)
+        ]
+
+    def _row(self, index: int) -> int:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} in a data set of {len(self)}")  # what iteration over it relies on
+        return int(self.rows[index])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_converter"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._converter = Converter(self.reader.dtype, self._dtype, 1, None)
+
+
+def torch_dataset(
+    data: Cache | Catalog,
+    *,
+    size: SizeLike,
+    split: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    transform: Callable[[torch.Tensor], Any] | None = None,
+    pipeline: Pipeline | None = None,
+) -> RadiographDataset:
+    """A plain map-style data set of (image (1, H, W), targets (T,) float32) for any torch DataLoader.
+
+    For those whose Python transforms need worker processes; otherwise `Loader` is faster. dtype as for Loader.
+
+    transform: called with each image tensor, in the DataLoader's worker.
+    pipeline: how a Catalog's files become pixels.
+    """
+    if isinstance(data, Catalog):
+        if pipeline is None:
+            raise ArgumentError("a Catalog needs pipeline=, for example pipeline=resload.Pipeline(256)")
+        reader: Reader = SourceReader(data, pipeline)
+    else:
+        reader = CacheReader(data)
+    return RadiographDataset(reader, reader.checked_size(size), reader.rows(split=split), dtype, transform)

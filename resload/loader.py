@@ -1,0 +1,351 @@
+"""The loader only schedules: a sampler decides, a reader answers, this overlaps the two with the caller's work.
+
+    plan (sampler.steps)     step s+2   step s+1   step s
+                                │          │          │
+    tasks on threads         [fill][fill] [fill][fill] │        a task = some images of one batch:
+                                │          │          │        read, verify (or decode, resize), convert
+    ready, in order             └──────────┴────> batch s ──> the caller
+
+Threads, not processes: reading, decoding and conversion release the GIL. They exist only while an iteration runs;
+leaving the loop in any way ends them.
+"""
+
+import logging
+import weakref
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from resload.batch import Batch
+from resload.catalog import Catalog
+from resload.convert import Converter
+from resload.errors import ArgumentError
+from resload.geometry import spacing_at
+from resload.pipeline import Pipeline
+from resload.readers import CacheReader, Reader, SourceReader
+from resload.samplers import Fixed, Images, Sampler, Sequential, Shuffle, Step
+from resload.samplers.sampler import checked_state
+from resload.size import SizeLike
+from resload.store.cache import Cache
+from resload.threads import thread_count
+from resload.transfer import Block, Pool
+
+_log = logging.getLogger("resload")
+
+
+@dataclass
+class _Order:
+    """A batch being made."""
+
+    step: Step
+    block: Block
+    tasks: list[Future[None]]
+
+
+class Loader:
+    """Iterates batches of radiographs at one resolution, from a cache or straight from the files.
+
+    >>> loader = Loader(cache, size=256, batch_size=64, split="train", shuffle=True)  # doctest: +SKIP
+    >>> for images, targets in loader: ...  # doctest: +SKIP
+
+    Not a torch DataLoader, and not to be wrapped in one: it has its own threads. Iterating it again is the next
+    epoch, also after a loop that was left early; `load_state_dict` and `set_epoch` say otherwise.
+
+    Args:
+        data: a Cache; a Catalog, with `pipeline=` saying how its files become pixels; or any Reader.
+        size: of the images, int or (height, width). From a cache: a stored size.
+        batch_size: images per batch, per process, as in torch.
+        sampler: a `samplers.Sampler`, instead of size, batch_size, split, rows, shuffle, seed and drop_last.
+        split, rows: which radiographs: those of a split, or these row numbers. Quarantined ones are left out.
+        shuffle: a new order each epoch, drawn from (seed, epoch); else row order.
+        device: where batches end up. Stored bytes travel; conversion happens there.
+        dtype: float32, float16 or bfloat16 (values in [0, 1], then normalised), or uint8 / uint16 as stored
+            (uint8 widened to uint16 keeps its place in the range; uint16 is never narrowed).
+        channels: copies of the gray image along C, for models that want three.
+        normalize: None; (mean, std) on [0, 1], numbers or one per channel; or "dataset": those of the train split
+            (of the loader's rows when there is none), as `loader.normalization` then says.
+        columns: further columns of the table, handed out in `Batch.columns`.
+        threads: how many images, or parts of a batch, are made at once.
+        prefetch: how many batches are made ahead of the one in use.
+        drop_last: leave out the images that do not fill a last batch.
+        pipeline: with a Catalog, the recipe; its sizes do not matter here.
+
+    Raises:
+        ArgumentError: for contradicting or impossible arguments. While iterating: CorruptCacheError, DecodeError.
+    """
+
+    def __init__(
+        self,
+        data: Cache | Catalog | Reader,
+        *,
+        size: SizeLike | None = None,
+        batch_size: int | None = None,
+        sampler: Sampler | None = None,
+        split: str | None = None,
+        rows: Sequence[int] | NDArray[np.integer[Any]] | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        channels: int = 1,
+        normalize: str | tuple[Any, Any] | None = None,
+        columns: Sequence[str] = (),
+        threads: int | None = None,
+        prefetch: int = 2,
+        drop_last: bool = False,
+        pipeline: Pipeline | None = None,
+    ) -> None:
+        self.reader = _reader(data, pipeline, threads)
+        self._threads = thread_count(threads)
+        self._prefetch = _at_least_one("prefetch", prefetch)
+        self._device = torch.device(device)
+        self._columns = _known_columns(columns, self.reader)
+        if sampler is None:
+            chosen = _chosen_rows(self.reader, split, rows)
+            if size is None or batch_size is None:
+                raise ArgumentError("a Loader needs size= and batch_size=, or a sampler=")
+            sampler = Sampler(
+                self.reader,
+                rows=chosen,
+                order=Shuffle() if shuffle else Sequential(),
+                sizes=Fixed(self.reader.checked_size(size)),
+                budget=Images(_at_least_one("batch_size", batch_size)),
+                seed=seed,
+                tail="drop" if drop_last else "exact",
+            )
+        else:
+            _refuse_beside_sampler(
+                size=size,
+                batch_size=batch_size,
+                split=split,
+                rows=rows,
+                shuffle=shuffle,
+                seed=seed,
+                drop_last=drop_last,
+            )
+            if sampler.n != len(self.reader):
+                raise ArgumentError(f"the sampler was made for {sampler.n} rows, the data has {len(self.reader)}")
+        self.sampler = sampler
+        self.normalization = self._statistics(normalize)
+        self._converter = Converter(self.reader.dtype, dtype, channels, self.normalization)
+        self._targets, self._ids = _targets(self.reader), self.reader.table["id"].tolist()
+        self._pool = Pool()
+        self._epoch, self._step = 0, 0
+        self._deliberate = True  # the position was set by the caller or reached by finishing an epoch
+        self._running: weakref.WeakSet[_Run] = weakref.WeakSet()
+
+    def _statistics(self, normalize: str | tuple[Any, Any] | None) -> tuple[Any, Any] | None:
+        if normalize is None or isinstance(normalize, tuple):
+            return normalize
+        if normalize != "dataset":
+            raise ArgumentError(f'normalize must be None, "dataset" or (mean, std); found {normalize!r}')
+        table = self.reader.table
+        train = "split" in table and bool((table["split"] == "train").any())
+        rows = self.reader.rows(split="train") if train else self.sampler.rows
+        size = self.sampler.sizes.at(0, epoch=0)
+        mean, std = self.reader.stats(size, rows)
+        _log.info("normalize: mean %.6f, std %.6f of %s at %s", mean, std, "split train" if train else "its rows", size)
+        return mean, std
+
+    def __len__(self) -> int:
+        """Batches in a whole epoch."""
+        return len(self.sampler)
+
+    # -- iterating --
+
+    def __iter__(self) -> "Iterator[Batch]":
+        """A new pass. The threads begin with its first batch and end with it."""
+        run = _Run(self)
+        self._running.add(run)
+        return run
+
+    def _batches(self) -> Iterator[Batch]:
+        if not self._deliberate:
+            self._epoch, self._step = self._epoch + 1, 0
+        self._deliberate = False
+        epoch, start = self._epoch, self._step
+        executor = ThreadPoolExecutor(self._threads, thread_name_prefix="resload")
+        pending: deque[_Order] = deque()
+        try:
+            for step in self.sampler.steps(epoch, start=start):
+                pending.append(self._begun(step, executor))
+                if len(pending) > self._prefetch:
+                    yield self._taken(pending.popleft())
+            while pending:
+                yield self._taken(pending.popleft())
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+    def _begun(self, step: Step, executor: ThreadPoolExecutor) -> _Order:
+        """Submit the tasks of one batch."""
+        count, size = len(step), step.size
+        shape = self._converter.shape(count, size)
+        block = self._pool.block(self._converter.bytes(shape))
+        grain = min(self.reader.grain(size), count)
+        tasks = [
+            executor.submit(self._fill, step, block, shape, start, min(start + grain, count))
+            for start in range(0, count, grain)
+        ]
+        return _Order(step, block, tasks)
+
+    def _fill(self, step: Step, block: Block, shape: tuple[int, ...], start: int, stop: int) -> None:
+        """One task: images start .. stop of a batch, on one thread."""
+        rows, converter = step.index[start:stop], self._converter
+        if converter.in_place:
+            self.reader.fill(block.slot((len(step), *step.size), self.reader.dtype), rows, step.size, start)
+            return
+        slot = converter.staging(stop - start, step.size)
+        self.reader.fill(slot, rows, step.size, 0)
+        converter.run(slot.out[: stop - start], block.view(shape, converter.stored)[start:stop])
+
+    def _taken(self, order: _Order) -> Batch:
+        """Wait for a batch's tasks and hand it over; the position moves past it."""
+        for task in order.tasks:
+            task.result()
+        batch = self._batch(order)
+        self._step = order.step.number + 1
+        if self._step == len(self.sampler):
+            self._epoch, self._step, self._deliberate = self._epoch + 1, 0, True
+        return batch
+
+    def _batch(self, order: _Order) -> Batch:
+        step, converter = order.step, self._converter
+        lent = self._pool.lend(order.block, converter.shape(len(step), step.size), converter.stored)
+        images = converter.finished(torch.from_numpy(lent).to(self._device))
+        index, size = step.index, step.size
+        facts = self.reader.facts(index)
+        targets = torch.from_numpy(self._targets[index])
+        scale = np.tile(np.asarray(size) / facts.size, (1, 2))
+        batch = Batch(
+            images=images,
+            targets=targets,
+            known=~torch.isnan(targets),
+            rows=torch.from_numpy(index.copy()),
+            ids=[self._ids[row] for row in index.tolist()],
+            size=size,
+            level=size if isinstance(self.reader, CacheReader) else None,
+            spacing=torch.from_numpy(spacing_at(facts.spacing, facts.size, size).astype(np.float32)),
+            content=torch.from_numpy((facts.content * scale).astype(np.float32)),
+            valid=torch.ones(len(step), dtype=torch.bool),
+            draws=torch.from_numpy(step.draw.astype(np.int64)),
+            columns={name: [values[row] for row in index.tolist()] for name, values in self._columns.items()},
+        )
+        return batch if self._device.type == "cpu" else batch.to(self._device)
+
+    # -- position --
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin this epoch next. A position that was loaded, or is already there, is kept."""
+        if epoch != self._epoch or not self._deliberate:
+            self._epoch, self._step = epoch, 0
+        self._deliberate = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """The caller's position (not the prefetcher's): a few plain values, for JSON or torch.save."""
+        return {"version": 1, "epoch": self._epoch, "step": self._step, "fingerprint": self._fingerprint()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue after the batch that was the last one when `state_dict` was taken.
+
+        Raises StateError when this loader's plan or data is another one.
+        """
+        self._epoch, self._step = checked_state(state, self._fingerprint())
+        self._deliberate = True
+
+    def _fingerprint(self) -> str:
+        return f"{self.sampler.fingerprint()}-{self.reader.digest()}"
+
+    # -- the end --
+
+    def close(self) -> None:
+        """End every iteration that is under way, and its threads. The loader can be iterated again."""
+        for run in list(self._running):
+            run.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Run:
+    """One iteration: a generator that the loader can close."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._batches = loader._batches()
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        return next(self._batches)
+
+    def close(self) -> None:
+        self._batches.close()  # type: ignore[attr-defined]  # it is a generator
+
+
+# -- arguments -------------------------------------------------------------------------------------------
+
+
+def _reader(data: Cache | Catalog | Reader, pipeline: Pipeline | None, threads: int | None) -> Reader:
+    if isinstance(data, Catalog):
+        if pipeline is None:
+            raise ArgumentError("a Catalog needs pipeline=, for example pipeline=resload.Pipeline(256)")
+        return SourceReader(data, pipeline, threads=threads)
+    if pipeline is not None:
+        raise ArgumentError("pipeline= goes with a Catalog; a cache knows its own")
+    if isinstance(data, Cache):
+        return CacheReader(data)
+    if not hasattr(data, "fill"):
+        raise ArgumentError(f"data must be a Cache, a Catalog or a Reader; found {type(data).__name__}")
+    return data
+
+
+def _at_least_one(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ArgumentError(f"{name} must be an int >= 1; found {value!r}")
+    return value
+
+
+def _chosen_rows(reader: Reader, split: str | None, rows: Any) -> NDArray[np.int64]:
+    readable = reader.rows(split=split)
+    if rows is not None:
+        if split is not None:
+            raise ArgumentError("pass split= or rows=, not both")
+        chosen = np.asarray(rows)
+        if chosen.dtype == bool or not set(chosen.tolist()) <= set(readable.tolist()):
+            raise ArgumentError(f"rows must be readable row numbers below {len(reader)} (see cache.rows())")
+        return chosen.astype(np.int64)
+    if readable.size == 0:
+        raise ArgumentError("there is no readable radiograph here")
+    return readable
+
+
+def _refuse_beside_sampler(**arguments: Any) -> None:
+    given = [name for name, value in arguments.items() if value not in (None, False, 0)]
+    if given:
+        raise ArgumentError(f"sampler= decides {', '.join(given)}: set them there")
+
+
+def _known_columns(columns: Sequence[str], reader: Reader) -> dict[str, list[Any]]:
+    missing = [name for name in columns if name not in reader.table]
+    if missing:
+        raise ArgumentError(f"columns={missing}: not in the table, which has {list(reader.table.columns)}")
+    return {name: reader.table[name].tolist() for name in columns}
+
+
+def _targets(reader: Reader) -> NDArray[np.float32]:
+    if not reader.targets:
+        return np.empty((len(reader), 0), np.float32)
+    frame = reader.table[list(reader.targets)]
+    return np.ascontiguousarray(frame.to_numpy(np.float32, na_value=np.nan))

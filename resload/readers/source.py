@@ -1,0 +1,95 @@
+"""Pixels straight from the files: the pipeline, run on each film when it is asked for."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from resload.catalog import Catalog
+from resload.errors import ArgumentError, DecodeError
+from resload.pipeline import Pipeline, make
+from resload.pipeline.recipe import source_of
+from resload.readers.base import Facts, facts_of
+from resload.readers.cache import ids_digest
+from resload.size import Size, SizeLike, as_size
+from resload.store.gather import Slot
+
+
+class SourceReader:
+    """Serves any size by decoding and resizing; the same pixels that a cache of the same pipeline stores.
+
+    Thread-safe. A file that cannot be read raises DecodeError, naming it.
+    """
+
+    def __init__(self, catalog: Catalog, pipeline: Pipeline, *, threads: int | None = None) -> None:
+        self.catalog = catalog
+        self.pipeline = pipeline.resolve(catalog, threads=threads)
+        self.targets = catalog.targets
+        self.dtype: np.dtype[Any] = np.dtype(self.pipeline.dtype)
+        self._facts = facts_of(catalog.table, np.arange(len(catalog)))
+        self._sources = [source_of(catalog, row) for row in range(len(catalog))]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The catalog's table."""
+        return self.catalog.table
+
+    def __len__(self) -> int:
+        return len(self.catalog)
+
+    def rows(self, *, split: str | None = None, where: object = None) -> NDArray[np.int64]:
+        """All rows of a split or condition; those that a scan found unreadable are left out."""
+        table = self.table
+        chosen = np.ones(len(table), bool)
+        if "error" in table:
+            chosen &= (table["error"].isna() | (table["error"] == "")).to_numpy(bool)
+        if split is not None:
+            chosen &= self._in_split(split)
+        if where is not None:
+            chosen &= np.asarray(table.eval(where) if isinstance(where, str) else where, bool)
+        return np.flatnonzero(chosen)
+
+    def _in_split(self, split: str) -> NDArray[np.bool_]:
+        names = sorted(self.table["split"].dropna().unique()) if "split" in self.table else []
+        if split not in names:
+            raise ArgumentError(f"split={split!r}: the catalog has {names or 'no splits; see Catalog.split'}")
+        mask: NDArray[np.bool_] = (self.table["split"] == split).fillna(False).to_numpy(bool)
+        return mask
+
+    def checked_size(self, size: SizeLike) -> Size:
+        """Any size."""
+        return as_size(size)
+
+    def grain(self, size: Size) -> int:
+        """One film a task: decoding takes milliseconds."""
+        return 1
+
+    def fill(self, slot: Slot, rows: NDArray[np.int64], size: Size, start: int) -> None:
+        """Decode and resize."""
+        recipe = self.pipeline.with_sizes([size])
+        for i, row in enumerate(rows.tolist()):
+            path, frame, bits = self._sources[row]
+            try:
+                film = make(recipe, path, frame=frame, bits=bits)
+            except DecodeError as error:
+                raise error.at(path) from error
+            slot.out[start + i] = film.levels[0]
+            self._facts.size[row] = film.size
+            self._facts.content[row] = film.content
+            if film.spacing is not None and np.isnan(self._facts.spacing[row]).any():
+                self._facts.spacing[row] = film.spacing
+
+    def facts(self, rows: NDArray[np.int64]) -> Facts:
+        """From the catalog, and from the films themselves once they were decoded."""
+        return Facts(*(part[rows] for part in self._facts))
+
+    def stats(self, size: Size, rows: NDArray[np.int64]) -> tuple[float, float]:
+        """Refused: it would decode every film first."""
+        raise ArgumentError(
+            "normalize='dataset' needs statistics that only a cache has; build one, or pass normalize=(mean, std)"
+        )
+
+    def digest(self) -> str:
+        """Of the ids in row order."""
+        return ids_digest(self.table)

@@ -1,0 +1,352 @@
+"""`open_cache` and `Cache`: pixels of any stored size, and the table beside them.
+
+A Cache is a view: an array of stored rows and a table in the same order. `select` and `with_table` make other
+views over the same open files, so folds, corrected targets and new columns touch no pixel.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from resload.errors import ArgumentError, CacheMismatchError, IncompleteCacheError, SizeError
+from resload.pipeline import Pipeline
+from resload.size import Size, SizeLike, as_size
+from resload.store import layout, tables
+from resload.store.gather import Shards, Slot
+from resload.store.layout import Manifest
+from resload.store.plan import begin
+from resload.store.run import read_rows
+
+_log = logging.getLogger("resload")
+
+
+def open_cache(path: str | os.PathLike[str], *, partial: bool = False, access: str = "pread") -> "Cache":
+    """Open the cache at a path; reads its manifest and table, no pixels.
+
+    Args:
+        path: the folder that `resload.build` made.
+        partial: also open a cache whose first build has not finished; rows that are not there yet have the status
+            "pending", and there are no targets.
+        access: "pread", or "mmap" for local disks: faster where system calls are slow, but a file that is truncated
+            while mapped kills the process.
+
+    Raises:
+        NotACacheError, IncompleteCacheError, NewerFormatError, CorruptCacheError.
+    """
+    if "://" in str(path):
+        raise ArgumentError(f"{path}: caches are opened from a folder of this machine; copy it here, or mount it")
+    folder = Path(path)
+    manifest = layout.read_manifest(folder, partial=partial)
+    shards = Shards(folder, manifest, access=access)
+    if manifest.state != "complete":
+        table, crcs = _unfinished(folder, manifest)
+        return Cache(_Stored(shards, crcs), np.arange(manifest.count), table, (), None)
+    table, kept = tables.read_samples(folder, manifest.count)
+    return Cache(_Stored(shards), np.arange(manifest.count), table, kept.targets, tables.read_boxes(folder))
+
+
+def _unfinished(folder: Path, manifest: Manifest) -> tuple[pd.DataFrame, dict[Size, NDArray[np.uint32]]]:
+    """The rows that a first build has finished so far, and the checksums of their records."""
+    try:
+        ids: list[str] = json.loads((folder / layout.BUILD / layout.PLAN).read_bytes())["ids"]
+    except (OSError, ValueError, KeyError) as exc:
+        raise IncompleteCacheError(f"{folder}: nothing of this build can be shown yet") from exc
+    pending: dict[str, Any] = {name: None if kind == "float64" else "" if kind == "str" else 0
+                               for name, kind in tables.RESULTS.items()}  # fmt: skip
+    pending |= {"status": "pending", "levels": {str(size): [0, 0, 0] for size in manifest.sizes}}
+    records = [pending] * manifest.count
+    for task in begin(manifest).tasks:
+        records[task.rows.start : task.rows.stop] = read_rows(folder, task) or [pending] * len(task.rows)
+    frame = tables.results_frame(records, manifest.sizes)
+    crcs = {size: frame[tables.level_column("crc32c", size)].to_numpy(np.uint32) for size in manifest.sizes}
+    frame.insert(0, "id", pd.Series(ids, dtype="str"))
+    return frame[[name for name in frame if not tables.is_level_column(str(name))]], crcs
+
+
+class _Stored:
+    """What all views of one cache share: its files, and columns of its table that are read when first needed."""
+
+    def __init__(self, shards: Shards, crcs: dict[Size, NDArray[np.uint32]] | None = None) -> None:
+        self.shards = shards
+        self.manifest = shards.manifest
+        self.path = shards.cache
+        self._crcs = {} if crcs is None else crcs
+        self._lock = threading.Lock()
+
+    def crcs(self, size: Size) -> NDArray[np.uint32]:
+        """Checksums of a level's records, uint32 (N,)."""
+        with self._lock:
+            if size not in self._crcs:
+                self._crcs[size] = self.column("crc32c", size).astype(np.uint32)
+            return self._crcs[size]
+
+    def column(self, kind: str, size: Size) -> NDArray[Any]:
+        name = tables.level_column(kind, size)
+        return tables.read_samples(self.path, self.manifest.count, [name])[0][name].to_numpy()
+
+
+class Cache:
+    """An open cache, or a view of one. Made by `open_cache` and `build`.
+
+    `len(cache)` counts every row, quarantined ones included; `rows()` leaves those out. Reading is thread-safe;
+    a Cache pickles as its path and view, and is opened again where it is unpickled.
+
+    Attributes:
+        table: pandas, one row per radiograph in row order: the catalog's columns, then what was found in the
+            films (height, width, bits, spacing_y, spacing_x in mm per source pixel, status, ...). Yours to change:
+            it is only looked at again by methods of this view.
+        targets: names of the target columns (float32, NaN = unknown).
+        boxes: pandas, or None: id, label, x, y, width, height in source pixels.
+    """
+
+    def __init__(
+        self,
+        stored: _Stored,
+        rows: NDArray[np.int64],
+        table: pd.DataFrame,
+        targets: tuple[str, ...],
+        boxes: pd.DataFrame | None,
+    ) -> None:
+        self._stored = stored
+        self._rows = rows
+        self.table = table
+        self.targets = targets
+        self.boxes = boxes
+        self._readable = (table["status"] == "ok").to_numpy()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(str(size) for size in self.sizes)
+        return f"<Cache {self.path}: {len(self)} radiographs at {sizes}, {self.dtype}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        shards = self._stored.shards
+        partial = self._stored.manifest.state != "complete"
+        return _reopened, (str(self.path), partial, shards.access, self._rows, self.table, self.targets, self.boxes)
+
+    # -- what is there --
+
+    @property
+    def path(self) -> Path:
+        """The cache's folder."""
+        return self._stored.path
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """The ladder, ascending."""
+        return self._stored.manifest.sizes
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the stored pixels: uint8 or uint16, filling their range."""
+        return np.dtype(self._stored.manifest.dtype)
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The recipe the cache was built with, resolved: run it on one film to get the same pixels."""
+        manifest = self._stored.manifest
+        return Pipeline(manifest.sizes, dtype=manifest.dtype, **manifest.recipe)
+
+    @property
+    def quarantine(self) -> pd.DataFrame:
+        """The radiographs that could not be read: id, path (where it is known), reason."""
+        bad = self.table[self.table["status"] == "failed"]
+        return bad[[name for name in ("id", "path", "reason") if name in bad]].reset_index(drop=True)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the whole cache's content: recipe, ids, sources, and every record of every level."""
+        manifest = self._stored.manifest
+        total = hashlib.sha256(manifest.fingerprint.encode())
+        for size in manifest.sizes:
+            total.update(str(size).encode() + self._stored.crcs(size).astype("<u4").tobytes())
+        return total.hexdigest()
+
+    def rows(self, *, split: str | None = None, where: object = None) -> NDArray[np.int64]:
+        """Row numbers, ascending, int64: of a split, of those that fit a condition, never quarantined ones.
+
+        where: a pandas query ("view == 'PA' and age > 18") or a boolean mask over `table`.
+
+        Raises ArgumentError for an unknown split, query or mask.
+        """
+        chosen = self._readable.copy()
+        if split is not None:
+            chosen &= self._in_split(split)
+        if where is not None:
+            chosen &= self._fitting(where)
+        return np.flatnonzero(chosen)
+
+    def _in_split(self, split: str) -> NDArray[np.bool_]:
+        if "split" not in self.table:
+            raise ArgumentError(
+                f"split={split!r}: this cache has no splits; give it some: cache.with_table(frame with id and split)"
+            )
+        found: NDArray[np.bool_] = (self.table["split"] == split).fillna(False).to_numpy(bool)
+        if not found.any():
+            names = sorted(self.table["split"].dropna().unique())
+            raise ArgumentError(f"split={split!r}: there are {names}")
+        return found
+
+    def _fitting(self, where: object) -> NDArray[np.bool_]:
+        if isinstance(where, str):
+            try:
+                mask = np.asarray(self.table.eval(where))
+            except Exception as exc:  # pandas raises many kinds for a bad query
+                raise ArgumentError(f"where={where!r}: {exc}; columns are {list(self.table.columns)}") from exc
+        else:
+            mask = np.asarray(where)
+        if mask.dtype != bool or mask.shape != (len(self),):
+            raise ArgumentError(f"where must give one bool per row ({len(self)}); found {mask.dtype} {mask.shape}")
+        return mask
+
+    # -- pixels --
+
+    def read(self, rows: ArrayLike, size: SizeLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """The pixels of these rows at a stored size: (B, H, W) in the stored dtype, every record verified.
+
+        out: a C-contiguous array of that shape and dtype to read into; returned. Otherwise freshly allocated.
+
+        Raises SizeError for a size that is not stored, ArgumentError for rows that are out of range or quarantined,
+        CorruptCacheError for bytes that differ from their checksum. Releases the GIL while reading and summing.
+        """
+        chosen, level = self._checked(rows), self.stored_size(size)
+        shape = (len(chosen), *level)
+        if out is None:
+            out = np.empty(shape, self.dtype)
+        elif out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous:
+            raise ArgumentError(f"out must be C-contiguous {self.dtype} {shape}; found {out.dtype} {out.shape}")
+        self.fill(Slot(out), chosen, level)
+        return out
+
+    def fill(self, slot: Slot, rows: NDArray[np.int64], size: Size, start: int = 0) -> None:
+        """`read` for those who keep their buffers: into images start .. of a slot, arguments not checked again."""
+        stored = self._rows[rows]
+        self._stored.shards.level(size).read(stored, self._stored.crcs(size)[stored], slot, start)
+
+    def stored_size(self, size: SizeLike) -> Size:
+        """The size itself, when it is stored. Raises SizeError with what is, and how to add another."""
+        wanted = as_size(size)
+        if wanted not in self.sizes:
+            stored = ", ".join(str(s) for s in self.sizes)
+            raise SizeError(
+                f"{wanted} is not stored in {self.path} (stored: {stored}); "
+                f"add it by running resload.build again with this size among sizes"
+            )
+        return wanted
+
+    def _checked(self, rows: ArrayLike) -> NDArray[np.int64]:
+        chosen = np.asarray(rows)
+        if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
+            raise ArgumentError(f"rows must be a list of row numbers; found {chosen.dtype} of shape {chosen.shape}")
+        chosen = chosen.astype(np.int64)
+        if chosen.size and not (chosen.min() >= 0 and chosen.max() < len(self)):
+            raise ArgumentError(f"rows must lie in 0 .. {len(self) - 1}; found {chosen.min()} .. {chosen.max()}")
+        bad = chosen[~self._readable[chosen]]
+        if bad.size:
+            row = self.table.iloc[int(bad[0])]
+            raise ArgumentError(
+                f"row {bad[0]} ({row['id']!r}) has no pixels: {row['status']} {row['reason']}; "
+                "cache.rows() leaves such rows out"
+            )
+        return chosen
+
+    def stats(self, size: SizeLike, rows: ArrayLike | None = None) -> tuple[float, float]:
+        """Mean and standard deviation of the pixels of these rows (all readable ones) at a stored size, on [0, 1].
+
+        Exact: from integer sums that the build recorded; no pixel is read.
+        """
+        level = self.stored_size(size)
+        chosen = self._rows[self.rows() if rows is None else self._checked(rows)]
+        if chosen.size == 0:
+            raise ArgumentError("stats of no rows: choose at least one")
+        total = sum(self._stored.column("sum", level)[chosen].tolist())
+        squares = sum(self._stored.column("sumsq", level)[chosen].tolist())
+        count, top = chosen.size * level.pixels, int(np.iinfo(self.dtype).max)
+        variance = (squares * count - total * total) / (count * count)
+        return total / count / top, float(np.sqrt(variance)) / top
+
+    # -- views --
+
+    def select(self, rows: ArrayLike | None = None, *, split: str | None = None, where: object = None) -> "Cache":
+        """A view of some rows, in the order given; `split` and `where` as in `rows`. No pixel is touched."""
+        if rows is None:
+            chosen = self.rows(split=split, where=where)
+        elif split is not None or where is not None:
+            raise ArgumentError("select takes rows, or split and where; found both")
+        else:
+            chosen = self._checked(rows)
+        table = self.table.iloc[chosen].reset_index(drop=True)
+        boxes = None if self.boxes is None else self.boxes[self.boxes["id"].isin(table["id"])].reset_index(drop=True)
+        return Cache(self._stored, self._rows[chosen], table, self.targets, boxes)
+
+    def with_table(self, table: pd.DataFrame, on: str = "id", targets: Sequence[str] | None = None) -> "Cache":
+        """A view with other targets, splits or columns: `table`'s columns replace or join those that are here.
+
+        table: one row per value of the column `on`; rows here without a match get NaN (logged with their number).
+        targets: which columns are the targets now; the ones that were, when None.
+
+        Raises ArgumentError when `on` is missing or repeats, when nothing matches, or a target is not numeric.
+        """
+        for name, frame in (("the given table", table), ("this cache's table", self.table)):
+            if on not in frame:
+                raise ArgumentError(f"on={on!r}: not a column of {name}, which has {list(frame.columns)}")
+        if table[on].duplicated().any():
+            twice = table[on][table[on].duplicated()].iloc[0]
+            raise ArgumentError(f"on={on!r}: values repeat in the given table (first: {twice!r}); keep one row of each")
+        places = pd.Index(table[on]).get_indexer(pd.Index(self.table[on]))
+        self._say_unmatched(on, places)
+        joined = self.table.copy()
+        for name in table.columns:
+            if name != on:
+                taken = table[name].take(np.maximum(places, 0)).reset_index(drop=True)
+                joined[name] = taken if (places >= 0).all() else taken.where(places >= 0)
+        return Cache(self._stored, self._rows, joined, _numeric_targets(joined, targets or self.targets), self.boxes)
+
+    def _say_unmatched(self, on: str, places: NDArray[np.intp]) -> None:
+        missing = int((places < 0).sum())
+        if missing == len(self):
+            raise ArgumentError(f"on={on!r}: no row of the given table matches this cache; compare the two columns")
+        if missing:
+            _log.warning("with_table: %d of %d rows have no match on %r and get NaN", missing, len(self), on)
+
+    def close(self) -> None:
+        """Let go of open files; the next read opens them again."""
+        self._stored.shards.close()
+
+
+def _numeric_targets(table: pd.DataFrame, targets: Sequence[str]) -> tuple[str, ...]:
+    for name in targets:
+        if name not in table:
+            raise ArgumentError(f"targets: {name!r} is not a column; there are {list(table.columns)}")
+        try:
+            table[name] = table[name].astype("float32")
+        except (TypeError, ValueError) as exc:
+            raise ArgumentError(f"targets: column {name!r} is not numeric ({exc})") from exc
+    return tuple(targets)
+
+
+def _reopened(
+    path: str,
+    partial: bool,
+    access: str,
+    rows: NDArray[np.int64],
+    table: pd.DataFrame,
+    targets: tuple[str, ...],
+    boxes: pd.DataFrame | None,
+) -> Cache:
+    """A view, opened again in another process."""
+    whole = open_cache(path, partial=partial, access=access)
+    if len(rows) and int(rows.max()) >= len(whole):
+        raise CacheMismatchError(f"{path}: the cache has changed since this view of it was pickled")
+    return Cache(whole._stored, rows, table, targets, boxes)

@@ -1,0 +1,449 @@
+"""`build`: from a catalog to a complete cache, in steps that each end in one.
+
+What there is to do follows from the cache alone, so running the same build again finishes what is missing:
+
+    an unfinished build   -> finish it
+    rows not yet stored   -> append them
+    sizes not yet stored  -> add them
+    other targets, splits -> write the tables again
+
+A present cache stays readable all the while: the manifest is replaced last. No complete shard is touched.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from resload.errors import (
+    ArgumentError,
+    CacheMismatchError,
+    CatalogError,
+    DecodeError,
+    DiskSpaceError,
+)
+from resload.pipeline import Pipeline, make
+from resload.pipeline.recipe import source_of
+from resload.size import Size, as_ladder
+from resload.store import layout, plan, tables
+from resload.store.cache import Cache, open_cache
+from resload.store.commit import alone, explained, make_folders, write_whole
+from resload.store.gather import Shards
+from resload.store.layout import Manifest
+from resload.store.run import Sources, content_hash, read_file, read_rows, run, stamp_of
+from resload.threads import thread_count
+
+if TYPE_CHECKING:
+    from resload.catalog import Catalog
+
+CHECKS = ("stamp", "hash", "none")
+
+
+def build(
+    catalog: "Catalog",
+    path: str | os.PathLike[str],
+    sizes: object = None,
+    *,
+    pipeline: Pipeline | None = None,
+    intensity: str = "auto",
+    fit: str = "stretch",
+    aspect: str = "pixel",
+    kernel: str = "triangle",
+    dtype: str = "auto",
+    columns: Sequence[str] = (),
+    identifiers: str = "number",
+    shard_mb: float = 512,
+    shuffle_seed: int = 0,
+    on_error: str = "quarantine",
+    check: str = "stamp",
+    threads: int | None = None,
+    progress: bool = True,
+) -> Cache:
+    """Build, finish, extend or correct the cache at `path`, and open it.
+
+    First says how many bytes, files and minutes it takes, and refuses if the disk has less room. Running it again
+    finishes what is missing, adds new sizes and rows, writes the tables again when targets or splits changed, and
+    touches no complete shard. May be killed at any moment: only the row groups in flight are lost.
+
+    Args:
+        catalog: the radiographs. On a later run it must hold every radiograph the cache has; others are added.
+        path: a folder that is empty, absent, or a cache.
+        sizes: the ladder, for example (64, 128, 256, 512); ints or (height, width).
+        pipeline: the whole recipe as a value; instead of `sizes` and the five arguments after it.
+        intensity, fit, aspect, kernel, dtype: the recipe's parts, see `Pipeline`.
+        columns: further catalog columns to copy into the cache; nothing else is copied.
+        identifiers: "number" stores patients and groups as plain numbers, "keep" as they are.
+        shard_mb: upper bound of a shard file, in MiB.
+        shuffle_seed: of the order in which films are stored.
+        on_error: "quarantine" stores zeros and the reason for a film that cannot be read, "raise" stops.
+        check: how a stored film's source is compared with the file that is there now: "stamp" by size and
+            modification time, and by content when these differ; "hash" always by content; "none" not at all.
+        threads: how many films at once; as many as this process may use when None.
+        progress: say what is done, on stderr.
+
+    Raises:
+        CacheMismatchError: the cache there has another recipe, depth or seed, or its sources have changed.
+        DiskSpaceError: the disk has less room than the step needs.
+        CatalogError: no film of the catalog can be read.
+        BuildInProgressError: another process is building this cache.
+        DecodeError: a film cannot be read, with on_error="raise".
+    """
+    _check_choices(on_error, check, shard_mb)
+    recipe = _recipe(sizes, pipeline, intensity=intensity, fit=fit, aspect=aspect, kernel=kernel, dtype=dtype)
+    kept = tables.kept_of(catalog, columns, identifiers)
+    count = thread_count(threads)
+    cache = Path(path)
+    _claim(cache)
+    with alone(cache):
+        job = _Job(catalog, cache, recipe, kept, shard_mb, shuffle_seed, on_error, count, progress)
+        job.bring_up_to_date(check)
+    return open_cache(cache)
+
+
+def _check_choices(on_error: str, check: str, shard_mb: float) -> None:
+    if on_error not in ("quarantine", "raise"):
+        raise ArgumentError(f"on_error must be quarantine or raise; found {on_error!r}")
+    if check not in CHECKS:
+        raise ArgumentError(f"check must be one of {', '.join(CHECKS)}; found {check!r}")
+    if not shard_mb > 0:
+        raise ArgumentError(f"shard_mb must be positive; found {shard_mb!r}")
+
+
+def _recipe(sizes: object, pipeline: Pipeline | None, **parts: str) -> Pipeline:
+    if pipeline is None:
+        if sizes is None:
+            raise ArgumentError("build needs sizes, for example sizes=(128, 256, 512), or a pipeline; found neither")
+        return Pipeline(as_ladder(sizes), **parts)
+    given = [name for name, value in parts.items() if value != getattr(Pipeline((1,)), name)]  # type: ignore[arg-type]
+    if sizes is not None or given:
+        raise ArgumentError(f"pipeline= holds the whole recipe; do not pass {['sizes', *given]} beside it")
+    return pipeline
+
+
+def _claim(cache: Path) -> None:
+    """Make the folder, unless something else is there."""
+    if cache.exists() and not cache.is_dir():
+        raise CacheMismatchError(f"{cache}: a file is here; give the path of a new folder for the cache")
+    entries = {entry.name for entry in cache.iterdir()} if cache.is_dir() else set()
+    if entries - {layout.BUILD} and layout.MANIFEST not in entries:  # .build alone: killed in its first instants
+        raise CacheMismatchError(f"{cache}: this folder holds other files; give the path of a new one")
+    cache.mkdir(parents=True, exist_ok=True)
+
+
+@dataclass
+class _Job:
+    catalog: "Catalog"
+    cache: Path
+    recipe: Pipeline
+    kept: tables.Kept
+    shard_mb: float
+    shuffle_seed: int
+    on_error: str
+    threads: int
+    progress: bool
+
+    # -- which steps --
+
+    def bring_up_to_date(self, check: str) -> None:
+        worked = False
+        if not (self.cache / layout.MANIFEST).exists():
+            self._begin()
+        present = layout.read_manifest(self.cache, partial=True)
+        self._check_recipe(present)
+        if present.state != "complete":
+            ids = self._planned_ids()
+            tables.from_catalog(self.catalog, self.kept, ids)  # refuses a catalog that lacks some of them
+            present = self._take(plan.begin(present.with_state("complete")), ids, None)
+            worked = True
+        ids, known = self._stored(present)
+        self._check_sources(ids, known, check)
+        for step, all_ids in self._updates(present, ids):
+            known = tables.read_samples(self.cache, present.count, levels=True)[0]
+            present = self._take(step, all_ids, known)
+            worked = True
+        if not worked and not self._retarget(present):
+            self._say(f"complete ({present.count} radiographs at {_listed(present.sizes)}); nothing to do")
+        self._sweep(layout.BUILD)
+
+    def _updates(self, present: Manifest, ids: list[str]) -> Iterator[tuple[plan.Step, list[str]]]:
+        stored = set(ids)
+        names = self.catalog.table["id"]
+        new = [name for name in names if name not in stored]
+        if new:
+            self._check_depth(present, new)
+            order = plan.row_order(len(new), present.shuffle_seed, len(present.batches))
+            ids = [*ids, *(new[i] for i in order)]
+            grown = plan.append(present, len(new))
+            present = grown.goal
+            yield grown, ids
+        if (widened := plan.widen(present, self.recipe.sizes)) is not None:
+            yield widened, ids
+
+    def _begin(self) -> None:
+        """Decide everything that a cache keeps for life, and write it down before the first film."""
+        recipe = self.recipe.resolve(self.catalog, threads=self.threads, progress=self.progress)
+        count = len(self.catalog)
+        per_shard = plan.records_per_shard(count, recipe.sizes, recipe.dtype, self.shard_mb)
+        settings = {name: value for name, value in recipe.settings().items() if name != "dtype"}
+        goal = Manifest(
+            sizes=recipe.sizes,
+            dtype=recipe.dtype,
+            count=count,
+            per_shard=per_shard,
+            recipe=settings,
+            shuffle_seed=self.shuffle_seed,
+            batches=(count,),
+            fingerprint="",
+            state="building",
+        )
+        names = self.catalog.table["id"].tolist()
+        ids = [names[i] for i in plan.row_order(count, self.shuffle_seed, 0)]
+        self._check_room(plan.begin(goal))
+        self._write_plan(goal, ids)
+        self._write(layout.MANIFEST, layout.as_json(layout.root_document(goal)))
+
+    def _check_recipe(self, present: Manifest) -> None:
+        wanted = {name: value for name, value in self.recipe.settings().items() if name != "dtype"}
+        for name, value in wanted.items():
+            if present.recipe.get(name) != value:
+                raise CacheMismatchError(
+                    f"{self.cache}: built with {name}={present.recipe.get(name)!r}, asked for {value!r}; "
+                    "build to another path, or ask for what is there"
+                )
+        if self.recipe.dtype not in ("auto", present.dtype):
+            raise CacheMismatchError(
+                f"{self.cache}: holds {present.dtype}, asked for {self.recipe.dtype}; build to another path"
+            )
+
+    def _check_depth(self, present: Manifest, new: list[str]) -> None:
+        added = self.catalog.select(self.catalog.table["id"].isin(new))
+        deeper = replace(self.recipe, dtype="auto").resolve(added, threads=self.threads, progress=self.progress)
+        if present.dtype == "uint8" and deeper.dtype == "uint16":
+            raise CacheMismatchError(
+                f"{self.cache}: holds uint8, and some of the {len(new)} new films have more than 8 bits, which would be "
+                "lost; build them to another path, or all of them with dtype='uint16'"
+            )
+
+    # -- what is there --
+
+    def _stored(self, present: Manifest) -> tuple[list[str], pd.DataFrame]:
+        known, _ = tables.read_samples(self.cache, present.count)
+        return known["id"].tolist(), known
+
+    def _check_sources(self, ids: list[str], known: pd.DataFrame, check: str) -> None:
+        """A stored film whose file is there must still be that file; one that is gone is not missed until needed."""
+        tables.from_catalog(self.catalog, self.kept, ids)
+        places = self._places(ids)
+        changed = [
+            path
+            for row, (source_hash, stamp) in enumerate(
+                zip(known["source_hash"].tolist(), known["source_stamp"].tolist(), strict=True)
+            )
+            if check != "none"
+            and source_hash
+            and _differs(path := self.catalog.path(int(places[row])), source_hash, stamp, check)
+        ]
+        if changed:
+            raise CacheMismatchError(
+                f"{len(changed)} sources differ from what {self.cache} was built from (first: {changed[0]}); restore "
+                "them, or build to another path"
+            )
+
+    def _places(self, ids: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
+        places = pd.Index(self.catalog.table["id"]).get_indexer(pd.Index(ids))
+        return np.asarray(places, np.int64)
+
+    # -- one step --
+
+    def _take(self, step: plan.Step, ids: list[str], known: pd.DataFrame | None) -> Manifest:
+        """Run a step to its end and make it the cache. What an interrupted run of the same step did is kept."""
+        self._adopt(step, ids)
+        done = {task.group for task in step.tasks if read_rows(self.cache, task) is not None}
+        left = step.without(done)
+        self._announce(left, len(done))
+        present = None if known is None else layout.read_manifest(self.cache)
+        sources = Sources(
+            catalog=self.catalog,
+            recipe=replace(self.recipe, dtype=step.goal.dtype),
+            places=self._places(ids),
+            on_error=self.on_error,
+            known=known,
+            present=None if present is None else Shards(self.cache, present),
+        )
+        run(left, sources, self.cache, threads=self.threads, progress=self.progress)
+        return self._commit(step, ids, known)
+
+    def _adopt(self, step: plan.Step, ids: list[str]) -> None:
+        """Keep what an interrupted run of this very step left; sweep what any other left."""
+        path = self.cache / layout.BUILD / layout.PLAN
+        try:
+            same = json.loads(path.read_bytes())["key"] == _key(step.goal, ids)
+        except (OSError, ValueError, KeyError):
+            same = False
+        if not same:
+            self._sweep(layout.BUILD)
+            self._write_plan(step.goal, ids)
+        for part in (self.cache / layout.BUILD).glob("*.part"):
+            part.unlink()
+
+    def _write_plan(self, goal: Manifest, ids: list[str]) -> None:
+        self._write(f"{layout.BUILD}/{layout.PLAN}", json.dumps({"key": _key(goal, ids), "ids": ids}).encode())
+
+    def _planned_ids(self) -> list[str]:
+        path = self.cache / layout.BUILD / layout.PLAN
+        try:
+            ids: list[str] = json.loads(path.read_bytes())["ids"]
+        except (OSError, ValueError, KeyError) as exc:
+            raise CacheMismatchError(f"{path}: the plan of this unfinished build is gone; delete {self.cache}") from exc
+        return ids
+
+    def _commit(self, step: plan.Step, ids: list[str], known: pd.DataFrame | None) -> Manifest:
+        """The tables, then each level's document, then the manifest: only then is the step the cache."""
+        results = self._results(step, known)
+        self._refuse_nothing(results)
+        goal = fingerprint(step.goal.with_state("complete"), ids, results)
+        self._write_tables(ids, results)
+        for size in goal.sizes:
+            document = layout.as_json(layout.array_document(goal, size))
+            self._write(f"{layout.level_folder(size)}/{layout.MANIFEST}", document)
+        self._write(f"images/{layout.MANIFEST}", layout.as_json(layout.images_document(goal)))
+        self._write(layout.MANIFEST, layout.as_json(layout.root_document(goal)))
+        self._sweep(layout.BUILD)
+        bad = int((results["status"] == "failed").sum())
+        self._say(
+            f"complete: {goal.count} radiographs at {_listed(goal.sizes)}"
+            + (f"; {bad} quarantined (cache.quarantine says why)" if bad else "")
+        )
+        return goal
+
+    def _results(self, step: plan.Step, known: pd.DataFrame | None) -> pd.DataFrame:
+        records = [record for task in step.tasks for record in read_rows(self.cache, task) or []]
+        if step.kind == "widen":
+            assert known is not None
+            new = [size for task in step.tasks[:1] for size in task.sizes]
+            return pd.concat([known, tables.levels_frame(records, new)], axis=1)
+        made = tables.results_frame(records, step.goal.sizes)
+        if known is None:
+            return made
+        return pd.concat([known[made.columns], made], ignore_index=True)
+
+    def _refuse_nothing(self, results: pd.DataFrame) -> None:
+        if (results["status"] == "failed").all():
+            raise CatalogError(
+                f"none of the {len(results)} films could be read (the first: {results['reason'].iloc[0]}); "
+                f"check that the paths below {self.catalog.root} are radiographs"
+            )
+
+    def _write_tables(self, ids: list[str], results: pd.DataFrame) -> bool:
+        """True when something changed."""
+        columns = [name for name in results if name in tables.RESULTS or tables.is_level_column(str(name))]
+        frame = pd.concat([tables.from_catalog(self.catalog, self.kept, ids), results[columns]], axis=1)
+        boxes = tables.boxes_of(self.catalog, ids)
+        changed = self._write(layout.SAMPLES, tables.as_parquet(frame, self.kept))
+        if boxes is not None:
+            changed |= self._write(layout.BOXES, tables.as_parquet(boxes))
+        elif (self.cache / layout.BOXES).exists():
+            (self.cache / layout.BOXES).unlink()
+            changed = True
+        return changed
+
+    def _retarget(self, present: Manifest) -> bool:
+        """Write the tables of a complete cache again where the catalog now says otherwise."""
+        known, _ = tables.read_samples(self.cache, present.count, levels=True)
+        changed = self._write_tables(known["id"].tolist(), known)
+        if changed:
+            self._say("tables written again from the catalog; no pixel touched")
+        return changed
+
+    # -- files and words --
+
+    def _write(self, name: str, data: bytes) -> bool:
+        """Write a file whole unless it already holds these bytes; True when it was written."""
+        target = self.cache / name
+        if target.is_file() and target.read_bytes() == data:
+            return False
+        scratch = self.cache / layout.BUILD
+        with explained(target):
+            make_folders(scratch, below=self.cache)
+            make_folders(target.parent, below=self.cache)
+            write_whole(data, target, scratch=scratch)
+        return True
+
+    def _sweep(self, name: str) -> None:
+        shutil.rmtree(self.cache / name, ignore_errors=True)
+
+    def _check_room(self, step: plan.Step) -> None:
+        need, free = step.bytes(), shutil.disk_usage(self.cache).free
+        if need > free:
+            raise DiskSpaceError(
+                f"{self.cache}: {_mb(need)} are needed and {_mb(free)} are free; free some space, "
+                "choose another disk, or fewer or smaller sizes"
+            )
+
+    def _announce(self, step: plan.Step, done: int) -> None:
+        self._check_room(step)
+        if done:
+            self._say(f"{done} row groups are there already")
+        if self.progress and step.tasks:
+            minutes = self._minutes(step)
+            self._say(f"{step.films} films -> {_mb(step.bytes())} in {step.files()} files, about {minutes}")
+
+    def _minutes(self, step: plan.Step) -> str:
+        """From the time that three of the films take."""
+        recipe = replace(self.recipe, dtype=step.goal.dtype).with_sizes(step.tasks[0].sizes)
+        times = []
+        for row in np.linspace(0, len(self.catalog) - 1, 3).astype(int).tolist():
+            path, frame, bits = source_of(self.catalog, row)
+            begun = time.perf_counter()
+            try:
+                make(recipe, path, frame=frame, bits=bits)
+            except DecodeError:
+                continue
+            times.append(time.perf_counter() - begun)
+        if not times:
+            return "an unknown time"
+        seconds = float(np.median(times)) * step.films / self.threads
+        return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(seconds, 1):.0f} s"
+
+    def _say(self, words: str) -> None:
+        if self.progress:
+            sys.stderr.write(f"{self.cache.name}: {words}\n")
+
+
+def _differs(path: Path, source_hash: str, stamp: str, check: str) -> bool:
+    try:
+        if check == "stamp" and stamp_of(path.stat()) == stamp:
+            return False
+        return content_hash(read_file(path)[0]) != source_hash
+    except OSError:
+        return False
+
+
+def fingerprint(goal: Manifest, ids: Sequence[str], results: pd.DataFrame) -> Manifest:
+    """The manifest with its fingerprint: of format, recipe, depth, ids and source hashes."""
+    head = json.dumps([layout.FORMAT, dict(goal.recipe), goal.dtype], sort_keys=True)
+    body = "\n".join(f"{name}\t{source}" for name, source in zip(ids, results["source_hash"], strict=True))
+    return replace(goal, fingerprint=hashlib.sha256(f"{head}\n{body}".encode()).hexdigest())
+
+
+def _key(goal: Manifest, ids: Sequence[str]) -> str:
+    """Names a step by where it leads, so that only the very same step continues what it began."""
+    attributes = replace(goal, state="complete", fingerprint="").attributes()
+    return hashlib.sha256("\n".join([json.dumps(attributes, sort_keys=True), *ids]).encode()).hexdigest()
+
+
+def _listed(sizes: tuple[Size, ...]) -> str:
+    return ", ".join(str(size.height) if size.height == size.width else str(size) for size in sizes)
+
+
+def _mb(count: int) -> str:
+    return f"{count / 1e6:,.0f} MB" if count < 10e9 else f"{count / 1e9:,.1f} GB"

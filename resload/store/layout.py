@@ -1,0 +1,220 @@
+"""The cache on disk: names and metadata documents. docs/reference/format.md shows one whole.
+
+    nih.zarr/
+      zarr.json                       the manifest: attributes["resload"]; written last
+      images/zarr.json
+      images/512x512/zarr.json        array (N, H, W), uint8 or uint16
+      images/512x512/c/<g>/0/0        shard g: records g*S .. g*S+S-1, back to back, then the index
+      samples.parquet                 N rows, in row order
+      boxes.parquet                   only when the catalog has boxes
+      .build/                         only while a build is unfinished
+
+Everything outside `.build/` is standard Zarr v3 (zarr-specs v3.0: core, and the `sharding_indexed`, `bytes` and
+`crc32c` codecs) beside standard Parquet.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from resload.errors import IncompleteCacheError, NewerFormatError, NotACacheError
+from resload.size import Size, as_ladder
+
+FORMAT = 1
+"""Version of this layout. A reader refuses a larger one."""
+
+MANIFEST = "zarr.json"
+SAMPLES = "samples.parquet"
+BOXES = "boxes.parquet"
+BUILD = ".build"
+PLAN = "plan.json"
+"""In `.build/`: the ids in row order, and a key that names the step they were planned for."""
+CRC_BYTES = 4
+MISSING = 2**64 - 1
+"""Both numbers of an absent record in a shard's index (zarr sharding specification)."""
+
+
+def level_folder(size: Size) -> str:
+    """`images/512x512`."""
+    return f"images/{size}"
+
+
+def shard_path(size: Size, group: int) -> str:
+    """`images/512x512/c/3/0/0`, relative to the cache."""
+    return f"{level_folder(size)}/c/{group}/0/0"
+
+
+def record_bytes(size: Size, dtype: str) -> int:
+    """Bytes from one record's beginning to the next: the pixels and their checksum."""
+    return size.pixels * item_bytes(dtype) + CRC_BYTES
+
+
+def index_bytes(per_shard: int) -> int:
+    """Bytes of a shard's index: (offset, length) as two uint64 for every record, and its checksum."""
+    return per_shard * 16 + CRC_BYTES
+
+
+def item_bytes(dtype: str) -> int:
+    """1 for uint8, 2 for uint16."""
+    return {"uint8": 1, "uint16": 2}[dtype]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `attributes["resload"]` of the root document says."""
+
+    sizes: tuple[Size, ...]
+    """The ladder, ascending."""
+    dtype: str
+    """"uint8" or "uint16", the same at every level."""
+    count: int
+    """N: how many radiographs, failed ones included."""
+    per_shard: int
+    """S: records in a shard; the last shard may hold fewer."""
+    recipe: Mapping[str, Any]
+    """The resolved pipeline without its sizes."""
+    shuffle_seed: int
+    batches: tuple[int, ...]
+    """How many rows each build added; each batch of rows is shuffled among itself."""
+    fingerprint: str
+    """Hash of what pixels depend on: recipe, format, ids and source hashes."""
+    state: str
+    """"complete", or "building"."""
+
+    @property
+    def groups(self) -> int:
+        """How many row groups (shards per level) there are."""
+        return -(-self.count // self.per_shard)
+
+    def rows_of(self, group: int) -> range:
+        """The rows of one row group."""
+        return range(group * self.per_shard, min((group + 1) * self.per_shard, self.count))
+
+    def with_state(self, state: str) -> "Manifest":
+        """The same manifest in another state."""
+        return replace(self, state=state)
+
+    def attributes(self) -> dict[str, Any]:
+        """As it stands in zarr.json."""
+        return {
+            "format": FORMAT,
+            "state": self.state,
+            "sizes": [list(size) for size in self.sizes],
+            "dtype": self.dtype,
+            "count": self.count,
+            "per_shard": self.per_shard,
+            "recipe": dict(self.recipe),
+            "shuffle_seed": self.shuffle_seed,
+            "batches": list(self.batches),
+            "fingerprint": self.fingerprint,
+        }
+
+
+def read_manifest(cache: Path, *, partial: bool = False) -> Manifest:
+    """The manifest of the cache at a path.
+
+    Raises NotACacheError, NewerFormatError, and IncompleteCacheError unless `partial`.
+    """
+    try:
+        text = (cache / MANIFEST).read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise NotACacheError(
+            f"{cache}: no resload cache is here (no {MANIFEST}); build one with resload.build"
+        ) from exc
+    try:
+        found = json.loads(text)["attributes"]["resload"]
+        version = int(found["format"])
+    except (ValueError, KeyError, TypeError) as exc:
+        raise NotACacheError(f"{cache / MANIFEST}: a Zarr group, but not one that resload wrote") from exc
+    if version > FORMAT:
+        raise NewerFormatError(
+            f"{cache}: written in format {version}; this resload reads up to {FORMAT}: pip install -U resload"
+        )
+    try:
+        manifest = _parsed(found)
+    except (ValueError, KeyError, TypeError) as exc:
+        raise NotACacheError(f"{cache / MANIFEST}: the manifest is damaged ({exc!r})") from exc
+    if manifest.state != "complete" and not partial:
+        raise IncompleteCacheError(
+            f"{cache}: its build has not finished; run the same build again to complete it, "
+            "or open it with partial=True to look at what is there"
+        )
+    return manifest
+
+
+def _parsed(found: Mapping[str, Any]) -> Manifest:
+    if found["dtype"] not in ("uint8", "uint16") or not 1 <= int(found["per_shard"]) <= 1 << 20 or found["count"] < 0:
+        raise ValueError("dtype, per_shard or count is impossible")
+    return Manifest(
+        sizes=as_ladder(found["sizes"]),
+        dtype=found["dtype"],
+        count=int(found["count"]),
+        per_shard=int(found["per_shard"]),
+        recipe=found["recipe"],
+        shuffle_seed=int(found["shuffle_seed"]),
+        batches=tuple(int(n) for n in found["batches"]),
+        fingerprint=str(found["fingerprint"]),
+        state=str(found["state"]),
+    )
+
+
+# -- Zarr v3 documents ----------------------------------------------------------------------------------
+
+
+def array_document(manifest: Manifest, size: Size) -> dict[str, Any]:
+    """The zarr.json of one level."""
+    little = {"name": "bytes", "configuration": {"endian": "little"}}
+    pixels = little if manifest.dtype == "uint16" else {"name": "bytes"}
+    crc = {"name": "crc32c"}
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": [manifest.count, *size],
+        "data_type": manifest.dtype,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [manifest.per_shard, *size]}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": 0,
+        "codecs": [
+            {
+                "name": "sharding_indexed",
+                "configuration": {
+                    "chunk_shape": [1, *size],
+                    "codecs": [pixels, crc],
+                    "index_codecs": [little, crc],
+                    "index_location": "end",
+                },
+            }
+        ],
+        "dimension_names": ["radiograph", f"y_{size.height}", f"x_{size.width}"],
+        "attributes": {},
+        "storage_transformers": [],
+    }
+
+
+def _group(attributes: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
+    inline = {"kind": "inline", "must_understand": False, "metadata": dict(metadata)}
+    return {
+        "zarr_format": 3,
+        "node_type": "group",
+        "attributes": dict(attributes),
+        "consolidated_metadata": inline,
+    }
+
+
+def images_document(manifest: Manifest) -> dict[str, Any]:
+    """The zarr.json of the group `images`."""
+    return _group({}, {str(size): array_document(manifest, size) for size in manifest.sizes})
+
+
+def root_document(manifest: Manifest) -> dict[str, Any]:
+    """The root zarr.json: everything below inline, so that one read opens the cache."""
+    arrays = {level_folder(size): array_document(manifest, size) for size in manifest.sizes}
+    images: dict[str, Any] = _group({}, {})
+    return _group({"resload": manifest.attributes()}, {"images": images, **arrays})
+
+
+def as_json(document: Mapping[str, Any]) -> bytes:
+    """A document as it is written: stable, readable, one newline at the end."""
+    return (json.dumps(document, indent=1, ensure_ascii=True) + "\n").encode()

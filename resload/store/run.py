@@ -1,0 +1,284 @@
+"""Running one step of a build: films in, shards and `rows-<g>.json` out.
+
+    main thread    for each film of each row group, in row order: submit; take results in order
+    workers        read file, hash, decode, resample, write each level's record at its place in the temporaries
+    finisher       when a group's films are all there: index, sync, rename; then rows-<g>.json
+
+A film's pixels are gone as soon as its records are written, so memory is flat in N: threads x one film's working
+set. Row groups are finished in order while the next one's films are already being decoded.
+"""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from resload.errors import CacheMismatchError, DecodeError, TooLargeError, UnreadableFileError
+from resload.pipeline import Film, Pipeline, make
+from resload.pipeline.cpu import plain_number
+from resload.pipeline.recipe import source_of
+from resload.size import Size
+from resload.store import layout
+from resload.store.commit import explained, make_folders, put, write_whole
+from resload.store.gather import Shards, Slot
+from resload.store.plan import Step, Task
+from resload.store.shard import ShardWriter
+from resload.store.tables import level_column
+from resload.threads import ordered_map
+
+if TYPE_CHECKING:
+    from resload.catalog import Catalog
+
+LARGEST_FILE_BYTES = 2 << 30
+"""A source above this is refused unread; the largest radiographs are under 100 MB."""
+
+Record = dict[str, Any]
+"""What making one film recorded: the columns of tables.RESULTS, its id, and {size: [crc32c, sum, sumsq]}."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the films of a build come from: cache row -> catalog row, and what is known of rows already stored."""
+
+    catalog: "Catalog"
+    recipe: Pipeline
+    places: NDArray[np.int64]
+    """Catalog row of each cache row."""
+    on_error: str
+    known: pd.DataFrame | None = None
+    """The present table, for rows that are stored already."""
+    present: Shards | None = None
+    """The present shards, from which an append copies the last row group's old records."""
+
+
+@dataclass(frozen=True)
+class _Item:
+    task: Task
+    k: int
+    writers: dict[Size, ShardWriter]
+
+    @property
+    def row(self) -> int:
+        return self.task.rows.start + self.k
+
+
+# -- one film --------------------------------------------------------------------------------------------
+
+
+def make_record(sources: Sources, item: _Item) -> Record:
+    """Make one film and write its records; a film that cannot be made becomes zeros and a reason."""
+    catalog_row = int(sources.places[item.row])
+    name = str(sources.catalog.table["id"].iloc[catalog_row])
+    known = None if sources.known is None or item.row >= len(sources.known) else sources.known.iloc[item.row]
+    recipe = sources.recipe.with_sizes(item.task.sizes)
+    if known is not None and known["status"] == "failed":
+        return {"id": name, "levels": _write(item, blank(recipe))}
+    try:
+        film, source_hash, stamp = film_of(sources.catalog, catalog_row, recipe)
+    except DecodeError as error:
+        if sources.on_error == "raise" or known is not None:
+            raise
+        return {"id": name, **failed(error), "levels": _write(item, blank(recipe))}
+    if known is not None and known["source_hash"] != source_hash:
+        raise CacheMismatchError(
+            f"{sources.catalog.path(catalog_row)}: this file has changed since it was cached, so a new size would not "
+            "match the stored ones; restore it, or build to another path"
+        )
+    facts = record_of(film, sources.catalog, catalog_row, source_hash, stamp)
+    return {"id": name, **facts, "levels": _write(item, film.levels)}
+
+
+def film_of(catalog: "Catalog", row: int, recipe: Pipeline) -> tuple[Film, str, str]:
+    """A catalog's film at every size of the recipe, the hash of its file and its stamp; errors name the file."""
+    path, frame, bits = source_of(catalog, row)
+    data, stamp = read_file(Path(str(path)))
+    try:
+        film = make(recipe, data, frame=frame, bits=bits)
+    except DecodeError as error:
+        raise error.at(path) from error
+    return film, content_hash(data), stamp
+
+
+def read_file(path: Path) -> tuple[bytes, str]:
+    """A source's bytes and its stamp. Raises UnreadableFileError or TooLargeError, naming it."""
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_size > LARGEST_FILE_BYTES:
+                raise TooLargeError("the file is larger than 2 GiB", path=path)
+            return file.read(), stamp_of(status)
+    except OSError as exc:
+        if isinstance(exc, DecodeError):
+            raise
+        raise UnreadableFileError("the file cannot be read", path=path, detail=exc.strerror or str(exc)) from exc
+
+
+def content_hash(data: bytes) -> str:
+    """The first 128 bits of SHA-256, as hex."""
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def stamp_of(status: os.stat_result) -> str:
+    """Size and modification time folded into 16 hex digits: enough to notice a change, and no date to read."""
+    return hashlib.blake2b(f"{status.st_size}:{status.st_mtime_ns}".encode(), digest_size=8).hexdigest()
+
+
+def record_of(film: Film, catalog: "Catalog", row: int, source_hash: str, stamp: str) -> Record:
+    """The columns of tables.RESULTS for a film; the catalog's spacing goes before the header's."""
+    header = film.spacing or (float("nan"), float("nan"))
+    spacing = [_known_spacing(catalog, row, axis, header[i]) for i, axis in enumerate("yx")]
+    content = dict(zip(("y", "x", "height", "width"), film.content, strict=True))
+    return {
+        "height": film.size.height,
+        "width": film.size.width,
+        "bits": film.bits,
+        "scale": plain_number(film.scale),
+        "intensity": film.intensity,
+        "spacing_y": spacing[0],
+        "spacing_x": spacing[1],
+        **{f"content_{name}": value for name, value in content.items()},
+        "decoder": film.decoder,
+        "source_hash": source_hash,
+        "source_stamp": stamp,
+        "status": "ok",
+        "reason": "",
+    }
+
+
+def _known_spacing(catalog: "Catalog", row: int, axis: str, header: float) -> float | None:
+    column = f"spacing_{axis}"
+    value = float(catalog.table[column].to_numpy()[row]) if column in catalog.table else float("nan")
+    return plain_number(header if math.isnan(value) else value)
+
+
+def failed(error: DecodeError) -> Record:
+    """The columns of tables.RESULTS for a film that could not be made: a class and a fixed sentence."""
+    shape = dict.fromkeys(("height", "width", "bits", "content_y", "content_x", "content_height", "content_width"), 0)
+    numbers = dict.fromkeys(("scale", "spacing_y", "spacing_x"))
+    words = dict.fromkeys(("intensity", "decoder", "source_hash", "source_stamp"), "")
+    return {**shape, **numbers, **words, "status": "failed", "reason": f"{type(error).__name__}: {error.reason}"}
+
+
+def blank(recipe: Pipeline) -> tuple[NDArray[Any], ...]:
+    """Zeros at every size, for a film that could not be made."""
+    return tuple(np.zeros(size, recipe.dtype) for size in recipe.sizes)
+
+
+def integer_sums(pixels: NDArray[Any]) -> tuple[int, int]:
+    """Sum and sum of squares of (H, W) uint8 or uint16, exact."""
+    if pixels.dtype == np.uint8:
+        square = pixels.astype(np.uint16)
+        square *= square  # at most 65,025; a column of 65,536 of them stays below 2**32
+        return int(pixels.sum(dtype=np.uint64)), int(
+            np.add.reduce(square, axis=0, dtype=np.uint32).sum(dtype=np.uint64)
+        )
+    wide = pixels.astype(np.float64)  # a row of 65,536 squares of 65,535 stays below 2**53: exact
+    return int(pixels.sum(dtype=np.uint64)), sum(int(row) for row in np.einsum("ij,ij->i", wide, wide))
+
+
+def _write(item: _Item, levels: tuple[NDArray[Any], ...]) -> dict[str, list[int]]:
+    written = {}
+    for (size, writer), level in zip(item.writers.items(), levels, strict=True):
+        with explained(writer.path):
+            written[str(size)] = [writer.put(item.k, level), *integer_sums(level)]
+    return written
+
+
+def _copy_record(sources: Sources, item: _Item) -> None:
+    """An old record of a row group that is made again: verified on its way over."""
+    assert sources.present is not None
+    assert sources.known is not None
+    for size, writer in item.writers.items():
+        slot = Slot(np.empty((1, *size), sources.recipe.dtype))
+        expected = sources.known[level_column("crc32c", size)].to_numpy()[item.row : item.row + 1]
+        sources.present.level(size).read(np.array([item.row]), expected, slot)
+        with explained(writer.path):
+            writer.put(item.k, slot.out[0])
+
+
+# -- one step --------------------------------------------------------------------------------------------
+
+
+def run(step: Step, sources: Sources, cache: Path, *, threads: int, progress: bool) -> None:
+    """Make every row group of the step. What is finished stays finished, whatever happens."""
+    scratch = cache / layout.BUILD
+    opened: list[ShardWriter] = []
+    finishing: list[Future[None]] = []
+    finisher = ThreadPoolExecutor(1, thread_name_prefix="resload-finish")
+    bar = tqdm(total=step.films, unit="film", desc=cache.name, disable=None if progress else True)
+
+    def work(item: _Item) -> tuple[_Item, Record | None]:
+        if item.k < item.task.keep:
+            _copy_record(sources, item)
+            return item, None
+        return item, make_record(sources, item)
+
+    try:
+        records: list[Record] = []
+        for item, record in ordered_map(work, _items(step, scratch, opened), threads=threads, window=4 * threads):
+            if record is not None:
+                records.append(record)
+                bar.update()
+            if item.k + 1 == len(item.task.rows):
+                finishing.append(finisher.submit(_finish, cache, item, records))
+                records = []
+                if len(finishing) > 1:
+                    finishing.pop(0).result()
+        for future in finishing:
+            future.result()
+    finally:
+        finisher.shutdown(wait=True)
+        for writer in opened:
+            writer.close()
+        bar.close()
+
+
+def _items(step: Step, scratch: Path, opened: list[ShardWriter]) -> Iterator[_Item]:
+    for task in step.tasks:
+        writers = {}
+        for size in task.sizes:
+            path = scratch / f"{size}-{task.group}.part"
+            with explained(path):
+                writers[size] = ShardWriter(path, size=size, dtype=step.goal.dtype, per_shard=step.goal.per_shard)
+            opened.append(writers[size])
+        yield from (_Item(task, k, writers) for k in range(len(task.rows)))
+
+
+def _finish(cache: Path, item: _Item, records: list[Record]) -> None:
+    """Commit one row group: every shard whole and in place, then the file that says so."""
+    task = item.task
+    for size, writer in item.writers.items():
+        target = cache / layout.shard_path(size, task.group)
+        with explained(target):
+            writer.finish(len(task.rows))
+            make_folders(target.parent, below=cache)
+            put(writer.path, target)
+    scratch = cache / layout.BUILD
+    document = json.dumps({"sizes": [str(size) for size in task.sizes], "records": records})
+    write_whole(document.encode(), rows_file(cache, task.group), scratch=scratch)
+
+
+def rows_file(cache: Path, group: int) -> Path:
+    """`.build/rows-<g>.json`: while it exists, row group g of the unfinished step is done."""
+    return cache / layout.BUILD / f"rows-{group}.json"
+
+
+def read_rows(cache: Path, task: Task) -> list[Record] | None:
+    """The records of a finished row group; None when it is not finished, or was for other sizes."""
+    try:
+        document = json.loads(rows_file(cache, task.group).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    records: list[Record] = document["records"]
+    same = document["sizes"] == [str(size) for size in task.sizes] and len(records) == len(task.rows) - task.keep
+    return records if same else None

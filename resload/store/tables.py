@@ -1,0 +1,215 @@
+"""samples.parquet and boxes.parquet: what a cache knows about its films beside their pixels.
+
+samples.parquet holds three kinds of columns, in row order:
+
+    from the catalog   id, path (relative to the catalog's root), patient and group (as plain numbers unless asked
+                       otherwise), slot, split, frame_index, the targets, and the extra columns the user named
+    from the film      RESULTS below: source shape, spacing, depth, decoder, hash, status, reason
+    from each level    crc32c_512x512, sum_512x512, sumsq_512x512: each record's checksum and the integer sums
+                       from which statistics are exact whatever the order they are added in
+
+Nothing else is copied: no other column of the catalog, no absolute path, no time, no host. The parquet schema's
+metadata says which columns are targets, so that the file explains itself. Pages carry checksums, which are
+verified whenever the file is read.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from resload.errors import ArgumentError, CacheMismatchError, CorruptCacheError
+from resload.size import Size
+from resload.store.layout import BOXES, SAMPLES
+
+if TYPE_CHECKING:
+    from resload.catalog import Catalog
+
+CARRIED = ("id", "path", "patient", "group", "slot", "split", "frame_index")
+"""Catalog columns that are always copied when they are there."""
+NUMBERED = ("patient", "group")
+"""Those that name people or exams: stored as plain numbers unless asked otherwise."""
+RESULTS: dict[str, str] = {
+    "height": "int32",
+    "width": "int32",
+    "bits": "int8",
+    "scale": "float64",
+    "intensity": "str",
+    "spacing_y": "float64",
+    "spacing_x": "float64",
+    "content_y": "int32",
+    "content_x": "int32",
+    "content_height": "int32",
+    "content_width": "int32",
+    "decoder": "str",
+    "source_hash": "str",
+    "source_stamp": "str",
+    "status": "str",
+    "reason": "str",
+}
+"""Columns that making a film fills; a failed film has zeros, NaN and empty strings but for status and reason."""
+LEVEL_COLUMNS = {"crc32c": "uint32", "sum": "uint64", "sumsq": "uint64"}
+IDENTIFIERS = ("number", "keep")
+_METADATA = b"resload"
+
+
+def level_column(kind: str, size: Size) -> str:
+    """`crc32c_512x512`."""
+    return f"{kind}_{size}"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Which parts of a catalog a cache keeps."""
+
+    targets: tuple[str, ...]
+    columns: tuple[str, ...]
+    identifiers: str
+
+
+def kept_of(catalog: "Catalog", columns: Sequence[str], identifiers: str) -> Kept:
+    """What to keep of a catalog; refuses columns that are not there or that would hide one of ours."""
+    if identifiers not in IDENTIFIERS:
+        raise ArgumentError(f"identifiers must be one of {', '.join(IDENTIFIERS)}; found {identifiers!r}")
+    missing = [name for name in columns if name not in catalog.table]
+    if missing:
+        raise ArgumentError(f"columns={missing}: not in the catalog, which has {list(catalog.table.columns)}")
+    named = tuple(name for name in columns if name not in CARRIED and name not in RESULTS)
+    extra = tuple(name for name in named if name not in catalog.targets)
+    ours = {*RESULTS, "crc32c", "sum", "sumsq"}
+    hidden = [name for name in (*catalog.targets, *extra) if name in ours or name.startswith(("crc32c_", "sum"))]
+    if hidden:
+        raise ArgumentError(f"{hidden}: these names are used by the cache itself; rename the columns")
+    return Kept(tuple(catalog.targets), extra, identifiers)
+
+
+def from_catalog(catalog: "Catalog", kept: Kept, ids: Sequence[str]) -> pd.DataFrame:
+    """The catalog's part of the table for these ids, in this order.
+
+    Raises CacheMismatchError when the catalog lacks some of them.
+    """
+    table = catalog.table
+    places = pd.Index(table["id"]).get_indexer(pd.Index(ids))
+    missing = np.flatnonzero(places < 0)
+    if missing.size:
+        raise CacheMismatchError(
+            f"the catalog lacks {missing.size} of the {len(ids)} radiographs in the cache (first: "
+            f"{ids[missing[0]]!r}); pass a catalog that holds them all, or build to another path"
+        )
+    names = [n for n in CARRIED if n in table] + [*kept.targets, *kept.columns]
+    chosen = table[names].copy()
+    if kept.identifiers == "number":
+        for name in NUMBERED:
+            if name in chosen:
+                chosen[name] = _numbers(chosen[name])
+    for name in kept.targets:
+        chosen[name] = chosen[name].astype("float32")
+    return chosen.take(places).reset_index(drop=True)
+
+
+def _numbers(values: "pd.Series[Any]") -> "pd.Series[Any]":
+    """0, 1, 2 ... in order of first appearance in the catalog; missing stays missing."""
+    codes, _ = pd.factorize(values)
+    return pd.Series(codes, index=values.index, dtype="Int64").mask(codes < 0)
+
+
+def results_frame(records: Iterable[dict[str, Any]], sizes: Sequence[Size]) -> pd.DataFrame:
+    """The films' and levels' part of the table, from what each film's making recorded."""
+    records = list(records)
+    frame = pd.DataFrame(index=range(len(records)))
+    for name, dtype in RESULTS.items():
+        values = [_unplain(record[name], dtype) for record in records]
+        frame[name] = pd.Series(values, dtype=dtype)
+    return pd.concat([frame, levels_frame(records, sizes)], axis=1)
+
+
+def levels_frame(records: Iterable[dict[str, Any]], sizes: Sequence[Size]) -> pd.DataFrame:
+    """The levels' part alone."""
+    records = list(records)
+    columns = {
+        level_column(kind, size): np.array([record["levels"][str(size)][i] for record in records], dtype)
+        for size in sizes
+        for i, (kind, dtype) in enumerate(LEVEL_COLUMNS.items())
+    }
+    return pd.DataFrame(columns, index=range(len(records)))
+
+
+def _unplain(value: Any, dtype: str) -> Any:
+    return np.nan if value is None and dtype == "float64" else value
+
+
+def boxes_of(catalog: "Catalog", ids: Sequence[str]) -> pd.DataFrame | None:
+    """The boxes of the films in the cache, in row order; None when the catalog has no boxes."""
+    if catalog.boxes is None:
+        return None
+    place = {name: i for i, name in enumerate(ids)}
+    boxes = catalog.boxes[catalog.boxes["id"].isin(place)]
+    order = boxes["id"].map(place).to_numpy()
+    return boxes.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
+
+
+# -- parquet ---------------------------------------------------------------------------------------------
+
+
+def as_parquet(frame: pd.DataFrame, kept: Kept | None = None) -> bytes:
+    """A table as bytes that depend on nothing but its values and the library versions."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    if kept is not None:
+        note = {"targets": kept.targets, "columns": kept.columns, "identifiers": kept.identifiers}
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), _METADATA: json.dumps(note).encode()})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return bytes(sink.getvalue())
+
+
+def read_samples(
+    cache: Path, count: int, columns: Sequence[str] | None = None, *, levels: bool = False
+) -> tuple[pd.DataFrame, Kept]:
+    """The first `count` rows of samples.parquet: the named columns, or all (the levels' own only if asked for).
+
+    Rows beyond `count` belong to an append that did not finish. Raises CorruptCacheError.
+    """
+    path = cache / SAMPLES
+    with _explained(path):
+        schema = pq.read_schema(path)
+        note = json.loads(schema.metadata[_METADATA])
+        kept = Kept(tuple(note["targets"]), tuple(note["columns"]), note["identifiers"])
+        wanted = list(columns) if columns is not None else [n for n in schema.names if levels or not is_level_column(n)]
+        frame = pq.read_table(path, columns=wanted, page_checksum_verification=True).to_pandas()
+    if len(frame) < count:
+        raise CorruptCacheError(f"{path}: {len(frame)} rows found, {count} expected; build the cache again to mend it")
+    return frame.iloc[:count].reset_index(drop=True), kept
+
+
+def read_boxes(cache: Path) -> pd.DataFrame | None:
+    """boxes.parquet, or None when the cache has none."""
+    path = cache / BOXES
+    if not path.exists():
+        return None
+    with _explained(path):
+        frame: pd.DataFrame = pq.read_table(path, page_checksum_verification=True).to_pandas()
+        return frame
+
+
+def is_level_column(name: str) -> bool:
+    """Whether a column belongs to a level, as `crc32c_512x512` does."""
+    kind, _, size = name.partition("_")
+    return kind in LEVEL_COLUMNS and "x" in size
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Whatever pyarrow raises on a damaged file is a CorruptCacheError that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as exc:
+        raise CorruptCacheError(
+            f"{path}: this table is missing or damaged ({type(exc).__name__}); resload.repair writes it again"
+        ) from exc

@@ -1,0 +1,331 @@
+"""Checking a cache record by record, and making what is damaged again from the sources."""
+
+import contextlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from crc32c import crc32c
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from resload.errors import CorruptCacheError, DecodeError
+from resload.size import Size
+from resload.store import layout, tables
+from resload.store.cache import Cache, open_cache
+from resload.store.commit import alone, explained, make_folders, put, write_whole
+from resload.store.job import fingerprint
+from resload.store.layout import Manifest
+from resload.store.run import film_of, integer_sums, record_of
+from resload.store.shard import Shard, ShardWriter
+from resload.threads import ordered_map, thread_count
+
+if TYPE_CHECKING:
+    from resload.catalog import Catalog
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong."""
+
+    file: str
+    """Relative to the cache."""
+    what: str
+    """In words."""
+    row: int | None = None
+    """The row whose record it is; None when the whole file is meant."""
+    id: str | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `verify` or `repair` found."""
+
+    records: int
+    """How many records were read."""
+    problems: tuple[Problem, ...]
+    repaired: int = 0
+    """How many records `repair` made again."""
+
+    @property
+    def ok(self) -> bool:
+        """True when nothing is wrong."""
+        return not self.problems
+
+
+# -- verify ----------------------------------------------------------------------------------------------
+
+
+def verify(cache: Cache | str | os.PathLike[str], *, threads: int | None = None, progress: bool = True) -> Report:
+    """Read every record of every level and compare it with both of its checksums.
+
+    cache: an open cache (all of it is checked, also when this is a view) or its path. Quarantined rows are checked
+    too: theirs are zeros. Everything that is wrong is listed; nothing is changed. Pages of the tables carry
+    checksums of their own, which opening the cache verifies: it raises CorruptCacheError.
+    """
+    whole = open_cache(cache.path if isinstance(cache, Cache) else cache)
+    manifest = layout.read_manifest(whole.path)
+    ids = whole.table["id"].tolist()
+    shards = [(size, group) for size in manifest.sizes for group in range(manifest.groups)]
+    sums = {size: _column(whole.path, manifest, size) for size in manifest.sizes}
+    bar = tqdm(total=len(shards), unit="shard", desc=f"verify {whole.path.name}", disable=None if progress else True)
+
+    def check(one: tuple[Size, int]) -> list[Problem]:
+        rows = manifest.rows_of(one[1])
+        return _check_shard(whole.path, manifest, *one, sums[one[0]][rows.start : rows.stop], ids)
+
+    problems = _check_documents(whole.path, manifest)
+    count = thread_count(threads)
+    for found in ordered_map(check, shards, threads=count, window=4 * count):
+        problems += found
+        bar.update()
+    bar.close()
+    return Report(manifest.count * len(manifest.sizes), tuple(problems))
+
+
+def _column(cache: Path, manifest: Manifest, size: Size) -> NDArray[np.uint32]:
+    name = tables.level_column("crc32c", size)
+    return tables.read_samples(cache, manifest.count, [name])[0][name].to_numpy(np.uint32)
+
+
+def _check_documents(cache: Path, manifest: Manifest) -> list[Problem]:
+    """Every metadata document must say what the manifest implies, or other Zarr readers see something else."""
+    expected = {
+        layout.MANIFEST: layout.root_document(manifest),
+        f"images/{layout.MANIFEST}": layout.images_document(manifest),
+    }
+    for size in manifest.sizes:
+        expected[f"{layout.level_folder(size)}/{layout.MANIFEST}"] = layout.array_document(manifest, size)
+    problems = []
+    for name, document in expected.items():
+        try:
+            same = json.loads((cache / name).read_bytes()) == json.loads(layout.as_json(document))
+        except (OSError, ValueError):
+            same = False
+        if not same:
+            problems.append(Problem(name, "missing, or not what the manifest implies"))
+    return problems
+
+
+def _check_shard(
+    cache: Path, manifest: Manifest, size: Size, group: int, expected: NDArray[np.uint32], ids: Sequence[str]
+) -> list[Problem]:
+    name = layout.shard_path(size, group)
+    rows = manifest.rows_of(group)
+    try:
+        shard = _open(cache, manifest, size, group)
+    except CorruptCacheError as exc:
+        return [Problem(name, str(exc).partition(": ")[2].partition(";")[0])]
+    problems = []
+    record = bytearray(shard.step)
+    for k, row in enumerate(rows):
+        try:
+            body_sum, stored = _sums(shard, k, record)
+        except CorruptCacheError as exc:
+            return [*problems, Problem(name, str(exc).partition(": ")[2].partition(";")[0])]
+        if not body_sum == stored == int(expected[k]):
+            what = (
+                f"record {k}: its pixels sum to {body_sum:08x}, the shard says {stored:08x}, "
+                f"the table says {int(expected[k]):08x} (crc32c)"
+            )
+            problems.append(Problem(name, what, row, ids[row]))
+    return problems
+
+
+def _open(cache: Path, manifest: Manifest, size: Size, group: int) -> Shard:
+    return Shard(
+        cache / layout.shard_path(size, group),
+        size=size,
+        dtype=manifest.dtype,
+        per_shard=manifest.per_shard,
+        count=len(manifest.rows_of(group)),
+    )
+
+
+def _sums(shard: Shard, k: int, record: bytearray) -> tuple[int, int]:
+    """(the sum of record k's pixels, the sum stored behind them); the record is left in the buffer."""
+    shard.read_into(memoryview(record), k * shard.step)
+    body = memoryview(record)[: -layout.CRC_BYTES]
+    return crc32c(body), int.from_bytes(record[-layout.CRC_BYTES :], "little")
+
+
+# -- repair ----------------------------------------------------------------------------------------------
+
+
+def repair(
+    cache: Cache | str | os.PathLike[str], catalog: "Catalog", *, threads: int | None = None, progress: bool = True
+) -> Report:
+    """Make damaged records again from the sources, and try quarantined films again.
+
+    Only shards with something to mend are written, each beside the old one and renamed over it; records that are
+    whole are copied. A source must still be the file the cache was built from. Readers that are open keep the old
+    shards: open the cache again. Returns what could not be mended, with the reason.
+
+    catalog: must hold the radiographs in question, under the same ids.
+    """
+    path = cache.path if isinstance(cache, Cache) else Path(cache)
+    found = verify(path, threads=threads, progress=progress)
+    with alone(path):
+        return _Repair(path, catalog).run(found)
+
+
+class _Repair:
+    def __init__(self, path: Path, catalog: "Catalog") -> None:
+        self.path, self.catalog = path, catalog
+        self.manifest = layout.read_manifest(path)
+        self.table, self.kept = tables.read_samples(path, self.manifest.count, levels=True)
+        self.recipe = open_cache(path).pipeline
+        self.scratch = path / layout.BUILD
+        self.places = {name: row for row, name in enumerate(catalog.table["id"].tolist())}
+        self.left: list[Problem] = []
+        self.made = 0
+
+    def run(self, found: Report) -> Report:
+        make_folders(self.scratch, below=self.path)
+        self._mend_documents()
+        wanted = self._damaged(found.problems)
+        revived = self._revive(wanted)
+        for (size, group), rows in sorted(wanted.items()):
+            self._mend_shard(size, group, rows)
+        if revived:
+            self._write_tables()
+        self._clear()
+        return Report(found.records, tuple(self.left), self.made)
+
+    def _damaged(self, problems: Sequence[Problem]) -> dict[tuple[Size, int], set[int]]:
+        """(size, group) -> rows to make; a shard that cannot be opened at all needs every one of its rows."""
+        by_name = {
+            layout.shard_path(size, group): (size, group)
+            for size in self.manifest.sizes
+            for group in range(self.manifest.groups)
+        }
+        wanted: dict[tuple[Size, int], set[int]] = defaultdict(set)
+        for problem in problems:
+            if problem.file in by_name:
+                key = by_name[problem.file]
+                wanted[key] |= set(self.manifest.rows_of(key[1])) if problem.row is None else {problem.row}
+        return wanted
+
+    def _mend_documents(self) -> None:
+        for size in self.manifest.sizes:
+            self._write(
+                f"{layout.level_folder(size)}/{layout.MANIFEST}",
+                layout.as_json(layout.array_document(self.manifest, size)),
+            )
+        self._write(f"images/{layout.MANIFEST}", layout.as_json(layout.images_document(self.manifest)))
+
+    # -- films that could not be read when the cache was built --
+
+    def _revive(self, wanted: dict[tuple[Size, int], set[int]]) -> bool:
+        revived = False
+        for row in np.flatnonzero((self.table["status"] == "failed").to_numpy()).tolist():
+            if self._now_readable(row):
+                revived = True
+                for size in self.manifest.sizes:
+                    wanted[size, row // self.manifest.per_shard].add(row)
+        return revived
+
+    def _now_readable(self, row: int) -> bool:
+        place = self.places.get(self.table["id"].iloc[row])
+        if place is None:
+            return False
+        try:
+            film, source_hash, stamp = film_of(self.catalog, place, self.recipe)
+        except DecodeError:
+            return False
+        if film.bits > 8 and self.manifest.dtype == "uint8":
+            return False
+        for name, value in record_of(film, self.catalog, place, source_hash, stamp).items():
+            self.table.loc[row, name] = np.nan if value is None else value
+        for size, level in zip(self.recipe.sizes, film.levels, strict=True):
+            self._remember(row, size, level)
+        return True
+
+    def _remember(self, row: int, size: Size, level: NDArray[Any]) -> None:
+        values = (crc32c(level.astype(level.dtype.newbyteorder("<")).data.cast("B")), *integer_sums(level))
+        for kind, value in zip(tables.LEVEL_COLUMNS, values, strict=True):
+            column = tables.level_column(kind, size)
+            self.table.loc[row, column] = np.array(value).astype(self.table[column].dtype)
+
+    # -- shards --
+
+    def _mend_shard(self, size: Size, group: int, rows: set[int]) -> None:
+        """Write one shard again: whole records copied, the others made."""
+        manifest, name = self.manifest, layout.shard_path(size, group)
+        try:
+            old = _open(self.path, manifest, size, group)
+        except CorruptCacheError:
+            old = None
+        temporary = self.scratch / f"{size}-{group}.part"
+        writer = ShardWriter(temporary, size=size, dtype=manifest.dtype, per_shard=manifest.per_shard)
+        try:
+            for k, row in enumerate(manifest.rows_of(group)):
+                level = self._record(row, size, k, old if row not in rows else None)
+                if level is None:
+                    return
+                with explained(self.path / name):
+                    writer.put(k, level)
+            with explained(self.path / name):
+                writer.finish(len(manifest.rows_of(group)))
+                make_folders((self.path / name).parent, below=self.path)
+                put(temporary, self.path / name)
+            self.made += len(rows)
+        finally:
+            writer.close()
+            temporary.unlink(missing_ok=True)
+
+    def _record(self, row: int, size: Size, k: int, old: Shard | None) -> NDArray[Any] | None:
+        """A record's pixels with the checksum that the table remembers; None, and a Problem, without them."""
+        expected = int(self.table[tables.level_column("crc32c", size)].iloc[row])
+        if old is not None:
+            record = bytearray(old.step)
+            if _sums(old, k, record) == (expected, expected):
+                stored = np.dtype(self.manifest.dtype).newbyteorder("<")
+                pixels = np.frombuffer(record, stored, size.pixels).reshape(size)
+                return pixels.astype(self.manifest.dtype)
+        level, why = self._made_again(row, size)
+        if level is not None:
+            if crc32c(level.astype(level.dtype.newbyteorder("<")).data.cast("B")) == expected:
+                return level
+            why = "made again it differs from what the table remembers: other codec or library versions?"
+        name = str(self.table["id"].iloc[row])
+        self.left.append(Problem(layout.shard_path(size, row // self.manifest.per_shard), why, row, name))
+        return None
+
+    def _made_again(self, row: int, size: Size) -> tuple[NDArray[Any] | None, str]:
+        if self.table["status"].iloc[row] == "failed":
+            return np.zeros(size, self.manifest.dtype), ""
+        place = self.places.get(self.table["id"].iloc[row])
+        if place is None:
+            return None, "the catalog given to repair does not hold this radiograph"
+        try:
+            film, source_hash, _ = film_of(self.catalog, place, self.recipe.with_sizes([size]))
+        except DecodeError as error:
+            return None, f"its source cannot be read: {error}"
+        if source_hash != self.table["source_hash"].iloc[row]:
+            return None, "its source is no longer the file the cache was built from"
+        return film.levels[0], ""
+
+    # -- tables --
+
+    def _write_tables(self) -> None:
+        ids = self.table["id"].tolist()
+        self._write(layout.SAMPLES, tables.as_parquet(self.table, self.kept))
+        goal = fingerprint(self.manifest, ids, self.table)
+        self._write(layout.MANIFEST, layout.as_json(layout.root_document(goal)))
+
+    def _write(self, name: str, data: bytes) -> None:
+        target = self.path / name
+        if not target.is_file() or target.read_bytes() != data:
+            make_folders(target.parent, below=self.path)
+            with explained(target):
+                write_whole(data, target, scratch=self.scratch)
+
+    def _clear(self) -> None:
+        with contextlib.suppress(OSError):  # an unfinished build's files may be in it, and stay
+            self.scratch.rmdir()

@@ -1,0 +1,13 @@
+"""Synthetic radiographs for tests, examples and the demo: made, not patients', and with known truth.
+
+    synthetic_film(index)          one film in memory: pixels, spacing, nodules, targets
+    write_synthetic(folder, n)     n files as archives have them, and the catalog of them
+
+The files are PNG and DICOM of several kinds, and one is broken on purpose. `anatomy.py` draws a chest,
+`film.py` exposes it, `files.py` stores it.
+"""
+
+from resload.testing.files import write_synthetic
+from resload.testing.film import DIAMETERS_MM, TARGETS, Nodule, SyntheticFilm, synthetic_film
+
+__all__ = ["DIAMETERS_MM", "TARGETS", "Nodule", "SyntheticFilm", "synthetic_film", "write_synthetic"]

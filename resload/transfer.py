@@ -1,0 +1,81 @@
+"""Memory for batches: re-used when nobody holds it, never while somebody does.
+
+A batch's memory is a block from a pool. What the caller gets is a tensor over a *new* numpy view of the block;
+torch's storage keeps that view alive, and every slice, reshape and numpy array made from the tensor keeps the
+storage alive. So when the view dies, no tensor on the block lives, and a weak reference hands the block back:
+
+    lend            block -> view -> tensor(s) the caller holds
+    last one dies   view dies -> weakref callback -> block is free again
+
+Blocks are plain bytes, so a change of resolution between batches re-uses the same memory. Nothing bounds how many
+batches a caller may keep: a block that is kept is simply not there to be re-used, and a new one is made.
+"""
+
+import weakref
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resload.store.gather import Slot
+
+KEPT_BLOCKS = 8
+"""Free blocks kept for re-use; beyond the prefetched batches more would be memory for nothing."""
+
+
+class Block:
+    """Some bytes, and the slots (views for reading into them) that were made on them."""
+
+    def __init__(self, capacity: int) -> None:
+        self.raw = np.empty(capacity, np.uint8)
+        self._slots: dict[tuple[tuple[int, ...], str], Slot] = {}
+
+    def view(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """A new array over the first bytes of the block."""
+        size = int(np.prod(shape)) * dtype.itemsize
+        return self.raw[:size].view(dtype).reshape(shape)
+
+    def slot(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Slot:
+        """The block as a slot for reading; made once per shape."""
+        key = (shape, dtype.str)
+        if key not in self._slots:
+            self._slots.clear()  # a block serves one shape for long stretches
+            self._slots[key] = Slot(self.view(shape, dtype))
+        return self._slots[key]
+
+
+class Pool:
+    """Blocks to lend. Thread-safe; blocks may come back from any thread, also from inside garbage collection."""
+
+    def __init__(self) -> None:
+        self._free: SimpleQueue[Block] = SimpleQueue()  # its put may interrupt itself, which a lock's may not
+        self._lent: dict[int, weakref.ref[NDArray[Any]]] = {}
+
+    def block(self, size: int) -> Block:
+        """A free block of at least `size` bytes, or a new one; smaller free ones are dropped."""
+        while True:
+            try:
+                block = self._free.get_nowait()
+            except Empty:
+                return Block(size)
+            if len(block.raw) >= size:
+                return block
+
+    def lend(self, block: Block, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """A new view of the block; when it and everything made from it are gone, the block is free again."""
+        view = block.view(shape, dtype)
+        key = id(view)
+
+        def give_back(_: object) -> None:
+            self._lent.pop(key, None)
+            if self._free.qsize() < KEPT_BLOCKS:
+                self._free.put(block)
+
+        self._lent[key] = weakref.ref(view, give_back)
+        return view
+
+    @property
+    def free(self) -> int:
+        """How many blocks wait to be re-used."""
+        return self._free.qsize()

@@ -1,0 +1,141 @@
+"""The pages are true: every Python block runs, every command of ours works, every public name has its place.
+
+The blocks of a page run in order, in one namespace and one empty folder, so a page must make what it uses.
+A `console` block that calls `resload` runs too, in the same folder; other programs' lines do not.
+"""
+
+import importlib
+import importlib.util
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```\s*$", re.MULTILINE | re.DOTALL)
+RUNS = {"python", "console"}
+SHOWN = {"text", "{toctree}", "{eval-rst}", "toml"}
+
+
+def blocks(page):
+    """(language, code, line number) for each fenced block, in order."""
+    text = page.read_text(encoding="utf-8")
+    return [(m[1], m[2], text.count("\n", 0, m.start()) + 2) for m in FENCE.finditer(text)]
+
+
+def commands(code):
+    """The resload lines of a console block, split as a shell would."""
+    lines = [line[2:] for line in code.splitlines() if line.startswith("$ ")]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("resload ")]
+
+
+def run_page(page):
+    """Run what a page shows; an error names the page and the line in it."""
+    namespace = {"__name__": "__main__"}
+    for language, code, line in blocks(page):
+        if language == "python":
+            source = "\n" * (line - 1) + code  # tracebacks then point into the page
+            exec(compile(source, str(page), "exec"), namespace)
+        elif language == "console":
+            for words in commands(code):
+                status = run_command(words)
+                assert status == 0, f"{page}:{line}: resload {shlex.join(words)} ended with {status}"
+
+
+def run_command(words):
+    """The exit code of `resload words...`, as the console script gives it."""
+    from resload.cli import main
+
+    try:
+        return main(words) or 0
+    except SystemExit as stop:
+        return stop.code or 0
+
+
+RUNNABLE = [page for page in PAGES if any(language in RUNS for language, _, _ in blocks(page))]
+
+
+@pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_block_runs(page, tmp_path, monkeypatch):
+    """A page's blocks run from its first to its last in an empty folder, without a warning."""
+    monkeypatch.chdir(tmp_path)
+    run_page(page)
+
+
+def test_a_wrong_block_fails(tmp_path, monkeypatch):
+    """The check above can fail, and names the page and line."""
+    page = tmp_path / "page.md"
+    page.write_text("# Page\n\n```python\nx = 1\n```\n\n```python\nassert x == 2\n```\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AssertionError) as caught:
+        run_page(page)
+    last = caught.traceback[-1]
+    assert (Path(str(last.path)).name, last.lineno + 1) == ("page.md", 8)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_block_escapes(page):
+    """Each block has a language that is run or is known to be no code: none is left out by a spelling."""
+    unknown = {language for language, _, _ in blocks(page)} - RUNS - SHOWN
+    assert not unknown, f"{page}: blocks in {unknown} are neither run nor known as text"
+    assert page.read_text(encoding="utf-8").count("```") == 2 * len(blocks(page))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    """Every relative link points to a file or folder of the repository."""
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page}: {target} is not there"
+
+
+def test_every_page_is_in_a_contents_list():
+    """A page that no toctree names is a page nobody finds."""
+    listed = {ROOT / "README.md", ROOT / "docs" / "index.md"}
+    for page in PAGES:
+        for language, code, _ in blocks(page):
+            if language == "{toctree}":
+                names = [line for line in code.splitlines() if line and not line.startswith(":")]
+                listed |= {page.parent / f"{name}.md" for name in names}
+    assert set(PAGES) == listed
+
+
+def test_every_public_name_is_in_the_reference():
+    """The names of `resload.__all__` each have an entry, and each entry is a name that exists."""
+    import resload
+
+    text = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    entries = set(re.findall(r"^\.\. auto\w+:: (resload\S*)$", text, re.MULTILINE))
+    missing = {name for name in resload.__all__ if not any(_documents(entry, name) for entry in entries)}
+    assert missing <= {"__version__"}, f"not in docs/reference/api.md: {sorted(missing)}"
+    for entry in sorted(entries):
+        assert _exists(entry), f"docs/reference/api.md names {entry}, which is not there"
+
+
+def _documents(entry, name):
+    return entry == f"resload.{name}" or entry.startswith(f"resload.{name}.")
+
+
+def _exists(entry):
+    """A module by its import, anything else as an attribute of its parent."""
+    parent, _, name = entry.rpartition(".")
+    return hasattr(importlib.import_module(parent), name) or importlib.util.find_spec(entry) is not None
+
+
+@pytest.mark.skipif(importlib.util.find_spec("sphinx") is None, reason="the docs extra is not installed")
+@pytest.mark.slow
+def test_the_pages_render(tmp_path):
+    """Sphinx builds the pages with warnings as errors, docstrings of all public names included."""
+    import subprocess
+
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", ROOT / "docs", tmp_path / "html"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
