@@ -64,7 +64,10 @@ class Converter:
         return np.ones(self._channels, np.float32), np.zeros(self._channels, np.float32)
 
     def _per_channel(self, values: Any) -> NDArray[np.float64]:
-        found = np.asarray(values, np.float64).reshape(-1)
+        try:
+            found = np.asarray(values, np.float64).reshape(-1)
+        except (TypeError, ValueError):  # no numbers
+            found = np.empty(0)
         if found.size not in (1, self._channels) or not np.isfinite(found).all():
             raise ArgumentError(f"normalize: one finite number or one per channel ({self._channels}); found {values!r}")
         return np.broadcast_to(found, (self._channels,))

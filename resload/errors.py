@@ -26,7 +26,9 @@ builds of one catalog write the same bytes.
 """
 
 import importlib
+from functools import partial
 from types import ModuleType
+from typing import Any
 
 
 class ResloadError(Exception):
@@ -68,6 +70,10 @@ class DecodeError(ResloadError, ValueError):
     def at(self, path: object) -> "DecodeError":
         """The same error, naming the file it happened in (for the code that knows the path)."""
         return type(self)(self.reason, path=path, detail=self.detail)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls the class with `args` by position; worker processes send errors home by pickle.
+        return partial(type(self), self.reason, path=self.path, detail=self.detail), (), self.__dict__
 
 
 class UnreadableFileError(DecodeError, OSError):

@@ -9,8 +9,9 @@ import torch
 from resload.catalog import Catalog
 from resload.convert import Converter
 from resload.errors import ArgumentError
+from resload.loader import reader_of
 from resload.pipeline import Pipeline
-from resload.readers import CacheReader, Reader, SourceReader
+from resload.readers import Reader
 from resload.samplers import Key
 from resload.size import Size, SizeLike
 from resload.store.cache import Cache
@@ -37,6 +38,7 @@ class RadiographDataset(torch.utils.data.Dataset[Sample]):
         self.reader, self.size, self.rows, self.transform, self._dtype = reader, size, rows, transform, dtype
         self._converter = Converter(reader.dtype, dtype, 1, None)
         frame = reader.table[list(reader.targets)]
+        self._readable = frozenset(reader.rows().tolist())
         self._targets = torch.from_numpy(np.array(frame.to_numpy(np.float32, na_value=np.nan)))
 
     def __len__(self) -> int:
@@ -49,8 +51,8 @@ class RadiographDataset(torch.utils.data.Dataset[Sample]):
         sizes = {index.size if isinstance(index, Key) else self.size for index in indices}
         if len(sizes) > 1:
             raise ArgumentError(f"one batch has one size; found keys of {sorted(str(size) for size in sizes)}")
-        rows = np.array([i.index if isinstance(i, Key) else self._row(i) for i in indices], np.int64)
-        size = sizes.pop() if sizes else self.size
+        rows = np.array([self._row(index) for index in indices], np.int64)
+        size = self.reader.checked_size(sizes.pop()) if sizes else self.size
         slot = Slot(np.empty((len(rows), *size), self.reader.dtype))
         self.reader.fill(slot, rows, size, 0)
         shape = self._converter.shape(len(rows), size)
@@ -65,7 +67,11 @@ class RadiographDataset(torch.utils.data.Dataset[Sample]):
             for image, row in zip(images, rows.tolist(), strict=True)
         ]
 
-    def _row(self, index: int) -> int:
+    def _row(self, index: "int | Key") -> int:
+        if isinstance(index, Key):
+            if index.index not in self._readable:
+                raise ArgumentError(f"{index}: row {index.index} is none that can be read")
+            return index.index
         if not -len(self) <= index < len(self):
             raise IndexError(f"index {index} in a data set of {len(self)}")  # what iteration over it relies on
         return int(self.rows[index])
@@ -79,7 +85,7 @@ class RadiographDataset(torch.utils.data.Dataset[Sample]):
 
 
 def torch_dataset(
-    data: Cache | Catalog,
+    data: Cache | Catalog | Reader,
     *,
     size: SizeLike,
     split: str | None = None,
@@ -94,10 +100,5 @@ def torch_dataset(
     transform: called with each image tensor, in the DataLoader's worker.
     pipeline: how a Catalog's files become pixels.
     """
-    if isinstance(data, Catalog):
-        if pipeline is None:
-            raise ArgumentError("a Catalog needs pipeline=, for example pipeline=resload.Pipeline(256)")
-        reader: Reader = SourceReader(data, pipeline)
-    else:
-        reader = CacheReader(data)
+    reader = reader_of(data, pipeline)
     return RadiographDataset(reader, reader.checked_size(size), reader.rows(split=split), dtype, transform)

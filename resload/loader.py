@@ -102,7 +102,7 @@ class Loader:
         drop_last: bool = False,
         pipeline: Pipeline | None = None,
     ) -> None:
-        self.reader = _reader(data, pipeline, threads)
+        self.reader = reader_of(data, pipeline, threads)
         self._threads = thread_count(threads)
         self._prefetch = _at_least_one("prefetch", prefetch)
         self._device = torch.device(device)
@@ -126,12 +126,11 @@ class Loader:
                 batch_size=batch_size,
                 split=split,
                 rows=rows,
-                shuffle=shuffle,
-                seed=seed,
-                drop_last=drop_last,
+                shuffle=shuffle or None,
+                seed=seed or None,
+                drop_last=drop_last or None,
             )
-            if sampler.n != len(self.reader):
-                raise ArgumentError(f"the sampler was made for {sampler.n} rows, the data has {len(self.reader)}")
+            _refuse_unservable(sampler, self.reader)
         self.sampler = sampler
         self.normalization = self._statistics(normalize)
         self._converter = Converter(self.reader.dtype, dtype, channels, self.normalization)
@@ -297,7 +296,8 @@ class _Run:
 # -- arguments -------------------------------------------------------------------------------------------
 
 
-def _reader(data: Cache | Catalog | Reader, pipeline: Pipeline | None, threads: int | None) -> Reader:
+def reader_of(data: Cache | Catalog | Reader, pipeline: Pipeline | None, threads: int | None = None) -> Reader:
+    """Whatever people load from, as a reader. Raises ArgumentError for anything else, and for a missing pipeline."""
     if isinstance(data, Catalog):
         if pipeline is None:
             raise ArgumentError("a Catalog needs pipeline=, for example pipeline=resload.Pipeline(256)")
@@ -323,7 +323,7 @@ def _chosen_rows(reader: Reader, split: str | None, rows: Any) -> NDArray[np.int
         if split is not None:
             raise ArgumentError("pass split= or rows=, not both")
         chosen = np.asarray(rows)
-        if chosen.dtype == bool or not set(chosen.tolist()) <= set(readable.tolist()):
+        if chosen.ndim != 1 or chosen.dtype == bool or not set(chosen.tolist()) <= set(readable.tolist()):
             raise ArgumentError(f"rows must be readable row numbers below {len(reader)} (see cache.rows())")
         return chosen.astype(np.int64)
     if readable.size == 0:
@@ -332,9 +332,20 @@ def _chosen_rows(reader: Reader, split: str | None, rows: Any) -> NDArray[np.int
 
 
 def _refuse_beside_sampler(**arguments: Any) -> None:
-    given = [name for name, value in arguments.items() if value not in (None, False, 0)]
+    given = [name for name, value in arguments.items() if value is not None]
     if given:
         raise ArgumentError(f"sampler= decides {', '.join(given)}: set them there")
+
+
+def _refuse_unservable(sampler: Sampler, reader: Reader) -> None:
+    if sampler.n != len(reader):
+        raise ArgumentError(f"the sampler was made for {sampler.n} rows, the data has {len(reader)}")
+    bad = np.setdiff1d(sampler.rows, reader.rows())
+    if bad.size:
+        raise ArgumentError(
+            f"{bad.size} of the sampler's rows cannot be read (first: row {bad[0]}); make it with rows=cache.rows()"
+        )
+    reader.checked_size(sampler.sizes.at(0, epoch=0))
 
 
 def _known_columns(columns: Sequence[str], reader: Reader) -> dict[str, list[Any]]:

@@ -1,9 +1,28 @@
-"""Fixtures every test may use."""
+"""Fixtures every test may use. Those of a session are shared: copy before changing."""
 
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import resload
+
+SIZES = (32, 64, (48, 40))
+BROKEN = "a/film_00025"
+"""The id of the film whose file ends too early."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `gpu` are reported as skipped where there is no CUDA device."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +34,42 @@ def real_data() -> Path:
     path = Path(folder)
     assert path.is_dir(), f"RESLOAD_DATA={folder} is not a folder"
     return path
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory: pytest.TempPathFactory) -> "resload.Catalog":
+    """40 films of two shapes (26 of 200 x 160, one of them broken; 14 of 160 x 184), 23 of 8 bits, 6 of 16, 11 of 12.
+
+    Train, val and test by patient; some targets unknown; boxes; an extra column `view`; spacing_y != spacing_x.
+    """
+    from resload.testing import write_synthetic
+
+    root = tmp_path_factory.mktemp("films")
+    tall = write_synthetic(root / "a", 26, size=(200, 160), seed=1)
+    wide = write_synthetic(root / "b", 14, size=(160, 184), seed=2, broken=0)
+    both = resload.Catalog.concat({"a": tall, "b": wide})
+    table = both.table
+    rows = np.arange(len(table))
+    table = table.assign(nodule=table["nodule"].mask(rows % 7 == 3), effusion=table["effusion"].mask(rows % 5 == 1))
+    catalog = resload.Catalog(table, targets=both.targets, boxes=both.boxes, root=both.root)
+    return catalog.split({"train": 0.6, "val": 0.2, "test": 0.2}, seed=0)
+
+
+@pytest.fixture(scope="session")
+def films8(films: "resload.Catalog") -> "resload.Catalog":
+    """The 23 films of `films` that have 8 bits, the broken one among them."""
+    return films.select((films.scan(progress=False).table["bits"] == 8).to_numpy())
+
+
+@pytest.fixture(scope="session")
+def cache(films: "resload.Catalog", tmp_path_factory: pytest.TempPathFactory) -> "resload.Cache":
+    """`films` at SIZES, uint16."""
+    path = tmp_path_factory.mktemp("cache") / "films.zarr"
+    return resload.build(films, path, SIZES, columns=("view",), progress=False)
+
+
+@pytest.fixture(scope="session")
+def cache8(films8: "resload.Catalog", tmp_path_factory: pytest.TempPathFactory) -> "resload.Cache":
+    """`films8` at SIZES, uint8."""
+    path = tmp_path_factory.mktemp("cache8") / "films8.zarr"
+    return resload.build(films8, path, SIZES, columns=("view",), progress=False)

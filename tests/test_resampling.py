@@ -137,9 +137,7 @@ def test_trap_rgba_premultiplies_alpha():
     films = rng.integers(0, 256, (200, 200, 4), dtype=np.uint8)
     exact = np.stack([reference.resample(films[..., k], 130) for k in range(4)], axis=-1)
     worst = {
-        mode: np.abs(
-            np.asarray(Image.fromarray(films, mode="RGBA") if mode == "RGBA" else _cmyk(films)) - 0.0
-        ).max()
+        mode: np.abs(np.asarray(Image.fromarray(films, mode="RGBA") if mode == "RGBA" else _cmyk(films)) - 0.0).max()
         for mode in ("RGBA", "CMYK")
     }
     assert worst["RGBA"] == worst["CMYK"]  # both hold the same bytes before the resize
@@ -148,9 +146,7 @@ def test_trap_rgba_premultiplies_alpha():
         ("RGBA", Image.frombytes("RGBA", (200, 200), films.tobytes())),
         ("CMYK", _cmyk(films)),
     ):
-        errors[mode] = np.abs(
-            np.asarray(picture.resize((130, 130), Image.Resampling.BILINEAR), float) - exact
-        ).max()
+        errors[mode] = np.abs(np.asarray(picture.resize((130, 130), Image.Resampling.BILINEAR), float) - exact).max()
     assert errors["RGBA"] > 31
     assert errors["CMYK"] <= 1.01
 
@@ -239,10 +235,7 @@ def test_float32_is_not_rounded():
     """float32 images stay float: only integers are rounded and clipped."""
     image = content("noise", 60, 60, 1, 10).astype(np.float32) - 0.5
     assert (
-        np.abs(
-            resample(image, 23, kernel="lanczos3") - reference.resample(image, 23, kernel="lanczos3")
-        ).max()
-        < 1e-6
+        np.abs(resample(image, 23, kernel="lanczos3") - reference.resample(image, 23, kernel="lanczos3")).max() < 1e-6
     )
 
 

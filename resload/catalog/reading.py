@@ -52,10 +52,10 @@ def kind(path: Path) -> str | DecodeError:
     except DecodeError as exc:
         return exc
     except OSError as exc:
-        return UnreadableFileError("the file could not be opened or read", path=path, detail=str(exc))
+        return UnreadableFileError("the file could not be read", path=path, detail=exc.strerror or "")
 
 
-def _header(path: Path) -> "decode.Header | DecodeError":
+def _header(path: Path) -> decode.Header | DecodeError:
     try:
         return decode.read_header(path)
     except DecodeError as exc:
@@ -63,28 +63,30 @@ def _header(path: Path) -> "decode.Header | DecodeError":
 
 
 def headers(paths: Sequence[Path], *, threads: int | None, progress: bool) -> pd.DataFrame:
-    """height, width, bits, frames, photometric, spacing_y, spacing_x, error: one row per path.
+    """height, width, bits, frames, spacing_y, spacing_x, format, photometric, error: one row per path.
 
     Several rows of one file (its frames) are read once.
     """
     distinct = list(dict.fromkeys(paths))
     found = dict(zip(distinct, spread(_header, distinct, threads=threads, progress=progress, what="scan"), strict=True))
     rows = [_row(found[path]) for path in paths]
-    table = pd.DataFrame(rows, columns=[*NUMBER_COLUMNS, "photometric", "error"])
+    table = pd.DataFrame(rows, columns=[*NUMBER_COLUMNS, *TEXT_COLUMNS])
     table[NUMBER_COLUMNS] = table[NUMBER_COLUMNS].astype(np.float64)
-    for name in ("photometric", "error"):
+    for name in TEXT_COLUMNS:
         table[name] = rules.as_text(table[name])
     return table
 
 
 NUMBER_COLUMNS = ["height", "width", "bits", "frames", "spacing_y", "spacing_x"]
+TEXT_COLUMNS = ["format", "photometric", "error"]
 
 
-def _row(header: "decode.Header | DecodeError") -> tuple[object, ...]:
+def _row(header: decode.Header | DecodeError) -> tuple[object, ...]:
     if isinstance(header, DecodeError):
-        return (*[np.nan] * len(NUMBER_COLUMNS), None, header.reason)
+        return (*[np.nan] * len(NUMBER_COLUMNS), None, None, header.reason)
     spacing = header.spacing or (np.nan, np.nan)
-    return (header.height, header.width, header.bits, header.frames, *spacing, header.photometric, None)
+    numbers = (header.height, header.width, header.bits, header.frames, *spacing)
+    return (*numbers, header.format, header.photometric, None)
 
 
 def filled(table: pd.DataFrame, headers: pd.DataFrame) -> pd.DataFrame:

@@ -9,8 +9,11 @@ Facts that callers must know (imagecodecs 2026.3.6), each with a test:
 - `png` without `out=` drops a reference to None at every damaged file, and on Python 3.11, where None can
   be freed, some thousands of damaged files end the process. With `out=` it keeps a reference to `out`
   instead, so the array is emptied in place here and what stays behind is a few bytes.
-- `jpeg`, `jpegls` and `htj2k` do not notice by themselves that a stream ends early: the first and last
-  return gray or blurred pixels, `jpegls` never returns. `codestream.py` looks for the end marker first.
+- `jpeg` and `jpegls` do not notice by themselves that a stream ends early: the first returns gray pixels,
+  the second never returns. `codestream.py` looks for the end marker first.
+- `dicomrle` follows segment offsets out of the data and ends the process: `frames.py` checks them first.
+- `htj2k` (OpenJPH) ends the process on some damaged streams and takes truncated ones for whole, so HTJ2K is
+  given to `jpeg2k` (OpenJPEG, same pixels), which refuses both.
 """
 
 from functools import cache
@@ -26,7 +29,6 @@ NAMES = {
     "jpeg": ("jpeg8_decode", "JPEG"),
     "jpegls": ("jpegls_decode", "JPEG-LS"),
     "jpeg2k": ("jpeg2k_decode", "JPEG 2000"),
-    "htj2k": ("htj2k_decode", "HTJ2K"),
     "tiff": ("tiff_decode", "TIFF"),
     "dicomrle": ("dicomrle_decode", "RLE"),
 }

@@ -8,6 +8,7 @@ encapsulated    items: an offset table (may be empty), then fragments; which mak
 
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -39,14 +40,15 @@ CODECS: dict[str, str] = {
     f"{_PREFIX}.4.81": "jpegls",  # near-lossless
     f"{_PREFIX}.4.90": "jpeg2k",  # lossless
     f"{_PREFIX}.4.91": "jpeg2k",
-    f"{_PREFIX}.4.201": "htj2k",  # lossless
-    f"{_PREFIX}.4.202": "htj2k",  # lossless, by resolution
-    f"{_PREFIX}.4.203": "htj2k",
+    f"{_PREFIX}.4.201": "jpeg2k",  # lossless
+    f"{_PREFIX}.4.202": "jpeg2k",  # lossless, by resolution
+    f"{_PREFIX}.4.203": "jpeg2k",
 }
 """Transfer Syntax UID -> codec: the only thing that chooses one. libjpeg-turbo's `jpeg` reads lossless JPEG
-of 2 to 16 bits too, and is the fastest and most tested reader of it in imagecodecs."""
+of 2 to 16 bits too, and is the fastest and most tested reader of it in imagecodecs. HTJ2K goes to OpenJPEG,
+not to OpenJPH, although that is three times as fast: see `codecs.py`."""
 
-_LABELS = {"jpeg": "JPEG", "jpegls": "JPEG-LS", "jpeg2k": "JPEG 2000", "htj2k": "HTJ2K"}
+_LABELS = {"jpeg": "JPEG", "jpegls": "JPEG-LS", "jpeg2k": "JPEG 2000"}
 _TRUNCATED = "the DICOM pixel data ends early"
 _DAMAGED = "the DICOM pixel data is damaged"
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
@@ -158,6 +160,7 @@ def _shaped(samples: NDArray[Any], image: Image, planar: bool) -> NDArray[Any]:
 
 def _rle(data: bytes, image: Image) -> Stored:
     """RLE Lossless (PS3.5 annex G): byte planes; colour comes one plane after another."""
+    _check_segments(data, image.samples * image.bits_allocated // 8)
     decoded = run("dicomrle", data, f"<u{image.bits_allocated // 8}")
     if len(decoded) < image.frame_bytes:
         raise TruncatedFileError("the RLE data ends early")
@@ -165,9 +168,21 @@ def _rle(data: bytes, image: Image) -> Stored:
     return _at_the_bottom(_shaped(samples, image, True), image)
 
 
+def _check_segments(data: bytes, planes: int) -> None:
+    """Refuse an RLE header whose segments are not one per byte plane, in order and inside the data."""
+    if len(data) < 64:
+        raise TruncatedFileError("the RLE data ends early")
+    number, *starts = struct.unpack("<16I", data[:64])
+    used = starts[:planes]
+    if number != planes or used[0] != 64 or any(b <= a for a, b in pairwise(used)):
+        raise DecodeError("the RLE data is damaged", detail=f"{number} segments at {used}, {planes} byte planes")
+    if used[-1] >= len(data):
+        raise TruncatedFileError("the RLE data ends early")
+
+
 def _compressed(codec: str, data: bytes, image: Image) -> Stored:
     label = _LABELS[codec]
-    parse = parse_jpeg if codec.startswith("jpeg") and codec != "jpeg2k" else parse_jpeg2000
+    parse = parse_jpeg if codec != "jpeg2k" else parse_jpeg2000
     stream = parse(data, label)
     _agree(stream, image, label)
     options: dict[str, Any] = {}

@@ -79,12 +79,19 @@ def as_radiograph(source: object, *, frame: int = 0) -> Radiograph:
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if hasattr(source, "save_as") and hasattr(source, "Rows"):  # a pydicom dataset, without importing pydicom
-        file = BytesIO()
-        source.save_as(file, enforce_file_format=True)
-        return decode.decode(file.getvalue(), frame=frame)
+        return decode.decode(_as_file(source), frame=frame)
     raise ArgumentError(
         f"a film is a path, bytes, a pydicom dataset or a (height, width) array; found {type(source).__name__}"
     )
+
+
+def _as_file(dataset: Any) -> bytes:
+    file = BytesIO()
+    try:
+        dataset.save_as(file, enforce_file_format=True)
+    except Exception as exc:  # pydicom raises many kinds for a dataset that is not a whole file
+        raise NotARadiographError("the dataset cannot be written as a DICOM file", detail=str(exc)) from exc
+    return file.getvalue()
 
 
 def _from_array(array: NDArray[Any]) -> Radiograph:

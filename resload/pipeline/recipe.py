@@ -6,6 +6,7 @@ the intensity is resolved per film and recorded with it.
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -112,7 +113,7 @@ class Pipeline:
         made = list(ordered_map(self._try, sources, threads=count, window=len(sources) + 1))
         return self._result(made)
 
-    def _with_depth_of(self, sources: Sequence["_Source"]) -> "Pipeline":
+    def _with_depth_of(self, sources: Sequence["Source"]) -> "Pipeline":
         from resload.pipeline.cpu import as_radiograph
 
         deepest = 8
@@ -123,7 +124,7 @@ class Pipeline:
                 continue  # reported again, with its place, when it is made
         return replace(self, dtype="uint16" if deepest > 8 else "uint8")
 
-    def _try(self, source: "_Source") -> Film | DecodeError:
+    def _try(self, source: "Source") -> Film | DecodeError:
         try:
             return make(self, source[0], frame=source[1], bits=source[2])
         except DecodeError as error:
@@ -157,7 +158,7 @@ class Pipeline:
         try:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
             version = document.pop("resload_pipeline")
-        except (ValueError, KeyError, AttributeError) as exc:
+        except (ValueError, KeyError, AttributeError, TypeError) as exc:
             raise ArgumentError(f"{path}: not a recipe that Pipeline.save wrote") from exc
         if version != RECIPE_FORMAT:
             raise ArgumentError(f"{path}: recipe format {version}; this resload reads {RECIPE_FORMAT}")
@@ -167,27 +168,44 @@ class Pipeline:
             raise ArgumentError(f"{path}: not a recipe that Pipeline.save wrote ({exc})") from exc
 
 
-_Source = tuple[object, int, int | None]
+Source = tuple[object, int, int | None]
 """(film, frame, bits or None)."""
 
 
-def _sources(films: object) -> list[_Source]:
+def _sources(films: object) -> list[Source]:
     if isinstance(films, tuple) and len(films) == 2 and hasattr(films[0], "table"):
         catalog, rows = films
-        return [source_of(catalog, int(row)) for row in rows]
+        known = CatalogFilms(catalog)
+        return [known.source(int(row)) for row in rows]
     if isinstance(films, str | bytes | Path | np.ndarray) or not hasattr(films, "__iter__"):
         raise ArgumentError(f"films are a sequence of films, or (catalog, rows); found one {type(films).__name__}")
     return [(film, 0, None) for film in films]
 
 
-def source_of(catalog: "Catalog", row: int) -> _Source:
-    """The file, frame and known depth of one row of a catalog."""
-    table = catalog.table
-    return catalog.path(row), _int_at(table, "frame_index", row) or 0, _int_at(table, "bits", row)
+class CatalogFilms:
+    """What making films needs of a catalog, as plain lists: a table lookup for each film would cost more."""
 
+    def __init__(self, catalog: "Catalog") -> None:
+        table = catalog.table
+        self.ids: list[str] = table["id"].tolist()
+        self.paths = [catalog.path(row) for row in range(len(table))]
+        self._frames = self._column(table, "frame_index")
+        self._bits = self._column(table, "bits")
+        self._spacing = [self._column(table, f"spacing_{axis}") for axis in "yx"]
 
-def _int_at(table: Any, column: str, row: int) -> int | None:
-    if column not in table:
-        return None
-    value = table[column].iloc[row]
-    return None if pd.isna(value) else int(value)
+    def _column(self, table: pd.DataFrame, name: str) -> list[float]:
+        if name not in table:
+            return [math.nan] * len(table)
+        values: list[float] = pd.to_numeric(table[name]).to_numpy(np.float64, na_value=np.nan).tolist()
+        return values
+
+    def source(self, row: int) -> Source:
+        """The file, frame and known depth of one row."""
+        frame, bits = self._frames[row], self._bits[row]
+        return self.paths[row], 0 if math.isnan(frame) else int(frame), None if math.isnan(bits) else int(bits)
+
+    def spacing(self, row: int, header: tuple[float, float] | None) -> tuple[float, float]:
+        """Mm per pixel (y, x): the catalog's where it knows them, else the header's, else NaN."""
+        told = header or (math.nan, math.nan)
+        y, x = (column[row] for column in self._spacing)
+        return told[0] if math.isnan(y) else y, told[1] if math.isnan(x) else x

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from resload.catalog import Catalog
 from resload.errors import ArgumentError, DecodeError
 from resload.pipeline import Pipeline, make
-from resload.pipeline.recipe import source_of
+from resload.pipeline.recipe import CatalogFilms
 from resload.readers.base import Facts, facts_of
 from resload.readers.cache import ids_digest
 from resload.size import Size, SizeLike, as_size
@@ -28,7 +28,7 @@ class SourceReader:
         self.targets = catalog.targets
         self.dtype: np.dtype[Any] = np.dtype(self.pipeline.dtype)
         self._facts = facts_of(catalog.table, np.arange(len(catalog)))
-        self._sources = [source_of(catalog, row) for row in range(len(catalog))]
+        self._films = CatalogFilms(catalog)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -69,7 +69,7 @@ class SourceReader:
         """Decode and resize."""
         recipe = self.pipeline.with_sizes([size])
         for i, row in enumerate(rows.tolist()):
-            path, frame, bits = self._sources[row]
+            path, frame, bits = self._films.source(row)
             try:
                 film = make(recipe, path, frame=frame, bits=bits)
             except DecodeError as error:

@@ -55,7 +55,7 @@ class Sampler:
 
     Args:
         data: how many rows there are, or anything with a length (a Cache, a Catalog, a reader).
-        rows: the rows to visit (of 0 .. n-1); all of them when None.
+        rows: the rows to visit (of 0 .. n-1); when None, all that `data.rows()` says can be read, or all.
         order: which comes when (`Shuffle()`, `Sequential()`, or your own).
         sizes: at which size (`Fixed(256)`).
         budget: how many images a step holds (`Images(64)`).
@@ -80,11 +80,12 @@ class Sampler:
         tail: str = "drop",
     ) -> None:
         self.n = data if isinstance(data, int) else len(data)
-        self.rows = _checked_rows(rows, self.n)
+        readable = getattr(data, "rows", None)  # caches and readers have it: quarantined rows are not planned
+        self.rows = _checked_rows(readable() if rows is None and callable(readable) else rows, self.n)
         self.order: Order = Shuffle() if order is None else order
         self.sizes = sizes
         self.budget = budget
-        self.seed = seed
+        self.seed = _checked_seed(seed)
         self.tail = tail
         if tail not in TAILS:
             raise ArgumentError(f"tail must be one of {', '.join(TAILS)}; found {tail!r}")
@@ -150,7 +151,10 @@ def checked_state(state: Mapping[str, Any], fingerprint: str) -> tuple[int, int]
             "this position was saved for another plan (other rows, order, size, batch or seed): "
             f"expected fingerprint {fingerprint}, found {state.get('fingerprint')!r}"
         )
-    return int(state["epoch"]), int(state["step"])
+    epoch, step = state.get("epoch"), state.get("step")
+    if not (isinstance(epoch, int) and isinstance(step, int) and min(epoch, step) >= 0):
+        raise StateError(f"a position is an epoch and a step, whole numbers >= 0; found {epoch!r} and {step!r}")
+    return epoch, step
 
 
 def _checked_rows(rows: Sequence[int] | NDArray[np.integer[Any]] | None, n: int) -> NDArray[np.int64]:
@@ -162,3 +166,9 @@ def _checked_rows(rows: Sequence[int] | NDArray[np.integer[Any]] | None, n: int)
     if found.size and not (found.min() >= 0 and found.max() < n):
         raise ArgumentError(f"rows must lie in 0 .. {n - 1}; found {found.min()} .. {found.max()}")
     return found.astype(np.int64)
+
+
+def _checked_seed(seed: int) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ArgumentError(f"seed must be an int >= 0; found {seed!r}")
+    return int(seed)

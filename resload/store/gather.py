@@ -55,6 +55,7 @@ class Slot:
         self.pixels = [flat[i * body : (i + 1) * body] for i in range(count)]
         self.sums = np.zeros(count, "<u4")
         sums = self.sums.data.cast("B")
+        self.bytes = out.view(np.uint8).reshape(count, body)
         self.pairs = [(self.pixels[i], sums[i * 4 : i * 4 + 4]) for i in range(count)]
 
 
@@ -79,6 +80,8 @@ class Level:
         expected: the checksums the table remembers for these rows, uint32. Raises CorruptCacheError, after which
         these images are unspecified.
         """
+        if len(rows) == 0:
+            return
         if self._held is not None:
             self._copy_held(self._held, rows, slot, start)
         elif self._shards.access == "mmap":
@@ -101,12 +104,11 @@ class Level:
 
     def _copy_mapped(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
         groups, ks = np.divmod(rows, self._manifest.per_shard)
-        target = slot.out.reshape(len(slot.out), -1).view(np.uint8)
         sums = slot.sums.view(np.uint8).reshape(-1, 4)
         for i, (shard, k) in enumerate(zip(self._shards.of(self._size, groups.tolist()), ks.tolist(), strict=True)):
             assert shard.records is not None
             record = shard.records[k]
-            np.copyto(target[start + i], record[: slot.body])
+            np.copyto(slot.bytes[start + i], record[: slot.body])
             sums[start + i] = record[slot.body :]
 
     def _copy_held(self, held: NDArray[np.uint8], rows: NDArray[np.int64], slot: Slot, start: int) -> None:
@@ -115,8 +117,7 @@ class Level:
             self._fill(held, group)
         records = np.take(held, rows, axis=0, mode="clip")  # rows are in range; "clip" skips a second copy
         stop = start + len(rows)
-        target = slot.out.reshape(len(slot.out), -1).view(np.uint8)
-        target[start:stop] = records[:, : slot.body]
+        slot.bytes[start:stop] = records[:, : slot.body]
         slot.sums[start:stop] = np.ascontiguousarray(records[:, slot.body :]).view("<u4")[:, 0]
 
     def _fill(self, held: NDArray[np.uint8], group: int) -> None:

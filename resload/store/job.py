@@ -32,7 +32,7 @@ from resload.errors import (
     DiskSpaceError,
 )
 from resload.pipeline import Pipeline, make
-from resload.pipeline.recipe import source_of
+from resload.pipeline.recipe import CatalogFilms
 from resload.size import Size, as_ladder
 from resload.store import layout, plan, tables
 from resload.store.cache import Cache, open_cache
@@ -229,8 +229,8 @@ class _Job:
         deeper = replace(self.recipe, dtype="auto").resolve(added, threads=self.threads, progress=self.progress)
         if present.dtype == "uint8" and deeper.dtype == "uint16":
             raise CacheMismatchError(
-                f"{self.cache}: holds uint8, and some of the {len(new)} new films have more than 8 bits, which would be "
-                "lost; build them to another path, or all of them with dtype='uint16'"
+                f"{self.cache}: holds uint8, and some of the {len(new)} new films have more than 8 bits, which "
+                "would be lost; build them to another path, or all of them with dtype='uint16'"
             )
 
     # -- what is there --
@@ -272,7 +272,7 @@ class _Job:
         self._announce(left, len(done))
         present = None if known is None else layout.read_manifest(self.cache)
         sources = Sources(
-            catalog=self.catalog,
+            films=CatalogFilms(self.catalog),
             recipe=replace(self.recipe, dtype=step.goal.dtype),
             places=self._places(ids),
             on_error=self.on_error,
@@ -401,8 +401,9 @@ class _Job:
         """From the time that three of the films take."""
         recipe = replace(self.recipe, dtype=step.goal.dtype).with_sizes(step.tasks[0].sizes)
         times = []
+        films = CatalogFilms(self.catalog)
         for row in np.linspace(0, len(self.catalog) - 1, 3).astype(int).tolist():
-            path, frame, bits = source_of(self.catalog, row)
+            path, frame, bits = films.source(row)
             begun = time.perf_counter()
             try:
                 make(recipe, path, frame=frame, bits=bits)

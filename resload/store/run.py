@@ -10,13 +10,12 @@ set. Row groups are finished in order while the next one's films are already bei
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +25,7 @@ from tqdm import tqdm
 from resload.errors import CacheMismatchError, DecodeError, TooLargeError, UnreadableFileError
 from resload.pipeline import Film, Pipeline, make
 from resload.pipeline.cpu import plain_number
-from resload.pipeline.recipe import source_of
+from resload.pipeline.recipe import CatalogFilms
 from resload.size import Size
 from resload.store import layout
 from resload.store.commit import explained, make_folders, put, write_whole
@@ -35,9 +34,6 @@ from resload.store.plan import Step, Task
 from resload.store.shard import ShardWriter
 from resload.store.tables import level_column
 from resload.threads import ordered_map
-
-if TYPE_CHECKING:
-    from resload.catalog import Catalog
 
 LARGEST_FILE_BYTES = 2 << 30
 """A source above this is refused unread; the largest radiographs are under 100 MB."""
@@ -50,7 +46,7 @@ Record = dict[str, Any]
 class Sources:
     """Where the films of a build come from: cache row -> catalog row, and what is known of rows already stored."""
 
-    catalog: "Catalog"
+    films: CatalogFilms
     recipe: Pipeline
     places: NDArray[np.int64]
     """Catalog row of each cache row."""
@@ -78,29 +74,29 @@ class _Item:
 def make_record(sources: Sources, item: _Item) -> Record:
     """Make one film and write its records; a film that cannot be made becomes zeros and a reason."""
     catalog_row = int(sources.places[item.row])
-    name = str(sources.catalog.table["id"].iloc[catalog_row])
+    films, name = sources.films, sources.films.ids[catalog_row]
     known = None if sources.known is None or item.row >= len(sources.known) else sources.known.iloc[item.row]
     recipe = sources.recipe.with_sizes(item.task.sizes)
     if known is not None and known["status"] == "failed":
         return {"id": name, "levels": _write(item, blank(recipe))}
     try:
-        film, source_hash, stamp = film_of(sources.catalog, catalog_row, recipe)
+        film, source_hash, stamp = film_of(films, catalog_row, recipe)
     except DecodeError as error:
         if sources.on_error == "raise" or known is not None:
             raise
         return {"id": name, **failed(error), "levels": _write(item, blank(recipe))}
     if known is not None and known["source_hash"] != source_hash:
         raise CacheMismatchError(
-            f"{sources.catalog.path(catalog_row)}: this file has changed since it was cached, so a new size would not "
+            f"{films.paths[catalog_row]}: this file has changed since it was cached, so a new size would not "
             "match the stored ones; restore it, or build to another path"
         )
-    facts = record_of(film, sources.catalog, catalog_row, source_hash, stamp)
+    facts = record_of(film, films, catalog_row, source_hash, stamp)
     return {"id": name, **facts, "levels": _write(item, film.levels)}
 
 
-def film_of(catalog: "Catalog", row: int, recipe: Pipeline) -> tuple[Film, str, str]:
+def film_of(films: CatalogFilms, row: int, recipe: Pipeline) -> tuple[Film, str, str]:
     """A catalog's film at every size of the recipe, the hash of its file and its stamp; errors name the file."""
-    path, frame, bits = source_of(catalog, row)
+    path, frame, bits = films.source(row)
     data, stamp = read_file(Path(str(path)))
     try:
         film = make(recipe, data, frame=frame, bits=bits)
@@ -133,10 +129,9 @@ def stamp_of(status: os.stat_result) -> str:
     return hashlib.blake2b(f"{status.st_size}:{status.st_mtime_ns}".encode(), digest_size=8).hexdigest()
 
 
-def record_of(film: Film, catalog: "Catalog", row: int, source_hash: str, stamp: str) -> Record:
+def record_of(film: Film, films: CatalogFilms, row: int, source_hash: str, stamp: str) -> Record:
     """The columns of tables.RESULTS for a film; the catalog's spacing goes before the header's."""
-    header = film.spacing or (float("nan"), float("nan"))
-    spacing = [_known_spacing(catalog, row, axis, header[i]) for i, axis in enumerate("yx")]
+    spacing = films.spacing(row, film.spacing)
     content = dict(zip(("y", "x", "height", "width"), film.content, strict=True))
     return {
         "height": film.size.height,
@@ -144,8 +139,8 @@ def record_of(film: Film, catalog: "Catalog", row: int, source_hash: str, stamp:
         "bits": film.bits,
         "scale": plain_number(film.scale),
         "intensity": film.intensity,
-        "spacing_y": spacing[0],
-        "spacing_x": spacing[1],
+        "spacing_y": plain_number(spacing[0]),
+        "spacing_x": plain_number(spacing[1]),
         **{f"content_{name}": value for name, value in content.items()},
         "decoder": film.decoder,
         "source_hash": source_hash,
@@ -153,12 +148,6 @@ def record_of(film: Film, catalog: "Catalog", row: int, source_hash: str, stamp:
         "status": "ok",
         "reason": "",
     }
-
-
-def _known_spacing(catalog: "Catalog", row: int, axis: str, header: float) -> float | None:
-    column = f"spacing_{axis}"
-    value = float(catalog.table[column].to_numpy()[row]) if column in catalog.table else float("nan")
-    return plain_number(header if math.isnan(value) else value)
 
 
 def failed(error: DecodeError) -> Record:

@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from resload.errors import CorruptCacheError, DecodeError
+from resload.pipeline.recipe import CatalogFilms
 from resload.size import Size
 from resload.store import layout, tables
 from resload.store.cache import Cache, open_cache
 from resload.store.commit import alone, explained, make_folders, put, write_whole
 from resload.store.job import fingerprint
 from resload.store.layout import Manifest
-from resload.store.run import film_of, integer_sums, record_of
-from resload.store.shard import Shard, ShardWriter
+from resload.store.run import Record, film_of, integer_sums, record_of
+from resload.store.shard import Shard, ShardWriter, little_endian
 from resload.threads import ordered_map, thread_count
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _check_shard(
         shard = _open(cache, manifest, size, group)
     except CorruptCacheError as exc:
         return [Problem(name, str(exc).partition(": ")[2].partition(";")[0])]
-    problems = []
+    problems: list[Problem] = []
     record = bytearray(shard.step)
     for k, row in enumerate(rows):
         try:
@@ -176,12 +177,12 @@ def repair(
 
 class _Repair:
     def __init__(self, path: Path, catalog: "Catalog") -> None:
-        self.path, self.catalog = path, catalog
+        self.path, self.films = path, CatalogFilms(catalog)
         self.manifest = layout.read_manifest(path)
         self.table, self.kept = tables.read_samples(path, self.manifest.count, levels=True)
         self.recipe = open_cache(path).pipeline
         self.scratch = path / layout.BUILD
-        self.places = {name: row for row, name in enumerate(catalog.table["id"].tolist())}
+        self.places = {name: row for row, name in enumerate(self.films.ids)}
         self.left: list[Problem] = []
         self.made = 0
 
@@ -222,35 +223,35 @@ class _Repair:
     # -- films that could not be read when the cache was built --
 
     def _revive(self, wanted: dict[tuple[Size, int], set[int]]) -> bool:
-        revived = False
-        for row in np.flatnonzero((self.table["status"] == "failed").to_numpy()).tolist():
-            if self._now_readable(row):
-                revived = True
-                for size in self.manifest.sizes:
-                    wanted[size, row // self.manifest.per_shard].add(row)
-        return revived
-
-    def _now_readable(self, row: int) -> bool:
-        place = self.places.get(self.table["id"].iloc[row])
-        if place is None:
+        failed = np.flatnonzero((self.table["status"] == "failed").to_numpy()).tolist()
+        records = {row: record for row in failed if (record := self._now_readable(row)) is not None}
+        if not records:
             return False
-        try:
-            film, source_hash, stamp = film_of(self.catalog, place, self.recipe)
-        except DecodeError:
-            return False
-        if film.bits > 8 and self.manifest.dtype == "uint8":
-            return False
-        for name, value in record_of(film, self.catalog, place, source_hash, stamp).items():
-            self.table.loc[row, name] = np.nan if value is None else value
-        for size, level in zip(self.recipe.sizes, film.levels, strict=True):
-            self._remember(row, size, level)
+        made = tables.results_frame(records.values(), self.manifest.sizes)
+        for name in made:
+            column = self.table[name].copy()
+            column.iloc[list(records)] = made[name].to_numpy()
+            self.table[name] = column
+        for row in records:
+            for size in self.manifest.sizes:
+                wanted[size, row // self.manifest.per_shard].add(row)
         return True
 
-    def _remember(self, row: int, size: Size, level: NDArray[Any]) -> None:
-        values = (crc32c(level.astype(level.dtype.newbyteorder("<")).data.cast("B")), *integer_sums(level))
-        for kind, value in zip(tables.LEVEL_COLUMNS, values, strict=True):
-            column = tables.level_column(kind, size)
-            self.table.loc[row, column] = np.array(value).astype(self.table[column].dtype)
+    def _now_readable(self, row: int) -> Record | None:
+        place = self.places.get(self.table["id"].iloc[row])
+        if place is None:
+            return None
+        try:
+            film, source_hash, stamp = film_of(self.films, place, self.recipe)
+        except DecodeError:
+            return None
+        if film.bits > 8 and self.manifest.dtype == "uint8":
+            return None
+        levels = {
+            str(size): [crc32c(little_endian(level)), *integer_sums(level)]
+            for size, level in zip(self.recipe.sizes, film.levels, strict=True)
+        }
+        return {**record_of(film, self.films, place, source_hash, stamp), "levels": levels}
 
     # -- shards --
 
@@ -290,7 +291,7 @@ class _Repair:
                 return pixels.astype(self.manifest.dtype)
         level, why = self._made_again(row, size)
         if level is not None:
-            if crc32c(level.astype(level.dtype.newbyteorder("<")).data.cast("B")) == expected:
+            if crc32c(little_endian(level)) == expected:
                 return level
             why = "made again it differs from what the table remembers: other codec or library versions?"
         name = str(self.table["id"].iloc[row])
@@ -304,7 +305,7 @@ class _Repair:
         if place is None:
             return None, "the catalog given to repair does not hold this radiograph"
         try:
-            film, source_hash, _ = film_of(self.catalog, place, self.recipe.with_sizes([size]))
+            film, source_hash, _ = film_of(self.films, place, self.recipe.with_sizes([size]))
         except DecodeError as error:
             return None, f"its source cannot be read: {error}"
         if source_hash != self.table["source_hash"].iloc[row]:
