@@ -173,12 +173,13 @@ def window(inputs: NDArray[np.float64], center: float, width: float, function: s
     `LINEAR` shows `width` whole values, the middle one half a value below `center`; `LINEAR_EXACT` shows
     the interval `center` +- `width / 2`; `SIGMOID` never quite reaches black and white.
     """
-    if function == "SIGMOID":
-        shown: NDArray[np.float64] = 1.0 / (1.0 + np.exp(np.clip(-4.0 * (inputs - center) / width, -700.0, 700.0)))
-        return shown
     if function == "LINEAR":
         center, width = center - 0.5, width - 1.0
-    if width == 0.0:
-        return np.where(inputs > center, 1.0, 0.0)
-    shown = np.clip((inputs - center) / width + 0.5, 0.0, 1.0)
+    shown: NDArray[np.float64]
+    if function == "SIGMOID":
+        shown = 1.0 / (1.0 + np.exp(np.clip(-4.0 * (inputs - center) / width, -700.0, 700.0)))
+    elif width == 0.0:
+        shown = np.where(inputs > center, 1.0, 0.0)
+    else:
+        shown = np.clip((inputs - center) / width + 0.5, 0.0, 1.0)
     return shown

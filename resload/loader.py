@@ -184,7 +184,7 @@ class Loader:
 
     def _begun(self, step: Step, executor: ThreadPoolExecutor) -> _Order:
         """Submit the tasks of one batch."""
-        count, size = len(step), step.size
+        count, size = len(step), self.reader.checked_size(step.size)
         shape = self._converter.shape(count, size)
         block = self._pool.block(self._converter.bytes(shape))
         grain = min(self.reader.grain(size), count)

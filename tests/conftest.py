@@ -9,8 +9,6 @@ import pytest
 import resload
 
 SIZES = (32, 64, (48, 40))
-BROKEN = "a/film_00025"
-"""The id of the film whose file ends too early."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

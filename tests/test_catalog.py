@@ -565,6 +565,7 @@ def test_scan_reads_headers_and_keeps_what_is_known(tmp_path, threads, caplog):
     np.testing.assert_array_equal(found["bits"], [8, 12, np.nan, np.nan])
     np.testing.assert_array_equal(found["frames"], [1, 1, np.nan, np.nan])
     np.testing.assert_array_equal(found["spacing_y"], [0.2, np.nan, np.nan, 0.3])
+    assert found["format"].tolist()[:2] == ["png", "png"]
     assert found["photometric"].tolist()[:2] == ["MONOCHROME2", "MONOCHROME2"]
     assert found["error"].isna().tolist() == [True, True, False, False]
     assert all(str(tmp_path) not in reason for reason in found["error"].dropna())

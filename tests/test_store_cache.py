@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -247,18 +248,20 @@ def test_a_shard_truncated_while_open_is_refused(copy, monkeypatch):
 
 
 def test_damaged_tables_are_refused(copy):
-    """A flipped byte anywhere in the pages of samples.parquet is noticed when the cache is opened or read."""
-    path = copy / layout.SAMPLES
-    sound = path.read_bytes()
+    """A flipped bit anywhere in samples.parquet or boxes.parquet is noticed when the cache is opened."""
     rng = np.random.default_rng(1)
-    noticed = 0
-    for place in rng.integers(4, len(sound) // 2, 25).tolist():
-        flipped(path, place, 3)
-        with pytest.raises(CorruptCacheError, match=layout.SAMPLES):
-            tables.read_samples(copy, 1, levels=True)
-        noticed += 1
+    for name in (layout.SAMPLES, layout.BOXES):
+        path = copy / name
+        sound = path.read_bytes()
+        for place in rng.integers(0, len(sound), 25).tolist():
+            flipped(path, place, int(rng.integers(8)))
+            with pytest.raises(CorruptCacheError, match=f"{name}: this table is missing or damaged"):
+                resload.open_cache(copy)
+            path.write_bytes(sound)
+        path.unlink()
+        with pytest.raises(CorruptCacheError, match=name):
+            resload.open_cache(copy)
         path.write_bytes(sound)
-    assert noticed == 25
 
 
 # -- verify and repair --
@@ -433,6 +436,18 @@ def test_the_pipeline_makes_the_stored_pixels(cache, films):
         assert np.array_equal(result.images[size][:, 0].numpy(), cache.read(rows, size))
 
 
+def test_an_open_cache_outlives_changes_to_its_files(copy, films):
+    """Sizes added and targets corrected by another process: a cache that is open serves and counts as before."""
+    cache = resload.open_cache(copy)
+    flipped_targets = films.table.copy()
+    flipped_targets[films.targets[0]] = 1 - flipped_targets[films.targets[0]]
+    catalog = resload.Catalog(flipped_targets, targets=films.targets, root=films.root)
+    resload.build(catalog, copy, (*cache.sizes, 20), progress=False)
+    assert cache.stats(64) == resload.open_cache(copy).stats(64)
+    assert np.array_equal(cache.read(cache.rows(), 32), resload.open_cache(copy).read(cache.rows(), 32))
+    assert len(resload.open_cache(copy).sizes) == len(cache.sizes) + 1
+
+
 def test_digest_names_the_content(cache, cache8, films, tmp_path):
     """Two builds of one catalog have one digest; other films another."""
     again = resload.build(films, tmp_path / "again.zarr", cache.sizes, progress=False)
@@ -489,7 +504,9 @@ def big_cache(folder, count):
     results["source_hash"] = [f"{value:032x}" for value in rng.integers(0, 2**62, count)]
     folder.mkdir()
     kept = tables.Kept(targets, (), "number")
-    (folder / layout.SAMPLES).write_bytes(tables.as_parquet(pd.concat([frame, results], axis=1), kept))
+    data = tables.as_parquet(pd.concat([frame, results], axis=1), kept)
+    (folder / layout.SAMPLES).write_bytes(data)
+    manifest = replace(manifest, tables={layout.SAMPLES: (tables.sum_of(data),)})
     (folder / layout.MANIFEST).write_bytes(layout.as_json(layout.root_document(manifest)))
 
 

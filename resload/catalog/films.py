@@ -224,9 +224,9 @@ class Catalog:
         """Read every header, and know sizes, depths and spacings before anything is built.
 
         Fills `height`, `width`, `frames`, `format` ("png", "jpeg", "tiff", "dicom"), `photometric` and `error`
-        (the reason, for a file that cannot be read) from the files. `bits`, `spacing_y` and `spacing_x` that are there already stay: a data set's
-        documentation knows better than its headers (PadChest's 16-bit files hold 10 or 12 bits); the
-        others are filled. What is unknown is NaN.
+        (the reason, for a file that cannot be read) from the files. `bits`, `spacing_y` and `spacing_x` that
+        are there already stay: a data set's documentation knows better than its headers (PadChest's 16-bit
+        files hold 10 or 12 bits); the others are filled. What is unknown is NaN.
 
         Threads read, `threads` of them (by default a few for each core: they mostly wait). `progress` is a
         bar on stderr when that is a terminal.

@@ -90,7 +90,10 @@ class Sampler:
         if tail not in TAILS:
             raise ArgumentError(f"tail must be one of {', '.join(TAILS)}; found {tail!r}")
         if len(self) == 0:
-            raise ArgumentError(f"{len(self.rows)} rows make no full step: take a smaller batch or tail='exact'")
+            raise ArgumentError(
+                f"{len(self.rows)} rows make no full step: choose more, take a smaller batch, or keep the rest "
+                "(tail='exact' of a Sampler, drop_last=False of a Loader)"
+            )
         self._epoch = 0
         self._step = 0
 

@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 import os
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -48,14 +47,17 @@ def open_cache(path: str | os.PathLike[str], *, partial: bool = False, access: s
     manifest = layout.read_manifest(folder, partial=partial)
     shards = Shards(folder, manifest, access=access)
     if manifest.state != "complete":
-        table, crcs = _unfinished(folder, manifest)
-        return Cache(_Stored(shards, crcs), np.arange(manifest.count), table, (), None)
-    table, kept = tables.read_samples(folder, manifest.count)
-    return Cache(_Stored(shards), np.arange(manifest.count), table, kept.targets, tables.read_boxes(folder))
+        table, kept, boxes = _unfinished(folder, manifest), tables.Kept((), (), ""), None
+    else:
+        table, kept = tables.read_samples(folder, manifest, levels=True)
+        boxes = tables.read_boxes(folder, manifest)
+    of_level = [tables.is_level_column(str(name)) for name in table]
+    own = table.loc[:, [not flag for flag in of_level]]
+    return Cache(_Stored(shards, table.loc[:, of_level]), np.arange(manifest.count), own, kept.targets, boxes)
 
 
-def _unfinished(folder: Path, manifest: Manifest) -> tuple[pd.DataFrame, dict[Size, NDArray[np.uint32]]]:
-    """The rows that a first build has finished so far, and the checksums of their records."""
+def _unfinished(folder: Path, manifest: Manifest) -> pd.DataFrame:
+    """The rows that a first build has finished so far; the others are pending."""
     try:
         ids: list[str] = json.loads((folder / layout.BUILD / layout.PLAN).read_bytes())["ids"]
     except (OSError, ValueError, KeyError) as exc:
@@ -67,31 +69,30 @@ def _unfinished(folder: Path, manifest: Manifest) -> tuple[pd.DataFrame, dict[Si
     for task in begin(manifest).tasks:
         records[task.rows.start : task.rows.stop] = read_rows(folder, task) or [pending] * len(task.rows)
     frame = tables.results_frame(records, manifest.sizes)
-    crcs = {size: frame[tables.level_column("crc32c", size)].to_numpy(np.uint32) for size in manifest.sizes}
     frame.insert(0, "id", pd.Series(ids, dtype="str"))
-    return frame[[name for name in frame if not tables.is_level_column(str(name))]], crcs
+    return frame
 
 
 class _Stored:
-    """What all views of one cache share: its files, and columns of its table that are read when first needed."""
+    """What all views of one cache share: its files, and what the table remembers of each level's records.
 
-    def __init__(self, shards: Shards, crcs: dict[Size, NDArray[np.uint32]] | None = None) -> None:
+    All of it was read when the cache was opened, so that a cache stays whole in this process when another one adds
+    sizes to it or corrects its tables.
+    """
+
+    def __init__(self, shards: Shards, levels: pd.DataFrame) -> None:
         self.shards = shards
         self.manifest = shards.manifest
         self.path = shards.cache
-        self._crcs = {} if crcs is None else crcs
-        self._lock = threading.Lock()
+        self._columns = {str(name): levels[name].to_numpy() for name in levels}
 
     def crcs(self, size: Size) -> NDArray[np.uint32]:
         """Checksums of a level's records, uint32 (N,)."""
-        with self._lock:
-            if size not in self._crcs:
-                self._crcs[size] = self.column("crc32c", size).astype(np.uint32)
-            return self._crcs[size]
+        return self._columns[tables.level_column("crc32c", size)]
 
-    def column(self, kind: str, size: Size) -> NDArray[Any]:
-        name = tables.level_column(kind, size)
-        return tables.read_samples(self.path, self.manifest.count, [name])[0][name].to_numpy()
+    def sums(self, size: Size) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Sum and sum of squares of each record's pixels, uint64 (N,)."""
+        return tuple(self._columns[tables.level_column(kind, size)] for kind in ("sum", "sumsq"))  # type: ignore[return-value]  # there are two
 
 
 class Cache:
@@ -270,8 +271,7 @@ class Cache:
         chosen = self._rows[self.rows() if rows is None else self._checked(rows)]
         if chosen.size == 0:
             raise ArgumentError("stats of no rows: choose at least one")
-        total = sum(self._stored.column("sum", level)[chosen].tolist())
-        squares = sum(self._stored.column("sumsq", level)[chosen].tolist())
+        total, squares = (sum(column[chosen].tolist()) for column in self._stored.sums(level))
         count, top = chosen.size * level.pixels, int(np.iinfo(self.dtype).max)
         variance = (squares * count - total * total) / (count * count)
         return total / count / top, float(np.sqrt(variance)) / top

@@ -36,9 +36,10 @@ from resload.pipeline.recipe import CatalogFilms
 from resload.size import Size, as_ladder
 from resload.store import layout, plan, tables
 from resload.store.cache import Cache, open_cache
-from resload.store.commit import alone, explained, make_folders, write_whole
+from resload.store.commit import alone
 from resload.store.gather import Shards
 from resload.store.layout import Manifest
+from resload.store.publish import publish, write, write_manifest
 from resload.store.run import Sources, content_hash, read_file, read_rows, run, stamp_of
 from resload.threads import thread_count
 
@@ -167,12 +168,12 @@ class _Job:
         ids, known = self._stored(present)
         self._check_sources(ids, known, check)
         for step, all_ids in self._updates(present, ids):
-            known = tables.read_samples(self.cache, present.count, levels=True)[0]
+            known = tables.read_samples(self.cache, present, levels=True)[0]
             present = self._take(step, all_ids, known)
             worked = True
         if not worked and not self._retarget(present):
             self._say(f"complete ({present.count} radiographs at {_listed(present.sizes)}); nothing to do")
-        self._sweep(layout.BUILD)
+        self._sweep()
 
     def _updates(self, present: Manifest, ids: list[str]) -> Iterator[tuple[plan.Step, list[str]]]:
         stored = set(ids)
@@ -209,7 +210,7 @@ class _Job:
         ids = [names[i] for i in plan.row_order(count, self.shuffle_seed, 0)]
         self._check_room(plan.begin(goal))
         self._write_plan(goal, ids)
-        self._write(layout.MANIFEST, layout.as_json(layout.root_document(goal)))
+        write_manifest(self.cache, goal)
 
     def _check_recipe(self, present: Manifest) -> None:
         wanted = {name: value for name, value in self.recipe.settings().items() if name != "dtype"}
@@ -236,7 +237,7 @@ class _Job:
     # -- what is there --
 
     def _stored(self, present: Manifest) -> tuple[list[str], pd.DataFrame]:
-        known, _ = tables.read_samples(self.cache, present.count)
+        known, _ = tables.read_samples(self.cache, present)
         return known["id"].tolist(), known
 
     def _check_sources(self, ids: list[str], known: pd.DataFrame, check: str) -> None:
@@ -290,13 +291,13 @@ class _Job:
         except (OSError, ValueError, KeyError):
             same = False
         if not same:
-            self._sweep(layout.BUILD)
+            self._sweep()
             self._write_plan(step.goal, ids)
         for part in (self.cache / layout.BUILD).glob("*.part"):
             part.unlink()
 
     def _write_plan(self, goal: Manifest, ids: list[str]) -> None:
-        self._write(f"{layout.BUILD}/{layout.PLAN}", json.dumps({"key": _key(goal, ids), "ids": ids}).encode())
+        write(self.cache, f"{layout.BUILD}/{layout.PLAN}", json.dumps({"key": _key(goal, ids), "ids": ids}).encode())
 
     def _planned_ids(self) -> list[str]:
         path = self.cache / layout.BUILD / layout.PLAN
@@ -307,23 +308,19 @@ class _Job:
         return ids
 
     def _commit(self, step: plan.Step, ids: list[str], known: pd.DataFrame | None) -> Manifest:
-        """The tables, then each level's document, then the manifest: only then is the step the cache."""
+        """The tables, the levels' documents, then the manifest: only then is the step the cache."""
         results = self._results(step, known)
         self._refuse_nothing(results)
         goal = fingerprint(step.goal.with_state("complete"), ids, results)
-        self._write_tables(ids, results)
-        for size in goal.sizes:
-            document = layout.as_json(layout.array_document(goal, size))
-            self._write(f"{layout.level_folder(size)}/{layout.MANIFEST}", document)
-        self._write(f"images/{layout.MANIFEST}", layout.as_json(layout.images_document(goal)))
-        self._write(layout.MANIFEST, layout.as_json(layout.root_document(goal)))
-        self._sweep(layout.BUILD)
+        present = layout.read_manifest(self.cache, partial=True)
+        publish(self.cache, present, goal, self._tables(ids, results))
+        self._sweep()
         bad = int((results["status"] == "failed").sum())
         self._say(
             f"complete: {goal.count} radiographs at {_listed(goal.sizes)}"
             + (f"; {bad} quarantined (cache.quarantine says why)" if bad else "")
         )
-        return goal
+        return layout.read_manifest(self.cache)
 
     def _results(self, step: plan.Step, known: pd.DataFrame | None) -> pd.DataFrame:
         records = [record for task in step.tasks for record in read_rows(self.cache, task) or []]
@@ -343,43 +340,25 @@ class _Job:
                 f"check that the paths below {self.catalog.root} are radiographs"
             )
 
-    def _write_tables(self, ids: list[str], results: pd.DataFrame) -> bool:
-        """True when something changed."""
+    def _tables(self, ids: list[str], results: pd.DataFrame) -> dict[str, bytes]:
         columns = [name for name in results if name in tables.RESULTS or tables.is_level_column(str(name))]
         frame = pd.concat([tables.from_catalog(self.catalog, self.kept, ids), results[columns]], axis=1)
+        files = {layout.SAMPLES: tables.as_parquet(frame, self.kept)}
         boxes = tables.boxes_of(self.catalog, ids)
-        changed = self._write(layout.SAMPLES, tables.as_parquet(frame, self.kept))
-        if boxes is not None:
-            changed |= self._write(layout.BOXES, tables.as_parquet(boxes))
-        elif (self.cache / layout.BOXES).exists():
-            (self.cache / layout.BOXES).unlink()
-            changed = True
-        return changed
+        return files if boxes is None else {**files, layout.BOXES: tables.as_parquet(boxes)}
 
     def _retarget(self, present: Manifest) -> bool:
         """Write the tables of a complete cache again where the catalog now says otherwise."""
-        known, _ = tables.read_samples(self.cache, present.count, levels=True)
-        changed = self._write_tables(known["id"].tolist(), known)
+        known, _ = tables.read_samples(self.cache, present, levels=True)
+        changed = publish(self.cache, present, present, self._tables(known["id"].tolist(), known))
         if changed:
             self._say("tables written again from the catalog; no pixel touched")
         return changed
 
     # -- files and words --
 
-    def _write(self, name: str, data: bytes) -> bool:
-        """Write a file whole unless it already holds these bytes; True when it was written."""
-        target = self.cache / name
-        if target.is_file() and target.read_bytes() == data:
-            return False
-        scratch = self.cache / layout.BUILD
-        with explained(target):
-            make_folders(scratch, below=self.cache)
-            make_folders(target.parent, below=self.cache)
-            write_whole(data, target, scratch=scratch)
-        return True
-
-    def _sweep(self, name: str) -> None:
-        shutil.rmtree(self.cache / name, ignore_errors=True)
+    def _sweep(self) -> None:
+        shutil.rmtree(self.cache / layout.BUILD, ignore_errors=True)
 
     def _check_room(self, step: plan.Step) -> None:
         need, free = step.bytes(), shutil.disk_usage(self.cache).free
@@ -438,7 +417,7 @@ def fingerprint(goal: Manifest, ids: Sequence[str], results: pd.DataFrame) -> Ma
 
 def _key(goal: Manifest, ids: Sequence[str]) -> str:
     """Names a step by where it leads, so that only the very same step continues what it began."""
-    attributes = replace(goal, state="complete", fingerprint="").attributes()
+    attributes = replace(goal, state="complete", fingerprint="", tables={}).attributes()
     return hashlib.sha256("\n".join([json.dumps(attributes, sort_keys=True), *ids]).encode()).hexdigest()
 
 

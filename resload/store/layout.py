@@ -15,7 +15,7 @@ Everything outside `.build/` is standard Zarr v3 (zarr-specs v3.0: core, and the
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,8 @@ class Manifest:
     """Hash of what pixels depend on: recipe, format, ids and source hashes."""
     state: str
     """"complete", or "building"."""
+    tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Name of each table and the sum of its bytes; two sums while one is being replaced by another."""
 
     @property
     def groups(self) -> int:
@@ -109,6 +111,7 @@ class Manifest:
             "shuffle_seed": self.shuffle_seed,
             "batches": list(self.batches),
             "fingerprint": self.fingerprint,
+            "tables": {name: list(sums) for name, sums in sorted(self.tables.items())},
         }
 
 
@@ -157,6 +160,7 @@ def _parsed(found: Mapping[str, Any]) -> Manifest:
         batches=tuple(int(n) for n in found["batches"]),
         fingerprint=str(found["fingerprint"]),
         state=str(found["state"]),
+        tables={str(name): tuple(map(str, sums)) for name, sums in found["tables"].items()},
     )
 
 

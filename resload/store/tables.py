@@ -9,10 +9,11 @@ samples.parquet holds three kinds of columns, in row order:
                        from which statistics are exact whatever the order they are added in
 
 Nothing else is copied: no other column of the catalog, no absolute path, no time, no host. The parquet schema's
-metadata says which columns are targets, so that the file explains itself. Pages carry checksums, which are
-verified whenever the file is read.
+metadata says which columns are targets, so that the file explains itself. The manifest holds the sum of each
+table's bytes, which is verified whenever the table is read.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ import pyarrow.parquet as pq
 
 from resload.errors import ArgumentError, CacheMismatchError, CorruptCacheError
 from resload.size import Size
-from resload.store.layout import BOXES, SAMPLES
+from resload.store.layout import BOXES, SAMPLES, Manifest
 
 if TYPE_CHECKING:
     from resload.catalog import Catalog
@@ -165,51 +166,58 @@ def as_parquet(frame: pd.DataFrame, kept: Kept | None = None) -> bytes:
         note = {"targets": kept.targets, "columns": kept.columns, "identifiers": kept.identifiers}
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), _METADATA: json.dumps(note).encode()})
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    pq.write_table(table, sink, compression="zstd")
     return bytes(sink.getvalue())
 
 
-def read_samples(
-    cache: Path, count: int, columns: Sequence[str] | None = None, *, levels: bool = False
-) -> tuple[pd.DataFrame, Kept]:
-    """The first `count` rows of samples.parquet: the named columns, or all (the levels' own only if asked for).
+def sum_of(data: bytes) -> str:
+    """What the manifest remembers of a table: the first 128 bits of SHA-256, as hex."""
+    return hashlib.sha256(data).hexdigest()[:32]
 
-    Rows beyond `count` belong to an append that did not finish. Raises CorruptCacheError.
+
+def read_samples(
+    cache: Path, manifest: Manifest, columns: Sequence[str] | None = None, *, levels: bool = False
+) -> tuple[pd.DataFrame, Kept]:
+    """samples.parquet, verified: the named columns, or all (the levels' own only if asked for).
+
+    Rows beyond the manifest's count belong to an append that did not finish. Raises CorruptCacheError.
     """
-    path = cache / SAMPLES
-    with _explained(path):
-        schema = pq.read_schema(path)
+    with _verified(cache, manifest, SAMPLES) as file:
+        schema = pq.read_schema(file)
         note = json.loads(schema.metadata[_METADATA])
         kept = Kept(tuple(note["targets"]), tuple(note["columns"]), note["identifiers"])
-        wanted = list(columns) if columns is not None else [n for n in schema.names if levels or not is_level_column(n)]
-        frame = pq.read_table(path, columns=wanted, page_checksum_verification=True).to_pandas()
-    if len(frame) < count:
-        raise CorruptCacheError(f"{path}: {len(frame)} rows found, {count} expected; build the cache again to mend it")
-    return frame.iloc[:count].reset_index(drop=True), kept
+        wanted = columns if columns is not None else [n for n in schema.names if levels or not is_level_column(n)]
+        frame = pq.read_table(file, columns=list(wanted)).to_pandas()
+        if len(frame) < manifest.count:
+            raise ValueError(f"{len(frame)} rows, {manifest.count} expected")
+    return frame.iloc[: manifest.count].reset_index(drop=True), kept
 
 
-def read_boxes(cache: Path) -> pd.DataFrame | None:
-    """boxes.parquet, or None when the cache has none."""
-    path = cache / BOXES
-    if not path.exists():
+def read_boxes(cache: Path, manifest: Manifest) -> pd.DataFrame | None:
+    """boxes.parquet, verified, or None when the cache has none."""
+    if BOXES not in manifest.tables:
         return None
-    with _explained(path):
-        frame: pd.DataFrame = pq.read_table(path, page_checksum_verification=True).to_pandas()
+    with _verified(cache, manifest, BOXES) as file:
+        frame: pd.DataFrame = pq.read_table(file).to_pandas()
         return frame
+
+
+@contextmanager
+def _verified(cache: Path, manifest: Manifest, name: str) -> Iterator[Any]:
+    """A table's bytes as a file, once they were compared with the manifest; what goes wrong then names it too."""
+    try:
+        data = (cache / name).read_bytes()
+        if sum_of(data) not in manifest.tables[name]:
+            raise ValueError("its bytes differ from their sum in the manifest")
+        yield pa.BufferReader(data)
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as exc:
+        raise CorruptCacheError(
+            f"{cache / name}: this table is missing or damaged ({exc}); it cannot be made again without decoding: "
+            "restore the file from a copy of the cache, or build the cache anew"
+        ) from exc
 
 
 def is_level_column(name: str) -> bool:
     """Whether a column belongs to a level, as `crc32c_512x512` does."""
     kind, _, size = name.partition("_")
     return kind in LEVEL_COLUMNS and "x" in size
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Whatever pyarrow raises on a damaged file is a CorruptCacheError that names it."""
-    try:
-        yield
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as exc:
-        raise CorruptCacheError(
-            f"{path}: this table is missing or damaged ({type(exc).__name__}); resload.repair writes it again"
-        ) from exc

@@ -19,9 +19,10 @@ from resload.pipeline.recipe import CatalogFilms
 from resload.size import Size
 from resload.store import layout, tables
 from resload.store.cache import Cache, open_cache
-from resload.store.commit import alone, explained, make_folders, put, write_whole
+from resload.store.commit import alone, explained, make_folders, put
 from resload.store.job import fingerprint
 from resload.store.layout import Manifest
+from resload.store.publish import publish, write_documents
 from resload.store.run import Record, film_of, integer_sums, record_of
 from resload.store.shard import Shard, ShardWriter, little_endian
 from resload.threads import ordered_map, thread_count
@@ -66,32 +67,28 @@ def verify(cache: Cache | str | os.PathLike[str], *, threads: int | None = None,
     """Read every record of every level and compare it with both of its checksums.
 
     cache: an open cache (all of it is checked, also when this is a view) or its path. Quarantined rows are checked
-    too: theirs are zeros. Everything that is wrong is listed; nothing is changed. Pages of the tables carry
-    checksums of their own, which opening the cache verifies: it raises CorruptCacheError.
+    too: theirs are zeros. Everything that is wrong is listed; nothing is changed. The tables' own sums are verified
+    by opening the cache, which raises CorruptCacheError.
     """
-    whole = open_cache(cache.path if isinstance(cache, Cache) else cache)
-    manifest = layout.read_manifest(whole.path)
-    ids = whole.table["id"].tolist()
+    path = cache.path if isinstance(cache, Cache) else Path(cache)
+    manifest = layout.read_manifest(path)
     shards = [(size, group) for size in manifest.sizes for group in range(manifest.groups)]
-    sums = {size: _column(whole.path, manifest, size) for size in manifest.sizes}
-    bar = tqdm(total=len(shards), unit="shard", desc=f"verify {whole.path.name}", disable=None if progress else True)
+    table, _ = tables.read_samples(path, manifest, levels=True)
+    sums = {size: table[tables.level_column("crc32c", size)].to_numpy(np.uint32) for size in manifest.sizes}
+    ids = table["id"].tolist()
+    bar = tqdm(total=len(shards), unit="shard", desc=f"verify {path.name}", disable=None if progress else True)
 
     def check(one: tuple[Size, int]) -> list[Problem]:
         rows = manifest.rows_of(one[1])
-        return _check_shard(whole.path, manifest, *one, sums[one[0]][rows.start : rows.stop], ids)
+        return _check_shard(path, manifest, *one, sums[one[0]][rows.start : rows.stop], ids)
 
-    problems = _check_documents(whole.path, manifest)
+    problems = _check_documents(path, manifest)
     count = thread_count(threads)
     for found in ordered_map(check, shards, threads=count, window=4 * count):
         problems += found
         bar.update()
     bar.close()
     return Report(manifest.count * len(manifest.sizes), tuple(problems))
-
-
-def _column(cache: Path, manifest: Manifest, size: Size) -> NDArray[np.uint32]:
-    name = tables.level_column("crc32c", size)
-    return tables.read_samples(cache, manifest.count, [name])[0][name].to_numpy(np.uint32)
 
 
 def _check_documents(cache: Path, manifest: Manifest) -> list[Problem]:
@@ -179,7 +176,7 @@ class _Repair:
     def __init__(self, path: Path, catalog: "Catalog") -> None:
         self.path, self.films = path, CatalogFilms(catalog)
         self.manifest = layout.read_manifest(path)
-        self.table, self.kept = tables.read_samples(path, self.manifest.count, levels=True)
+        self.table, self.kept = tables.read_samples(path, self.manifest, levels=True)
         self.recipe = open_cache(path).pipeline
         self.scratch = path / layout.BUILD
         self.places = {name: row for row, name in enumerate(self.films.ids)}
@@ -188,13 +185,13 @@ class _Repair:
 
     def run(self, found: Report) -> Report:
         make_folders(self.scratch, below=self.path)
-        self._mend_documents()
+        write_documents(self.path, self.manifest)
         wanted = self._damaged(found.problems)
         revived = self._revive(wanted)
         for (size, group), rows in sorted(wanted.items()):
             self._mend_shard(size, group, rows)
         if revived:
-            self._write_tables()
+            self._publish()
         self._clear()
         return Report(found.records, tuple(self.left), self.made)
 
@@ -211,14 +208,6 @@ class _Repair:
                 key = by_name[problem.file]
                 wanted[key] |= set(self.manifest.rows_of(key[1])) if problem.row is None else {problem.row}
         return wanted
-
-    def _mend_documents(self) -> None:
-        for size in self.manifest.sizes:
-            self._write(
-                f"{layout.level_folder(size)}/{layout.MANIFEST}",
-                layout.as_json(layout.array_document(self.manifest, size)),
-            )
-        self._write(f"images/{layout.MANIFEST}", layout.as_json(layout.images_document(self.manifest)))
 
     # -- films that could not be read when the cache was built --
 
@@ -312,20 +301,13 @@ class _Repair:
             return None, "its source is no longer the file the cache was built from"
         return film.levels[0], ""
 
-    # -- tables --
-
-    def _write_tables(self) -> None:
-        ids = self.table["id"].tolist()
-        self._write(layout.SAMPLES, tables.as_parquet(self.table, self.kept))
-        goal = fingerprint(self.manifest, ids, self.table)
-        self._write(layout.MANIFEST, layout.as_json(layout.root_document(goal)))
-
-    def _write(self, name: str, data: bytes) -> None:
-        target = self.path / name
-        if not target.is_file() or target.read_bytes() != data:
-            make_folders(target.parent, below=self.path)
-            with explained(target):
-                write_whole(data, target, scratch=self.scratch)
+    def _publish(self) -> None:
+        boxes = self.path / layout.BOXES
+        files = {layout.SAMPLES: tables.as_parquet(self.table, self.kept)}
+        if layout.BOXES in self.manifest.tables:
+            files[layout.BOXES] = boxes.read_bytes()
+        goal = fingerprint(self.manifest, self.table["id"].tolist(), self.table)
+        publish(self.path, self.manifest, goal, files)
 
     def _clear(self) -> None:
         with contextlib.suppress(OSError):  # an unfinished build's files may be in it, and stay

@@ -11,6 +11,7 @@ What film i looks like and how it is stored depends on (seed, i) and the argumen
 collection begins with the same files.
 """
 
+import importlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -86,6 +87,7 @@ def write_synthetic(
     def one(index: int) -> dict[str, Any]:
         return _write(root, index, kinds[index], size, seed)
 
+    importlib.import_module("pydicom")  # once, here: several threads at once would see it half imported
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         rows = list(pool.map(one, range(n)))
     boxes = [box for row in rows for box in row.pop("boxes")]

@@ -1,0 +1,52 @@
+"""`resload build`: films in, a cache out; the same line again finishes, extends or corrects it."""
+
+import argparse
+
+from resload.cli import info, source
+from resload.cli.answer import Answer, first_of
+from resload.size import as_ladder
+
+HELP = "make a cache of films at every size asked for, finish one, or add sizes and films to it"
+EXAMPLE = """  $ resload build films films.zarr --sizes 64 128 256
+  $ resload build labels.csv labels.zarr --root films --path File --patient PatientID --targets Nodule \\
+      --split train=.7,val=.1,test=.2 --sizes 128 160x120"""
+INTERRUPTED = "; what is finished is kept, and the same command goes on from there"
+
+OPTIONS = ("intensity", "kernel", "dtype", "columns", "identifiers", "shard_mb", "on_error", "check", "threads")
+"""Passed on when they are given, so that `resload.build` alone says what holds when they are not."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this verb's arguments."""
+    source.arguments(parser)
+    parser.add_argument("cache", metavar="CACHE", help="the folder of the cache: new, empty, or a cache")
+    parser.add_argument("--sizes", nargs="+", required=True, metavar="S", help="sides, or HEIGHTxWIDTH: 256 2100x1700")
+    recipe = parser.add_argument_group("the recipe")
+    recipe.add_argument("--intensity", metavar="NAME", help="auto, display or none (auto: display for DICOM)")
+    recipe.add_argument("--kernel", metavar="NAME", help="triangle, area, lanczos3 or cubic (triangle)")
+    recipe.add_argument("--dtype", metavar="NAME", help="auto, uint8 or uint16 (auto: by the deepest film)")
+    kept = parser.add_argument_group("what is kept, and how")
+    kept.add_argument("--columns", nargs="+", metavar="COLUMN", help="further columns of the catalog to copy")
+    kept.add_argument("--identifiers", metavar="NAME", help="patients and groups: number or keep (number)")
+    kept.add_argument("--shard-mb", type=float, metavar="MB", help="most MiB in a file (512)")
+    kept.add_argument("--on-error", metavar="NAME", help="a film that cannot be read: quarantine or raise (quarantine)")
+    kept.add_argument("--check", metavar="NAME", help="compare stored films' files by stamp, hash or none (stamp)")
+    parser.add_argument("--threads", type=int, metavar="N", help="how many films at once (default: one per core)")
+
+
+def run(args: argparse.Namespace) -> Answer:
+    """Build, then say what is there; a quarantine is told, and is no failure."""
+    from resload.store.job import build
+
+    ladder = as_ladder(args.sizes)  # before a long look at the files
+    catalog = source.catalog(args, progress=True)
+    options = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
+    # Sentences go to stderr, bars only to a terminal. A machine that asked for JSON reads neither.
+    cache = build(catalog, args.cache, ladder, shuffle_seed=args.seed, progress=not args.json, **options)
+    document = info.described(cache) | {"notes": list(catalog.notes)}
+    bad = [f"  {one['path']}: {one['reason']}" for one in document["quarantine"]]
+    shown = [f"note: {note}" for note in catalog.notes]
+    if bad:
+        again = f"resload repair {args.cache} tries them again"
+        shown += [f"quarantined: {len(bad)} ({again})", *first_of(bad, f"resload info {args.cache} --json")]
+    return Answer(document, [*shown, *info.sizes(document)])

@@ -1,0 +1,147 @@
+"""`resload info`: what a cache holds, from its manifest and tables; no pixel is read."""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from resload.cli.answer import Answer, columns, counted, counts, first_of, megabytes, millimetres
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from resload.store.cache import Cache
+
+HELP = "say what a cache holds: films, splits, sizes, recipe, targets, quarantine, and who could be recognised"
+EXAMPLE = "  $ resload info films.zarr"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this verb's arguments."""
+    parser.add_argument("cache", metavar="CACHE", help="the folder of the cache")
+
+
+def run(args: argparse.Namespace) -> Answer:
+    """Open and describe."""
+    from resload.store.cache import open_cache
+
+    document = described(open_cache(args.cache))
+    return Answer(document, lines(document))
+
+
+def described(cache: "Cache") -> dict[str, Any]:
+    """What a cache holds, as plain values."""
+    from resload.store import layout, tables
+
+    manifest = layout.read_manifest(cache.path)
+    kept = tables.read_samples(cache.path, manifest, ["id"])[1]
+    table = cache.table
+    return {
+        "cache": str(cache.path),
+        "format": layout.FORMAT,
+        "films": len(cache),
+        "readable": len(cache.rows()),
+        "splits": counts(table["split"]) if "split" in table else {},
+        "dtype": manifest.dtype,
+        "recipe": dict(manifest.recipe),
+        "per_shard": manifest.per_shard,
+        "row_groups": manifest.groups,
+        "sizes": levels(cache),
+        "targets": [target_facts(cache, name) for name in cache.targets],
+        "boxes": 0 if cache.boxes is None else len(cache.boxes),
+        "quarantine": cache.quarantine.to_dict("records"),
+        "identifying": identifying(list(table.columns), kept),
+        "fingerprint": manifest.fingerprint,
+        "digest": cache.digest,
+    }
+
+
+def levels(cache: "Cache") -> list[dict[str, Any]]:
+    """Each level: its bytes on disk and the median of mm per pixel, (y, x), where that is known."""
+    from resload.geometry import spacing_at
+    from resload.readers.base import facts_of
+    from resload.store import layout
+
+    facts = facts_of(cache.table, cache.rows())
+    found = []
+    for size in cache.sizes:
+        spacing = spacing_at(facts.spacing, facts.size, size)
+        folder = cache.path / layout.level_folder(size)
+        taken = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        found.append({"size": str(size), "bytes": taken, "mm_per_pixel": [middle(axis) for axis in spacing.T]})
+    return found
+
+
+def middle(values: "NDArray[np.float64]") -> float | None:
+    """The median of what is known; None where nothing is."""
+    import numpy as np
+
+    there = values[np.isfinite(values)]
+    return float(np.median(there)) if there.size else None
+
+
+def target_facts(cache: "Cache", name: str) -> dict[str, Any]:
+    """One target over the readable films: how many are known; positives if it is yes or no, else its range."""
+    values = cache.table[name].iloc[cache.rows()]
+    there = values.dropna()
+    facts: dict[str, Any] = {"name": name, "known": len(there), "unknown": len(values) - len(there)}
+    if there.isin([0, 1]).all():
+        return facts | {"positive": int(there.sum()), "prevalence": float(there.mean()) if len(there) else None}
+    return facts | {"min": float(there.min()), "median": float(there.median()), "max": float(there.max())}
+
+
+def identifying(names: list[str], kept: Any) -> list[str]:
+    """The columns by which people could be recognised: names of films, kept identifiers, columns asked for."""
+    from resload.store.tables import NUMBERED
+
+    suspects = ("id", "path", *(NUMBERED if kept.identifiers == "keep" else ()), *kept.columns)
+    return [name for name in names if name in suspects]
+
+
+def lines(document: dict[str, Any]) -> list[str]:
+    """The same for people."""
+    recipe = ", ".join(f"{name} {value}" for name, value in document["recipe"].items())
+    facts = [
+        ["cache", f"{document['cache']} (format {document['format']})"],
+        ["films", f"{document['films']}, of which {document['readable']} can be read"],
+        ["splits", counted(document["splits"])],
+        ["pixels", f"{document['dtype']}; {recipe}"],
+        ["row groups", f"{document['row_groups']} of {document['per_shard']} films"],
+        ["boxes", str(document["boxes"])],
+        ["identifying", f"{', '.join(document['identifying'])}: look at these before you share the cache"],
+        ["fingerprint", document["fingerprint"]],
+        ["digest", document["digest"]],
+    ]
+    return [
+        *(f"{name:<13}{value}" for name, value in facts),
+        *sizes(document),
+        *targets(document["targets"]),
+        *quarantine(document["quarantine"]),
+    ]
+
+
+def sizes(document: dict[str, Any]) -> list[str]:
+    """The levels as a table."""
+    rows = [[one["size"], megabytes(one["bytes"]), millimetres(*one["mm_per_pixel"])] for one in document["sizes"]]
+    return columns([["size", "on disk", "mm per pixel (median, y x x)"], *rows])
+
+
+def targets(found: list[dict[str, Any]]) -> list[str]:
+    """The targets as a table; nothing when there are none."""
+    rows = [
+        [one["name"], str(one["known"]), str(one["unknown"]), str(one["positive"]), _share(one["prevalence"])]
+        if "positive" in one
+        else [one["name"], str(one["known"]), str(one["unknown"]), f"{one['min']:g} to {one['max']:g}", ""]
+        for one in found
+    ]
+    return columns([["target", "known", "unknown", "positive", "share"], *rows]) if rows else []
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f} %"
+
+
+def quarantine(found: list[dict[str, Any]]) -> list[str]:
+    """The films that could not be read."""
+    if not found:
+        return []
+    return [f"quarantined: {len(found)}", *first_of([f"  {one['path']}: {one['reason']}" for one in found], "--json")]

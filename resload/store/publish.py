@@ -1,0 +1,63 @@
+"""Replacing a cache's small files so that an open, a kill or a power cut at any moment finds a whole cache.
+
+A document or table appears by a rename. Tables and manifest belong together, and two renames are two moments, so
+a table is replaced in three steps, each of which leaves a cache that opens:
+
+    manifest accepts the old sum and the new one  ->  the table  ->  the manifest accepts the new one alone
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from resload.store import layout, tables
+from resload.store.commit import explained, make_folders, write_whole
+from resload.store.layout import Manifest
+
+
+def write(cache: Path, name: str, data: bytes) -> bool:
+    """Write one file whole unless it already holds these bytes; True when it was written."""
+    target = cache / name
+    if target.is_file() and target.read_bytes() == data:
+        return False
+    scratch = cache / layout.BUILD
+    with explained(target):
+        make_folders(scratch, below=cache)
+        make_folders(target.parent, below=cache)
+        write_whole(data, target, scratch=scratch)
+    return True
+
+
+def write_manifest(cache: Path, manifest: Manifest) -> bool:
+    """Write the root document; True when it changed."""
+    return write(cache, layout.MANIFEST, layout.as_json(layout.root_document(manifest)))
+
+
+def write_documents(cache: Path, manifest: Manifest) -> None:
+    """Write what is below the root document: the group of levels, and each level."""
+    for size in manifest.sizes:
+        name = f"{layout.level_folder(size)}/{layout.MANIFEST}"
+        write(cache, name, layout.as_json(layout.array_document(manifest, size)))
+    write(cache, f"images/{layout.MANIFEST}", layout.as_json(layout.images_document(manifest)))
+
+
+def publish(cache: Path, present: Manifest, goal: Manifest, files: Mapping[str, bytes]) -> bool:
+    """Make these tables, and the manifest `goal` with their sums, the cache; True when anything changed.
+
+    present: the manifest that is there now. A table that is not among `files` any more is removed last.
+    """
+    sums = {name: (tables.sum_of(data),) for name, data in files.items()}
+    goal = replace(goal, tables=sums)
+    if present == goal:
+        return False
+    if present.state == "complete":
+        both = {name: tuple(dict.fromkeys((*present.tables.get(name, ()), *sums.get(name, ())))) for name in
+                {**present.tables, **sums}}  # fmt: skip
+        write_manifest(cache, replace(present, tables=both))
+    for name, data in files.items():
+        write(cache, name, data)
+    write_documents(cache, goal)
+    write_manifest(cache, goal)
+    for name in {layout.SAMPLES, layout.BOXES} - set(files):
+        (cache / name).unlink(missing_ok=True)
+    return True

@@ -1,0 +1,84 @@
+"""What tests of loading share: a reader without files, and ways to look at batches and threads."""
+
+import threading
+import time
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from resload.readers import Facts
+from resload.size import as_size
+
+
+class NumberReader:
+    """Row r is an image full of r, at any size, of a film of 200 x 80 pixels. Records what it was asked.
+
+    delay: seconds each image takes.    failing: rows that raise `error`.    grain: images per task.
+    """
+
+    targets = ("value",)
+    dtype = np.dtype(np.uint16)
+
+    def __init__(self, n, *, delay=0.0, failing=(), grain=1):
+        self.table = pd.DataFrame({"id": [f"film {row}" for row in range(n)], "value": np.arange(n, dtype=float)})
+        self.delay, self.failing, self.per_task = delay, set(failing), grain
+        self.error = RuntimeError("this film is on fire")
+        self.filled, self.at_once, self.most_at_once = [], 0, 0
+        self._lock = threading.Lock()
+
+    def __len__(self):
+        return len(self.table)
+
+    def rows(self, *, split=None, where=None):
+        return np.arange(len(self))
+
+    def checked_size(self, size):
+        return as_size(size)
+
+    def grain(self, size):
+        return self.per_task
+
+    def fill(self, slot, rows, size, start):
+        with self._lock:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+            self.filled += rows.tolist()
+        time.sleep(self.delay * len(rows))
+        if self.failing & set(rows.tolist()):
+            raise self.error
+        slot.out[start : start + len(rows)] = rows[:, None, None]
+        with self._lock:
+            self.at_once -= 1
+
+    def facts(self, rows):
+        films = np.ones((len(rows), 1))
+        return Facts(films * (200.0, 80.0), films * (0.2, 0.3), films * (10.0, 20.0, 100.0, 40.0))
+
+    def stats(self, size, rows):
+        return 0.25, 0.5
+
+    def digest(self):
+        return f"numbers {len(self)}"
+
+
+def by_id(batches: Iterable) -> dict:
+    """{id: image as numpy} of every batch, copied."""
+    return {
+        name: image.numpy().copy() for batch in batches for name, image in zip(batch.ids, batch.images, strict=True)
+    }
+
+
+def rows_of(batches: Iterable) -> list[list[int]]:
+    """The rows of each batch."""
+    return [batch.rows.tolist() for batch in batches]
+
+
+def workers() -> list[str]:
+    """Names of resload's threads that live now."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("resload")]
+
+
+def all_rows(batches: Iterable) -> list[int]:
+    """The rows of all batches, one after another."""
+    return [row for batch in batches for row in batch.rows.tolist()]
