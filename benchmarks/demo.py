@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 import resload
-from resload.figures import contact_sheet
+from resload.cli import main as show
 from resload.testing import write_synthetic
 
 SIZES = (32, 64, 128, 224, 256, 320, 448, 512, 600)
@@ -45,11 +45,11 @@ def main() -> None:
     bad = set(cache.quarantine["id"])
     readable = catalog.select(~catalog.table["id"].isin(bad).to_numpy())
     rows = [measured(readable, cache, size, args.out / "films.zarr") for size in cache.sizes]
-    training = [trained(cache, size) for size in TRAINED]
+    training = [trained(cache, size) for size in TRAINED] if cache.targets else []
     table = markdown(rows)
     print("\n" + table)
     save(args.out, rows, training, table, len(readable))
-    sheet(cache, args.out / "contact_sheet.png")
+    show(["show", str(args.out / "films.zarr"), "--out", str(args.out / "contact_sheet.png")])
     print(f"\nIn {args.out}/: contact_sheet.png, table.md, table.json, films.zarr")
     print(f"Done in {time.perf_counter() - started:.0f} s.")
 
@@ -76,7 +76,7 @@ def films(args: argparse.Namespace) -> resload.Catalog:
     else:
         catalog = resload.Catalog.from_folder(args.data)
     print(f"{len(catalog)} films; targets: {', '.join(catalog.targets) or 'none'}")
-    if "split" in catalog.table and catalog.table["split"].notna().any():
+    if "split" in catalog.table and (catalog.table["split"] == "train").any():
         return catalog
     by = "patient" if "patient" in catalog.table else "id"
     return catalog.split({"train": 0.7, "val": 0.1, "test": 0.2}, by=by, seed=0)
@@ -133,21 +133,17 @@ def rate(loader: resload.Loader, seconds: float) -> float:
 
 def trained(cache: resload.Cache, size: int) -> dict[str, Any]:
     """A few training steps at one size; the same code for each."""
-    if not cache.targets:
-        return {"size": size, "losses": []}
     torch.manual_seed(0)
     model = network(len(cache.targets))
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     losses = []
-    with resload.Loader(
-        cache, size=size, batch_size=BATCH, split="train", shuffle=True, drop_last=True, normalize="dataset"
-    ) as loader:
+    with resload.Loader(cache, size=size, batch_size=BATCH, split="train", shuffle=True, normalize="dataset") as loader:
         for batch in endless(loader):
             loss = resload.masked_bce(model(batch.images), batch)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            losses.append(float(loss))
+            losses.append(loss.item())
             if len(losses) == STEPS:
                 break
     first, last = statistics.fmean(losses[:5]), statistics.fmean(losses[-5:])
@@ -205,35 +201,6 @@ def save(out: Path, rows: list[dict[str, Any]], training: list[dict[str, Any]], 
     report = {"films": count, "batch_size": BATCH, "machine": machine, "levels": rows, "training": training}
     (out / "table.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     (out / "table.md").write_text(table + "\n", encoding="utf-8")
-
-
-def sheet(cache: resload.Cache, path: Path, count: int = 5) -> None:
-    """The films with the most boxes, then the most findings, at every size."""
-    rows = chosen(cache, count)
-    images = {size: cache.read(rows, size) for size in cache.sizes}
-    spacings = {}
-    for size in cache.sizes:
-        with resload.Loader(cache, size=size, rows=rows, batch_size=len(rows)) as loader:
-            spacings[size] = next(iter(loader)).spacing.numpy()
-    contact_sheet(images, titles=titles(cache, rows), spacings=spacings, path=path)
-
-
-def chosen(cache: resload.Cache, count: int) -> np.ndarray:
-    """Rows of films that show something; readable ones only."""
-    table = cache.table
-    boxes = table["id"].map(cache.boxes["id"].value_counts()).fillna(0) if cache.boxes is not None else 0
-    findings = table[list(cache.targets)].fillna(0).sum(axis=1)
-    order = (boxes * 100 + findings).sort_values(ascending=False, kind="stable").index.to_numpy()
-    return np.array([row for row in order if table["id"][row] not in set(cache.quarantine["id"])][:count])
-
-
-def titles(cache: resload.Cache, rows: np.ndarray) -> list[str]:
-    """Each film's id and positive targets."""
-    table = cache.table
-    return [
-        "\n".join([table["id"][row], ", ".join(name for name in cache.targets if table[name][row] == 1)])
-        for row in rows
-    ]
 
 
 if __name__ == "__main__":

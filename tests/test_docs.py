@@ -6,6 +6,7 @@ A `console` block that calls `resload` runs too, in the same folder; other progr
 
 import importlib
 import importlib.util
+import json
 import re
 import shlex
 import sys
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```\s*$", re.MULTILINE | re.DOTALL)
 RUNS = {"python", "console"}
-SHOWN = {"text", "{toctree}", "{eval-rst}", "toml"}
+SHOWN = {"text", "json", "{toctree}", "{eval-rst}"}
 
 
 def blocks(page):
@@ -102,6 +103,42 @@ def test_every_page_is_in_a_contents_list():
                 names = [line for line in code.splitlines() if line and not line.startswith(":")]
                 listed |= {page.parent / f"{name}.md" for name in names}
     assert set(PAGES) == listed
+
+
+def test_the_format_page_shows_a_real_manifest(tmp_path, monkeypatch):
+    """The page's two documents are those of the cache that it builds; sums and hashes in form, as they differ
+    from one version of a codec to the next."""
+    page = ROOT / "docs" / "reference" / "format.md"
+    monkeypatch.chdir(tmp_path)
+    run_page(page)
+    manifest, array = (json.loads(code) for language, code, _ in blocks(page) if language == "json")
+    found = json.loads(Path("films.zarr/zarr.json").read_text(encoding="utf-8"))["attributes"]["resload"]
+    assert with_hashes_masked(manifest) == with_hashes_masked(found)
+    assert list(manifest) == list(found)
+    assert array == json.loads(Path("films.zarr/images/64x64/zarr.json").read_text(encoding="utf-8"))
+
+
+def with_hashes_masked(value):
+    """The same with every hexadecimal digit of a long hash as a `#`."""
+    if isinstance(value, dict):
+        return {name: with_hashes_masked(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [with_hashes_masked(part) for part in value]
+    hashed = isinstance(value, str) and re.fullmatch("[0-9a-f]{32,}", value)
+    return "#" * len(value) if hashed else value
+
+
+def test_the_command_line_page_has_every_verb_and_option():
+    """docs/reference/cli.md names each verb and each option of `resload --help`, and no other."""
+    from resload.cli import make_parser
+
+    text = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
+    (verbs,) = [action for action in make_parser()._actions if action.dest == "verb"]
+    options = {
+        option for verb in verbs.choices.values() for action in verb._actions for option in action.option_strings
+    }
+    assert set(re.findall(r"--[a-z][a-z-]+", text)) == {option for option in options if option.startswith("--")}
+    assert re.findall(r"^\| `(\w+)` \| [a-z]", text, re.MULTILINE) == list(verbs.choices)
 
 
 def test_every_public_name_is_in_the_reference():

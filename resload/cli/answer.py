@@ -49,8 +49,8 @@ def counts(column: "pd.Series[Any]") -> dict[str, int]:
 
 
 def counted(counts: dict[str, int]) -> str:
-    """`png 67, dicom 29`."""
-    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+    """`png (67), dicom (29)`."""
+    return ", ".join(f"{name} ({count})" for name, count in counts.items()) or "none"
 
 
 def megabytes(count: int) -> str:

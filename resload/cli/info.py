@@ -133,7 +133,7 @@ def targets(found: list[dict[str, Any]]) -> list[str]:
         else [one["name"], str(one["known"]), str(one["unknown"]), f"{one['min']:g} to {one['max']:g}", ""]
         for one in found
     ]
-    return columns([["target", "known", "unknown", "positive", "share"], *rows]) if rows else []
+    return columns([["target", "known", "unknown", "positive or range", "share"], *rows]) if rows else []
 
 
 def _share(value: float | None) -> str:

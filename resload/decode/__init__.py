@@ -4,8 +4,8 @@
     read_header     what the file says of itself      gray.py         colour to luma
     decode          the pixels                        codecs.py       the one door to imagecodecs
 
-    raster.py -- png.py, jpeg.py, tiff.py             dicom.py -- elements.py, frames.py
-                      codestream.py (claims and end markers of JPEG, JPEG-LS, JPEG 2000), window.py (bytes of a file)
+    raster.py -- png.py, jpeg.py, tiff.py      dicom.py -- elements.py, fragments.py, frames.py
+        codestream.py  claims and end markers of JPEG, JPEG-LS and JPEG 2000      window.py  bytes of a file
 
 Every function here may be called from many threads at once; the codecs release the GIL. A file is refused
 with a `resload.errors.DecodeError`, and no other exception: its claim is compared with a limit before
@@ -19,7 +19,7 @@ from typing import TypeAlias, TypeVar
 
 from resload.decode.radiograph import Header, Lut, Radiograph, Values
 from resload.decode.raster import FORMATS
-from resload.decode.window import Bytes, open_window
+from resload.decode.window import Bytes, FileWindow
 from resload.errors import DecodeError, TruncatedFileError, UnknownFormatError, UnreadableFileError
 
 __all__ = ["MAX_PIXELS", "Header", "Lut", "Radiograph", "Source", "Values", "decode", "read_header", "sniff"]
@@ -80,8 +80,8 @@ def read_header(source: Source) -> Header:
         return _guarded(lambda: read(bytes(source)), None)
 
     def read_path() -> Header:
-        with open_window(source) as window:
-            return read(window)
+        with Path(source).open("rb") as file:
+            return read(FileWindow(file))
 
     return _guarded(read_path, source)
 

@@ -1,8 +1,9 @@
 """DICOM: a data set to one radiograph, its codes and what they mean.
 
-    elements.py  which elements there are      frames.py  one frame's samples, by transfer syntax
-    here         samples -> codes (unused bits off, sign made an offset, colour to luma), the lookup tables
-                 and windows as `Values`, and the spacing; `resload.intensity` applies them
+    elements.py   which elements there are      fragments.py  which of them make up a frame
+    frames.py     one frame's samples, by transfer syntax
+    here          samples -> codes (unused bits off, sign made an offset, colour to luma), the lookup tables
+                  and windows as `Values`, and the spacing; `resload.intensity` applies them
 
 Everything steps 4 to 6 of the display pipeline (PS3.4 N.2) need is in `Values`; overlays and pixel padding
 would join there.

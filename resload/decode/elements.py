@@ -25,7 +25,7 @@ _LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC"
 """Explicit VRs with a 32-bit length (PS3.5 table 7.1-1)."""
 _DEEPEST = 32
 """Levels of open-ended sequences; radiographs have two or three."""
-_MOST_ELEMENTS = 1 << 20
+_MOST_ELEMENTS = 1 << 18
 """Stepped over in one file, nested ones included: a hostile file must not keep us walking."""
 _TRUNCATED = "the DICOM file ends early"
 _DAMAGED = "the DICOM file is damaged"

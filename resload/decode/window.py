@@ -1,9 +1,7 @@
 """Bytes one may slice, in memory or in a file: header parsers read through this and nothing else."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 _BLOCK = 1 << 14
 """Bytes fetched at a time: the headers of most films fit into one."""
@@ -18,14 +16,14 @@ class Bytes(Protocol):
 
 
 class FileWindow:
-    """A file as sliceable bytes. A slice that a block holds costs no read; reads are `pread`.
+    """An open file as sliceable bytes. A slice that lies in the block read last costs no read.
 
-    One thread at a time; the file stays open as long as `open_window` says.
+    One thread at a time; whoever opened the file closes it.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._size = os.fstat(descriptor).st_size
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._size = file.seek(0, os.SEEK_END)
         self._start = 0
         self._block = b""
 
@@ -35,16 +33,7 @@ class FileWindow:
     def __getitem__(self, part: slice, /) -> bytes:
         start, stop, _ = part.indices(self._size)
         if not self._start <= start <= stop <= self._start + len(self._block):
+            self._file.seek(start)
             self._start = start
-            self._block = os.pread(self._descriptor, max(_BLOCK, stop - start), start)
+            self._block = self._file.read(max(_BLOCK, stop - start))
         return self._block[start - self._start : max(start, stop) - self._start]
-
-
-@contextmanager
-def open_window(path: str | os.PathLike[str]) -> Iterator[FileWindow]:
-    """The file as a window, closed at the end of the block."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
-    try:
-        yield FileWindow(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,116 @@
+"""What nine resolutions cost beside decoding alone, in one run and on one thread.
+
+    python benchmarks/build_cost.py [--data FOLDER --films 16 --rounds 7]
+
+    decode           imagecodecs on the file's bytes, nothing else
+    pipeline         the same films decoded and made at nine sizes (32 ... 600), each directly from the film
+    build            that, and hashing, checksums, sums and writing the shards: a whole resload.build, synced
+
+for 1024 px PNG of one shape, for PNG of mixed shapes, and (pipeline only, without decoding) for one 2048 x 2048 film
+of 16 bit. Films are synthetic, or real ones from --data (a folder with PNG files of 8 bit; of one shape only those
+of 1024 x 1024 count).
+"""
+
+import argparse
+import shutil
+import statistics
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pandas as pd
+from common import interleaved, ratio, save, seconds, summary
+
+import resload
+from resload import resampling
+from resload.pipeline import make
+from resload.testing import synthetic_film
+
+SIZES = (32, 64, 128, 224, 256, 320, 448, 512, 600)
+MIXED = ((1024, 1024), (2048, 2500), (1331, 1097), (999, 1500), (1760, 2140), (1023, 1021), (1841, 1955), (1200, 900))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", type=Path, help="a folder of 8-bit PNG films (default: synthetic ones)")
+    parser.add_argument("--films", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=7)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        sets = {
+            "1024 x 1024": one_shape(Path(folder) / "one", args),
+            "mixed shapes": synthetic(Path(folder) / "mixed", MIXED),
+        }
+        cases = {name: compared(Path(folder), files, args.rounds) for name, files in sets.items()}
+    deep = deep_film(args.rounds)
+    rows = [
+        f"| {name} | {what} | {case['ms'][what]['median']:.2f} | {case['ratios'].get(what, 1.0):.2f} |"
+        for name, case in cases.items()
+        for what in case["ms"]
+    ]
+    rows.append(f"| 2048 x 2048, 16 bit | nine sizes, no decoding | {deep['median']:.1f} | |")
+    table = "| films | what | ms per film | of decoding |\n|---|---|---|---|\n" + "\n".join(rows)
+    source = "real films" if args.data else "synthetic films"
+    save("build_cost", f"One thread, {source}.\n\n{table}", {"films": source, "cases": cases, "deep": deep})
+
+
+def one_shape(folder: Path, args: argparse.Namespace) -> list[Path]:
+    if args.data is None:
+        return synthetic(folder, [(1024, 1024)] * args.films)
+    found = [path for path in sorted(args.data.rglob("*.png")) if gray_1024(path)]
+    return found[: args.films]
+
+
+def gray_1024(path: Path) -> bool:
+    header = resload.Catalog(pd.DataFrame({"id": ["x"], "path": [str(path.resolve())]})).scan(progress=False).table
+    row = header.iloc[0]
+    return (row["height"], row["width"], row["photometric"]) == (1024, 1024, "MONOCHROME2")
+
+
+def synthetic(folder: Path, shapes) -> list[Path]:
+    folder.mkdir()
+    paths = []
+    for index, shape in enumerate(shapes):
+        paths.append(folder / f"{index:03d}.png")
+        paths[-1].write_bytes(imagecodecs.png_encode(synthetic_film(index, size=shape).pixels))
+    return paths
+
+
+def compared(folder: Path, files: list[Path], rounds: int) -> dict[str, dict]:
+    data = [path.read_bytes() for path in files]
+    pipeline = resload.Pipeline(SIZES, dtype="uint8")
+    table = pd.DataFrame({"id": [path.stem for path in files], "path": [str(path.resolve()) for path in files]})
+    catalog = resload.Catalog(table.assign(bits=8))
+
+    def per_film(once: Callable[[], object]) -> Callable[[], float]:
+        return lambda: seconds(once) * 1e3 / len(files)
+
+    def built() -> None:
+        target = folder / "built.zarr"
+        shutil.rmtree(target, ignore_errors=True)
+        resload.build(catalog, target, pipeline=pipeline, threads=1, progress=False)
+
+    times = interleaved(
+        {
+            "decode": per_film(lambda: [imagecodecs.png_decode(one) for one in data]),
+            "pipeline": per_film(lambda: [make(pipeline, one) for one in data]),
+            "build": per_film(built),
+        },
+        rounds,
+    )
+    ratios = {what: ratio(times[what], times["decode"]) for what in ("pipeline", "build")}
+    return {"ms": {what: summary(values) for what, values in times.items()}, "ratios": ratios}
+
+
+def deep_film(rounds: int) -> dict[str, float]:
+    film = synthetic_film(0, size=2048, bits=12).pixels
+    sizes = resload.Pipeline(SIZES).sizes
+    once = lambda: seconds(lambda: resampling.pyramid(np.asarray(film), sizes)) * 1e3  # noqa: E731 - said once
+    return {**summary([once() for _ in range(rounds)]), "minimum": min(once() for _ in range(rounds)),
+            "median": statistics.median(once() for _ in range(rounds))}  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
