@@ -7,13 +7,14 @@
     build            that, and hashing, checksums, sums and writing the shards: a whole resload.build, synced
 
 for 1024 px PNG of one shape, for PNG of mixed shapes, and (pipeline only, without decoding) for one 2048 x 2048 film
-of 16 bit. Films are synthetic, or real ones from --data (a folder with PNG files of 8 bit; of one shape only those
+of 16 bit. At last the peak memory of building 64 and 256 such films with two threads: it must not grow. Films are synthetic, or real ones from --data (a folder with PNG files of 8 bit; of one shape only those
 of 1024 x 1024 count).
 """
 
 import argparse
 import shutil
-import statistics
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pandas as pd
+import torch
 from common import interleaved, ratio, save, seconds, summary
 
 import resload
@@ -44,6 +46,7 @@ def main() -> None:
             "mixed shapes": synthetic(Path(folder) / "mixed", MIXED),
         }
         cases = {name: compared(Path(folder), files, args.rounds) for name, files in sets.items()}
+        memory = {count: peak_mb(Path(folder), sets["1024 x 1024"], count) for count in (64, 256)}
     deep = deep_film(args.rounds)
     rows = [
         f"| {name} | {what} | {case['ms'][what]['median']:.2f} | {case['ratios'].get(what, 1.0):.2f} |"
@@ -52,8 +55,14 @@ def main() -> None:
     ]
     rows.append(f"| 2048 x 2048, 16 bit | nine sizes, no decoding | {deep['median']:.1f} | |")
     table = "| films | what | ms per film | of decoding |\n|---|---|---|---|\n" + "\n".join(rows)
+    table += "\n\nPeak memory of a build with two threads: "
+    table += ", ".join(f"{peak:.0f} MB for {count} films" for count, peak in memory.items()) + "."
     source = "real films" if args.data else "synthetic films"
-    save("build_cost", f"One thread, {source}.\n\n{table}", {"films": source, "cases": cases, "deep": deep})
+    save(
+        "build_cost",
+        f"One thread, {source}.\n\n{table}",
+        {"films": source, "cases": cases, "deep": deep, "peak_mb": memory},
+    )
 
 
 def one_shape(folder: Path, args: argparse.Namespace) -> list[Path]:
@@ -104,13 +113,28 @@ def compared(folder: Path, files: list[Path], rounds: int) -> dict[str, dict]:
     return {"ms": {what: summary(values) for what, values in times.items()}, "ratios": ratios}
 
 
+def peak_mb(folder: Path, files: list[Path], count: int) -> float:
+    """The most memory a process that builds `count` films ever held, in MB."""
+    program = f"""
+import pandas, resload, resource
+files = {[str(path.resolve()) for path in files]!r}
+table = pandas.DataFrame({{"id": [str(i) for i in range({count})], "bits": 8}})
+table["path"] = [files[i % len(files)] for i in range({count})]
+resload.build(resload.Catalog(table), {str(folder / f"peak{count}.zarr")!r}, {SIZES}, threads=2, progress=False)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    shutil.rmtree(folder / f"peak{count}.zarr")
+    return float(done.stdout)
+
+
 def deep_film(rounds: int) -> dict[str, float]:
-    film = synthetic_film(0, size=2048, bits=12).pixels
+    film = np.asarray(synthetic_film(0, size=2048, bits=12).pixels)
     sizes = resload.Pipeline(SIZES).sizes
-    once = lambda: seconds(lambda: resampling.pyramid(np.asarray(film), sizes)) * 1e3  # noqa: E731 - said once
-    return {**summary([once() for _ in range(rounds)]), "minimum": min(once() for _ in range(rounds)),
-            "median": statistics.median(once() for _ in range(rounds))}  # fmt: skip
+    resampling.pyramid(film, sizes)
+    return summary([seconds(lambda: resampling.pyramid(film, sizes)) * 1e3 for _ in range(rounds)])
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)  # one core is what is measured; a build's own threads share the cores in the same way
     main()

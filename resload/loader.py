@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -27,7 +28,6 @@ from resload.batch import Batch
 from resload.catalog import Catalog
 from resload.convert import Converter
 from resload.errors import ArgumentError
-from resload.geometry import spacing_at
 from resload.pipeline import Pipeline
 from resload.readers import CacheReader, Reader, SourceReader
 from resload.samplers import Fixed, Images, Sampler, Sequential, Shuffle, Step
@@ -44,6 +44,7 @@ _log = logging.getLogger("resload")
 class _Order:
     """A batch being made."""
 
+    epoch: int
     step: Step
     block: Block
     tasks: list[Future[None]]
@@ -134,7 +135,8 @@ class Loader:
         self.sampler = sampler
         self.normalization = self._statistics(normalize)
         self._converter = Converter(self.reader.dtype, dtype, channels, self.normalization)
-        self._targets, self._ids = _targets(self.reader), self.reader.table["id"].tolist()
+        self._targets, self._ids = _targets(self.reader), _objects(self.reader.table["id"])
+        self._known = ~np.isnan(self._targets)
         self._pool = Pool()
         self._epoch, self._step = 0, 0
         self._deliberate = True  # the position was set by the caller or reached by finishing an epoch
@@ -174,7 +176,7 @@ class Loader:
         pending: deque[_Order] = deque()
         try:
             for step in self.sampler.steps(epoch, start=start):
-                pending.append(self._begun(step, executor))
+                pending.append(self._begun(epoch, step, executor))
                 if len(pending) > self._prefetch:
                     yield self._taken(pending.popleft())
             while pending:
@@ -182,7 +184,7 @@ class Loader:
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
 
-    def _begun(self, step: Step, executor: ThreadPoolExecutor) -> _Order:
+    def _begun(self, epoch: int, step: Step, executor: ThreadPoolExecutor) -> _Order:
         """Submit the tasks of one batch."""
         count, size = len(step), self.reader.checked_size(step.size)
         shape = self._converter.shape(count, size)
@@ -192,7 +194,7 @@ class Loader:
             executor.submit(self._fill, step, block, shape, start, min(start + grain, count))
             for start in range(0, count, grain)
         ]
-        return _Order(step, block, tasks)
+        return _Order(epoch, step, block, tasks)
 
     def _fill(self, step: Step, block: Block, shape: tuple[int, ...], start: int, stop: int) -> None:
         """One task: images start .. stop of a batch, on one thread."""
@@ -209,7 +211,7 @@ class Loader:
         for task in order.tasks:
             task.result()
         batch = self._batch(order)
-        self._step = order.step.number + 1
+        self._epoch, self._step, self._deliberate = order.epoch, order.step.number + 1, False
         if self._step == len(self.sampler):
             self._epoch, self._step, self._deliberate = self._epoch + 1, 0, True
         return batch
@@ -219,22 +221,21 @@ class Loader:
         lent = self._pool.lend(order.block, converter.shape(len(step), step.size), converter.stored)
         images = converter.finished(torch.from_numpy(lent).to(self._device))
         index, size = step.index, step.size
-        facts = self.reader.facts(index)
-        targets = torch.from_numpy(self._targets[index])
-        scale = np.tile(np.asarray(size) / facts.size, (1, 2))
+        facts = torch.from_numpy(self.reader.facts(index, size))
+        targets = torch.from_numpy(np.take(self._targets, index, axis=0))
         batch = Batch(
             images=images,
             targets=targets,
-            known=~torch.isnan(targets),
+            known=torch.from_numpy(np.take(self._known, index, axis=0)),
             rows=torch.from_numpy(index.copy()),
-            ids=[self._ids[row] for row in index.tolist()],
+            ids=self._ids[index].tolist(),
             size=size,
             level=size if isinstance(self.reader, CacheReader) else None,
-            spacing=torch.from_numpy(spacing_at(facts.spacing, facts.size, size).astype(np.float32)),
-            content=torch.from_numpy((facts.content * scale).astype(np.float32)),
+            spacing=facts[:, :2],
+            content=facts[:, 2:],
             valid=torch.ones(len(step), dtype=torch.bool),
-            draws=torch.from_numpy(step.draw.astype(np.int64)),
-            columns={name: [values[row] for row in index.tolist()] for name, values in self._columns.items()},
+            draws=torch.from_numpy(step.draw.view(np.int64).copy()),
+            columns={name: values[index].tolist() for name, values in self._columns.items()},
         )
         return batch if self._device.type == "cpu" else batch.to(self._device)
 
@@ -348,11 +349,18 @@ def _refuse_unservable(sampler: Sampler, reader: Reader) -> None:
     reader.checked_size(sampler.sizes.at(0, epoch=0))
 
 
-def _known_columns(columns: Sequence[str], reader: Reader) -> dict[str, list[Any]]:
+def _known_columns(columns: Sequence[str], reader: Reader) -> dict[str, NDArray[np.object_]]:
     missing = [name for name in columns if name not in reader.table]
     if missing:
         raise ArgumentError(f"columns={missing}: not in the table, which has {list(reader.table.columns)}")
-    return {name: reader.table[name].tolist() for name in columns}
+    return {name: _objects(reader.table[name]) for name in columns}
+
+
+def _objects(values: "pd.Series[Any]") -> NDArray[np.object_]:
+    """A column as Python's own values, which indexing an array of objects hands out fastest."""
+    found = np.empty(len(values), object)
+    found[:] = values.tolist()
+    return found
 
 
 def _targets(reader: Reader) -> NDArray[np.float32]:

@@ -171,13 +171,24 @@ def _banded(image: Pixels, sizes: list[Size], kernel: str) -> list[Pixels]:
 
 def _product(rows: torch.Tensor, target: int, kernel: str) -> torch.Tensor:
     """(n, m) float32 -> (target, m): each output row is a weighted sum of neighbouring rows."""
-    index, offsets, weight = _bags(rows.shape[0], target, kernel)
-    return torch.nn.functional.embedding_bag(index, rows, offsets, mode="sum", per_sample_weights=weight)
+    for index, begins, weight in _bags(rows.shape[0], target, kernel):
+        rows = torch.nn.functional.embedding_bag(index, rows, begins, mode="sum", per_sample_weights=weight)
+    return rows
+
+
+_LONGEST_BAG = 16
+"""Terms summed in float32 at a stretch. Longer sums drift out of the contract on 16-bit data (by 0.05 of a unit at a
+ratio of 64), so they are made of stretches whose sums are summed in turn: pairwise summation with longer arms."""
+
+_Bags = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
 
 
 @lru_cache(maxsize=4096)
-def _bags(source: int, target: int, kernel: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The non-zero weights of a resize: source indices, where each output pixel's begin, and the weights."""
+def _bags(source: int, target: int, kernel: str) -> list[_Bags]:
+    """The non-zero weights of a resize: source indices, where each bag of them begins, and the weights.
+
+    One stage where a bag is an output pixel; where an output pixel has several bags, further stages add their sums.
+    """
     _, radius = reference.KERNELS[kernel]
     scale = source / target
     reach = radius * max(scale, 1.0)
@@ -185,12 +196,21 @@ def _bags(source: int, target: int, kernel: str) -> tuple[torch.Tensor, torch.Te
     index = first[:, None] + np.arange(int(np.ceil(2 * reach)) + 3)
     weight = reference.weights_at(index, source, target, kernel)
     used = weight != 0
-    begins = np.concatenate([[0], np.cumsum(used.sum(axis=1))[:-1]])
-    return (
-        torch.from_numpy(index[used].astype(np.int32)),
-        torch.from_numpy(begins.astype(np.int32)),
-        torch.from_numpy(weight[used].astype(np.float32)),
-    )
+    counts = used.sum(axis=1)
+    stages = [_stage(index[used], counts, weight[used])]
+    while counts.max() > _LONGEST_BAG:
+        counts = -(-counts // _LONGEST_BAG)
+        stages.append(_stage(np.arange(counts.sum()), counts, None))
+    return stages
+
+
+def _stage(index: NDArray[np.int64], counts: NDArray[np.int64], weight: NDArray[np.float64] | None) -> _Bags:
+    """One embedding_bag: each pixel's `counts` terms in bags of at most `_LONGEST_BAG`."""
+    bags = -(-counts // _LONGEST_BAG)
+    within = np.arange(bags.sum()) - np.repeat(np.cumsum(bags) - bags, bags)
+    begins = np.repeat(np.cumsum(counts) - counts, bags) + within * _LONGEST_BAG
+    weights = None if weight is None else torch.from_numpy(weight.astype(np.float32))
+    return torch.from_numpy(index.astype(np.int32)), torch.from_numpy(begins.astype(np.int32)), weights
 
 
 def _transposed(rows: torch.Tensor) -> torch.Tensor:

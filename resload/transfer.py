@@ -37,12 +37,13 @@ class Block:
         return self.raw[:size].view(dtype).reshape(shape)
 
     def slot(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Slot:
-        """The block as a slot for reading; made once per shape."""
+        """The block as a slot for reading; made once per shape. Thread-safe: the tasks of a batch all ask for it."""
         key = (shape, dtype.str)
-        if key not in self._slots:
-            self._slots.clear()  # a block serves one shape for long stretches
-            self._slots[key] = Slot(self.view(shape, dtype))
-        return self._slots[key]
+        slot = self._slots.get(key)
+        if slot is None:  # two threads may both come here: their slots are views of the same bytes
+            slot = Slot(self.view(shape, dtype))
+            self._slots = {key: slot}  # a block serves one shape for long stretches
+        return slot
 
 
 class Pool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from resload.readers import Facts
+from resload.readers.base import facts_at
 from resload.size import as_size
 
 
@@ -51,9 +51,9 @@ class NumberReader:
         with self._lock:
             self.at_once -= 1
 
-    def facts(self, rows):
-        films = np.ones((len(rows), 1))
-        return Facts(films * (200.0, 80.0), films * (0.2, 0.3), films * (10.0, 20.0, 100.0, 40.0))
+    def facts(self, rows, size):
+        film = np.array([(200.0, 80.0, 0.2, 0.3, 10.0, 20.0, 100.0, 40.0)] * len(rows))
+        return facts_at(film, size)
 
     def stats(self, size, rows):
         return 0.25, 0.5

@@ -27,7 +27,7 @@ def data(request, films, cache, films8, cache8):
 def large(films8, tmp_path_factory):
     """A cache whose records are large enough that a batch is filled by several tasks."""
     path = tmp_path_factory.mktemp("large") / "c.zarr"
-    return resload.build(films8, path, [(256, 192)], progress=False)
+    return resload.build(films8, path, [(512, 400)], progress=False)
 
 
 # -- pixels ----------------------------------------------------------------------------------------------
@@ -48,11 +48,11 @@ def test_cache_and_catalog_give_the_same_pixels(data, size):
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_batch_filled_by_several_tasks_is_whole(large, threads):
     """Whatever part of a batch each thread fills, and whether in place or converted, the batch is the rows asked."""
-    assert CacheReader(large).grain(Size(256, 192)) < 20
+    assert CacheReader(large).grain(Size(512, 400)) < 20
     rows = large.rows()[::-1]
-    expected = large.read(rows, (256, 192))[:, None].astype(np.float64)
+    expected = large.read(rows, (512, 400))[:, None].astype(np.float64)
     for dtype, scale in ((torch.uint8, 1), (torch.uint16, 257), (torch.float32, 1 / 255)):
-        loader = Loader(large, size=(256, 192), batch_size=20, rows=rows, dtype=dtype, threads=threads)
+        loader = Loader(large, size=(512, 400), batch_size=20, rows=rows, dtype=dtype, threads=threads)
         found = np.concatenate([batch.images.numpy() for batch in loader])
         np.testing.assert_allclose(found, expected * scale, rtol=1e-6)
 

@@ -56,6 +56,14 @@ def test_break_leaves_no_thread():
     assert workers() == []
 
 
+def test_break_does_not_wait_for_what_was_not_begun():
+    """Images made ahead that no thread has taken up yet are dropped."""
+    loader = Loader(NumberReader(400, delay=0.005), size=4, batch_size=4, threads=2, prefetch=80)
+    for _ in loader:
+        break
+    assert len(loader.reader.filled) < 200
+
+
 def test_an_exception_in_the_loop_leaves_no_thread():
     """It arrives as it was raised."""
     failure = KeyError("the caller's own")
@@ -147,6 +155,15 @@ def test_what_runs_ahead_is_bounded():
             assert len(reader.filled) == 4 * (k + prefetch)
         assert reader.most_at_once <= threads
         assert threads == 1 or reader.most_at_once > 1
+
+
+def test_one_batch_is_made_by_several_threads():
+    """Where tasks are smaller than a batch, its images are made side by side."""
+    (batch,) = Loader(NumberReader(12), size=4, batch_size=12, threads=3)
+    reader = NumberReader(12, delay=0.05, grain=4)
+    assert len(list(Loader(reader, size=4, batch_size=12, threads=3))) == 1
+    assert reader.most_at_once == 3
+    assert batch.rows.tolist() == list(range(12))
 
 
 def test_a_loader_in_a_thread_and_two_in_two(cache):
@@ -255,10 +272,10 @@ def test_a_failure_that_was_not_reached_is_not_raised():
         break
 
 
-@pytest.mark.parametrize("size", [(64, 64), (256, 192)])
+@pytest.mark.parametrize("size", [(64, 64), (512, 400)])
 def test_a_damaged_record_is_named(films8, tmp_path, size):
     """One flipped bit: CorruptCacheError with the file, record and both sums; small records and large."""
-    cache = resload.build(films8, tmp_path / "c.zarr", [(64, 64), (256, 192)], progress=False)
+    cache = resload.build(films8, tmp_path / "c.zarr", [(64, 64), (512, 400)], progress=False)
     shard = cache.path / layout.shard_path(Size(*size), 0)
     data = bytearray(shard.read_bytes())
     data[3 * layout.record_bytes(Size(*size), "uint8") + 100] ^= 4

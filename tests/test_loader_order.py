@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loading import NumberReader, all_rows, rows_of
 
-from resload import Loader
+from resload import Loader, open_cache
 from resload.errors import StateError
 from resload.samplers import Fixed, Images, Sampler
 
@@ -202,15 +202,16 @@ def test_loading_a_position_of_another_plan_is_refused():
     numbers(prefetch=4, threads=1, channels=3, dtype=torch.bfloat16).load_state_dict(state)  # none of this is the plan
 
 
-def test_a_position_belongs_to_the_data(cache, cache8):
+def test_a_position_belongs_to_the_data(cache):
     """The same row numbers of other radiographs are another plan; a reopened cache is the same."""
-    loader = Loader(cache, size=32, batch_size=4, rows=cache.rows()[:8])
-    state = loader.state_dict()
-    view = cache.select(cache.rows()[::-1])
-    other = Loader(view, size=32, batch_size=4, rows=range(8))
+    rows = cache.rows()
+    states = [
+        Loader(view, size=32, batch_size=4).state_dict() for view in (cache.select(rows), cache.select(rows[::-1]))
+    ]
+    again = Loader(open_cache(cache.path).select(rows), size=32, batch_size=4)
+    again.load_state_dict(states[0])
     with pytest.raises(StateError, match="another plan"):
-        other.load_state_dict(state)
-    loader.load_state_dict(state)
+        again.load_state_dict(states[1])
 
 
 # -- epochs ----------------------------------------------------------------------------------------------
@@ -260,6 +261,39 @@ def test_frameworks_may_ask_for_iterators_before_the_epoch():
     second.set_epoch(3)
     assert told(batches) == whole[2:STEPS]
     assert told(second) == whole[STEPS:]
+
+
+def test_two_iterations_of_one_loader_at_once():
+    """Each is an epoch of its own; the position is that of the batch handed out last."""
+    whole = [told(loader) for loader in [numbers()] for _ in range(3)]
+    loader = numbers()
+    first, second = iter(loader), iter(loader)
+    found = [], []
+    for _ in range(STEPS):
+        found[0].extend(told([next(first)]))
+        assert loader.state_dict()["epoch"] == (0 if len(found[0]) < STEPS else 1)
+        found[1].extend(told([next(second)]))
+        assert loader.state_dict()["epoch"] == (1 if len(found[1]) < STEPS else 2)
+    assert found == (whole[0], whole[1])
+    assert told(loader) == whole[2]
+
+
+def test_set_epoch_within_a_loop():
+    """Holds when the loop is then left; a loop that goes on keeps its own epoch and is followed by the next."""
+    whole = [told(loader) for loader in [numbers()] for _ in range(6)]
+    loader = numbers()
+    for _ in loader:
+        loader.set_epoch(5)
+        break
+    assert told(loader) == whole[5]
+    loader.set_epoch(2)
+    found = []
+    for k, batch in enumerate(loader):
+        found += told([batch])
+        if k == 1:
+            loader.set_epoch(5)
+    assert found == whole[2]
+    assert told(loader) == whole[3]
 
 
 def test_two_loaders_of_one_cache_at_once(cache):

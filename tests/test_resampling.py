@@ -95,7 +95,7 @@ def test_trap_rounding_up_twice_brightens(source, target):
     assert abs(ours) < plain / 4
 
 
-@pytest.mark.parametrize("source", [1000, 5000, 20000, 65536])
+@pytest.mark.parametrize("source", [1000, 5000, 20000])
 @pytest.mark.parametrize("target", [1, 2, 7, 31])
 @pytest.mark.parametrize("kind", ["noise", "constant", "ramp"])
 def test_extreme_ratios(source, target, kind):
@@ -103,6 +103,16 @@ def test_extreme_ratios(source, target, kind):
     for shape, size in (((source, 5), (target, 5)), ((5, source), (5, target))):
         image = content(kind, *shape, 255, source).astype(np.uint8)
         assert np.abs(resample(image, size) - reference.resample(image, size)).max() <= 1.01
+
+
+@pytest.mark.parametrize("kernel", list(reference.KERNELS))
+@pytest.mark.parametrize(("source", "target"), [(2048, 32), (4096, 8), (30000, 3), (3000, 600)])
+def test_16_bit_at_extreme_ratios(kernel, source, target):
+    """Thousands of weights summed: still within 0.52 units of the exact resize, along either axis."""
+    image = content("noise", source, 24, 65535, target).astype(np.uint16)
+    for film, size in ((image, (target, 24)), (image.T, (24, target))):
+        exact = np.clip(reference.resample(film, size, kernel=kernel), 0, 65535)
+        assert np.abs(resample(film, size, kernel=kernel) - exact).max() <= 0.52
 
 
 def _torch(image, size, mode, antialias=True):
@@ -196,10 +206,10 @@ def test_reference_area_is_the_mean_of_blocks():
 @settings(max_examples=100, deadline=None)
 def test_banded_weights_are_the_dense_ones(source, target, kernel):
     """The sparse weights hold every non-zero weight of the plain definition, and nothing else."""
-    index, begins, weight = (part.numpy() for part in _bags(source, target, kernel))
-    dense = np.zeros((target, source))
-    row = np.repeat(np.arange(target), np.diff(np.append(begins, len(index))))
-    dense[row, index] = weight
+    dense = np.eye(source)
+    for index, begins, weight in _bags(source, target, kernel):
+        terms = dense[index.numpy()] * (1.0 if weight is None else weight.numpy()[:, None])
+        dense = np.add.reduceat(terms, begins.numpy(), axis=0)
     assert np.abs(dense - reference.matrix(source, target, kernel)).max() < 1e-6
     assert np.allclose(reference.matrix(source, target, kernel).sum(axis=1), 1)
 

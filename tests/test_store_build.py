@@ -263,6 +263,18 @@ def test_nothing_private_is_copied(films, tmp_path):
     assert b"Somebody" not in everything
 
 
+@pytest.mark.parametrize("rooted", [True, False])
+def test_absolute_paths_of_a_catalog_stay_behind(films, tmp_path, rooted):
+    """Below the root they become relative to it; elsewhere the file's name is left."""
+    table = films.table.assign(path=[str(films.path(row)) for row in range(len(films))])
+    root = films.root if rooted else "."
+    cache = build(resload.Catalog(table, targets=films.targets, root=root), tmp_path / "c.zarr", 32)
+    known = films.table.set_index("id")["path"]
+    expected = [known[name] if rooted else Path(known[name]).name for name in cache.table["id"]]
+    assert cache.table["path"].tolist() == expected
+    assert len(cache.quarantine) == 1
+
+
 # -- films that cannot be read --
 
 

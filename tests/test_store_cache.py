@@ -91,7 +91,7 @@ def test_shards_hold_any_records(tmp_path_factory, data):
     wanted = np.array(data.draw(st.lists(st.integers(0, count - 1), max_size=30)), np.int64)
     for access in gather.ACCESS:
         slot = gather.Slot(np.empty((len(wanted), *size), dtype))
-        gather.Shards(folder, manifest, access=access, limit=2).level(size).read(wanted, sums[wanted], slot)
+        gather.Level(gather.Shards(folder, manifest, access=access, limit=2), size, sums).read(wanted, slot)
         assert np.array_equal(slot.out, pixels[wanted])
     body = (folder / layout.shard_path(size, 0)).read_bytes()[-layout.index_bytes(per_shard) : -4]
     index = np.frombuffer(body, "<u8").reshape(per_shard, 2)

@@ -61,4 +61,4 @@ def megabytes(count: int) -> str:
 
 def millimetres(y: float | None, x: float | None) -> str:
     """`0.139 x 0.143`, or what to say when it is not known."""
-    return "not known" if y is None or x is None else f"{y:.3g} x {x:.3g}"
+    return "not known" if y is None or x is None else f"{y:#.3g} x {x:#.3g}"

@@ -57,21 +57,20 @@ def described(cache: "Cache") -> dict[str, Any]:
 
 def levels(cache: "Cache") -> list[dict[str, Any]]:
     """Each level: its bytes on disk and the median of mm per pixel, (y, x), where that is known."""
-    from resload.geometry import spacing_at
-    from resload.readers.base import facts_of
+    from resload.readers import CacheReader
     from resload.store import layout
 
-    facts = facts_of(cache.table, cache.rows())
+    reader, rows = CacheReader(cache), cache.rows()
     found = []
     for size in cache.sizes:
-        spacing = spacing_at(facts.spacing, facts.size, size)
+        spacing = reader.facts(rows, size)[:, :2]
         folder = cache.path / layout.level_folder(size)
         taken = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         found.append({"size": str(size), "bytes": taken, "mm_per_pixel": [middle(axis) for axis in spacing.T]})
     return found
 
 
-def middle(values: "NDArray[np.float64]") -> float | None:
+def middle(values: "NDArray[np.float32]") -> float | None:
     """The median of what is known; None where nothing is."""
     import numpy as np
 

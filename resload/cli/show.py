@@ -33,18 +33,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Answer:
     """Read, label and draw."""
     from resload.figures import contact_sheet
-    from resload.geometry import spacing_at
-    from resload.readers.base import facts_of
+    from resload.readers import CacheReader
     from resload.store.cache import open_cache
 
     cache = open_cache(args.cache)
     rows = chosen(cache, args)
     sizes = cache.sizes if args.sizes is None else as_ladder(args.sizes)
-    facts = facts_of(cache.table, rows)
+    images = {size: cache.read(rows, size) for size in sizes}  # refuses rows and sizes that are not there
+    reader = CacheReader(cache)
     contact_sheet(
-        {size: cache.read(rows, size) for size in sizes},
+        images,
         titles=[title(cache, row) for row in rows.tolist()],
-        spacings={size: spacing_at(facts.spacing, facts.size, size) for size in sizes},
+        spacings={size: reader.facts(rows, size)[:, :2] for size in sizes},
         path=args.out,
         dpi=args.dpi,
     )

@@ -1,24 +1,14 @@
 """What the loader asks of a reader. A user's own needs these attributes and methods and no base class."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from resload.geometry import spacing_at
 from resload.size import Size, SizeLike
 from resload.store.gather import Slot
-
-
-class Facts(NamedTuple):
-    """What is known of n films beside their pixels, in source pixels; NaN where it is unknown."""
-
-    size: NDArray[np.float64]
-    """(n, 2): height, width."""
-    spacing: NDArray[np.float64]
-    """(n, 2): mm per source pixel, (y, x)."""
-    content: NDArray[np.float64]
-    """(n, 4): the part that is image: y, x, height, width."""
 
 
 class Reader(Protocol):
@@ -57,8 +47,12 @@ class Reader(Protocol):
         """Fill images start .. of the slot with these rows."""
         ...
 
-    def facts(self, rows: NDArray[np.int64]) -> Facts:
-        """What is known of these rows, once they have been filled."""
+    def facts(self, rows: NDArray[np.int64], size: Size) -> NDArray[np.float32]:
+        """What is known of these rows once they have been filled, float32 (n, 6), NaN where it is unknown.
+
+        Columns: mm per pixel at this size (y, x), and the part of the image that is film, in pixels at this size
+        (y, x, height, width). A new array.
+        """
         ...
 
     def stats(self, size: Size, rows: NDArray[np.int64]) -> tuple[float, float]:
@@ -70,17 +64,29 @@ class Reader(Protocol):
         ...
 
 
-def facts_of(table: pd.DataFrame, rows: NDArray[np.int64]) -> Facts:
-    """Facts from the columns that tables of caches, and scanned catalogs, have."""
+FACTS = (
+    "height",
+    "width",
+    "spacing_y",
+    "spacing_x",
+    "content_y",
+    "content_x",
+    "content_height",
+    "content_width",
+)
+"""Columns of tables that facts are made from: the film's size, its spacing in mm, its content, in source pixels."""
 
-    def columns(*names: str) -> NDArray[np.float64]:
-        missing = np.full(len(table), np.nan)
-        found = [table[name].to_numpy(np.float64, na_value=np.nan) if name in table else missing for name in names]
-        stacked: NDArray[np.float64] = np.stack(found, axis=1)
-        return stacked[rows]
 
-    return Facts(
-        columns("height", "width"),
-        columns("spacing_y", "spacing_x"),
-        columns("content_y", "content_x", "content_height", "content_width"),
-    )
+def source_facts(table: pd.DataFrame) -> NDArray[np.float64]:
+    """FACTS of every row of a table, float64 (N, 8); NaN where a column or value is missing."""
+    missing = np.full(len(table), np.nan)
+    columns = [table[name].to_numpy(np.float64, na_value=np.nan) if name in table else missing for name in FACTS]
+    return np.stack(columns, axis=1)
+
+
+def facts_at(source: NDArray[np.float64], size: Size) -> NDArray[np.float32]:
+    """What `Reader.facts` answers, from FACTS (n, 8) of films stretched to this size."""
+    film, spacing, content = source[:, :2], source[:, 2:4], source[:, 4:]
+    scale = np.tile(np.asarray(size) / film, (1, 2))
+    facts: NDArray[np.float64] = np.concatenate([spacing_at(spacing, film, size), content * scale], axis=1)
+    return facts.astype(np.float32)

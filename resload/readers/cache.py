@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from resload.readers.base import Facts, facts_of
+from resload.readers.base import facts_at, source_facts
 from resload.size import Size, SizeLike
 from resload.store.cache import Cache
 from resload.store.gather import HELD_RECORD_BYTES, Slot
 
-_TASK_BYTES = 512 << 10
-"""About one core's second-level cache: a task's records are summed and converted while they are in it."""
+_TASK_BYTES = 2 << 20
+"""Some hundreds of microseconds of work: much more than handing a task to a thread costs."""
 
 
 class CacheReader:
@@ -23,7 +23,7 @@ class CacheReader:
         self.cache = cache
         self.targets = cache.targets
         self.dtype: np.dtype[Any] = cache.dtype
-        self._facts = facts_of(cache.table, np.arange(len(cache)))
+        self._facts: dict[Size, NDArray[np.float32]] = {}
 
     @property
     def table(self) -> pd.DataFrame:
@@ -42,7 +42,7 @@ class CacheReader:
         return self.cache.stored_size(size)
 
     def grain(self, size: Size) -> int:
-        """Small records by the batch (threads would only wait for each other), larger ones half a megabyte a task."""
+        """Small records by the batch: threads would only wait for each other. Larger ones a few megabytes a task."""
         record = size.pixels * self.dtype.itemsize
         return 1 << 30 if record <= HELD_RECORD_BYTES else max(1, _TASK_BYTES // record)
 
@@ -50,9 +50,12 @@ class CacheReader:
         """Read and verify."""
         self.cache.fill(slot, rows, size, start)
 
-    def facts(self, rows: NDArray[np.int64]) -> Facts:
+    def facts(self, rows: NDArray[np.int64], size: Size) -> NDArray[np.float32]:
         """From the cache's table."""
-        return Facts(*(part[rows] for part in self._facts))
+        if size not in self._facts:
+            with np.errstate(divide="ignore", invalid="ignore"):  # quarantined films have no height and width
+                self._facts[size] = facts_at(source_facts(self.cache.table), size)
+        return np.take(self._facts[size], rows, axis=0)
 
     def stats(self, size: Size, rows: NDArray[np.int64]) -> tuple[float, float]:
         """From the cache's integer sums."""

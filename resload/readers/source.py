@@ -10,7 +10,7 @@ from resload.catalog import Catalog
 from resload.errors import ArgumentError, DecodeError
 from resload.pipeline import Pipeline, make
 from resload.pipeline.recipe import CatalogFilms
-from resload.readers.base import Facts, facts_of
+from resload.readers.base import facts_at, source_facts
 from resload.readers.cache import ids_digest
 from resload.size import Size, SizeLike, as_size
 from resload.store.gather import Slot
@@ -27,7 +27,7 @@ class SourceReader:
         self.pipeline = pipeline.resolve(catalog, threads=threads)
         self.targets = catalog.targets
         self.dtype: np.dtype[Any] = np.dtype(self.pipeline.dtype)
-        self._facts = facts_of(catalog.table, np.arange(len(catalog)))
+        self._facts = source_facts(catalog.table)
         self._films = CatalogFilms(catalog)
 
     @property
@@ -75,14 +75,11 @@ class SourceReader:
             except DecodeError as error:
                 raise error.at(path) from error
             slot.out[start + i] = film.levels[0]
-            self._facts.size[row] = film.size
-            self._facts.content[row] = film.content
-            if film.spacing is not None and np.isnan(self._facts.spacing[row]).any():
-                self._facts.spacing[row] = film.spacing
+            self._facts[row] = (*film.size, *self._films.spacing(row, film.spacing), *film.content)
 
-    def facts(self, rows: NDArray[np.int64]) -> Facts:
+    def facts(self, rows: NDArray[np.int64], size: Size) -> NDArray[np.float32]:
         """From the catalog, and from the films themselves once they were decoded."""
-        return Facts(*(part[rows] for part in self._facts))
+        return facts_at(self._facts[rows], size)
 
     def stats(self, size: Size, rows: NDArray[np.int64]) -> tuple[float, float]:
         """Refused: it would decode every film first."""

@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from resload.errors import ArgumentError, CacheMismatchError, IncompleteCacheError, SizeError
+from resload.geometry import spacing_at
 from resload.pipeline import Pipeline
 from resload.size import Size, SizeLike, as_size
 from resload.store import layout, tables
-from resload.store.gather import Shards, Slot
+from resload.store.gather import Level, Shards, Slot
 from resload.store.layout import Manifest
 from resload.store.plan import begin
 from resload.store.run import read_rows
@@ -84,11 +86,27 @@ class _Stored:
         self.shards = shards
         self.manifest = shards.manifest
         self.path = shards.cache
+        self._levels: dict[Size, Level] = {}
+        self._lock = threading.Lock()
         self._columns = {str(name): levels[name].to_numpy() for name in levels}
 
     def crcs(self, size: Size) -> NDArray[np.uint32]:
         """Checksums of a level's records, uint32 (N,)."""
         return self._columns[tables.level_column("crc32c", size)]
+
+    def level(self, size: Size) -> Level:
+        """The reader of one level; the same object until `close`."""
+        level = self._levels.get(size)
+        if level is None:
+            with self._lock:
+                level = self._levels.setdefault(size, Level(self.shards, size, self.crcs(size)))
+        return level
+
+    def close(self) -> None:
+        """Let go of open files and of levels held in memory."""
+        with self._lock:
+            self._levels.clear()
+        self.shards.close()
 
     def sums(self, size: Size) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """Sum and sum of squares of each record's pixels, uint64 (N,)."""
@@ -232,12 +250,11 @@ class Cache:
 
     def fill(self, slot: Slot, rows: NDArray[np.int64], size: Size, start: int = 0) -> None:
         """`read` for those who keep their buffers: into images start .. of a slot, arguments not checked again."""
-        stored = self._rows[rows]
-        self._stored.shards.level(size).read(stored, self._stored.crcs(size)[stored], slot, start)
+        self._stored.level(size).read(self._rows[rows], slot, start)
 
     def stored_size(self, size: SizeLike) -> Size:
         """The size itself, when it is stored. Raises SizeError with what is, and how to add another."""
-        wanted = as_size(size)
+        wanted = size if isinstance(size, Size) else as_size(size)
         if wanted not in self.sizes:
             stored = ", ".join(str(s) for s in self.sizes)
             raise SizeError(
@@ -275,6 +292,15 @@ class Cache:
         count, top = chosen.size * level.pixels, int(np.iinfo(self.dtype).max)
         variance = (squares * count - total * total) / (count * count)
         return total / count / top, float(np.sqrt(variance)) / top
+
+    def spacing(self, rows: ArrayLike, size: SizeLike) -> NDArray[np.float64]:
+        """Spacing in mm per pixel of these rows at any size, (n, 2) as (y, x); NaN where it is unknown."""
+        chosen = self._checked(rows)
+        film, spacing = (
+            self.table[[y, x]].to_numpy(np.float64, na_value=np.nan)[chosen]
+            for y, x in (("height", "width"), ("spacing_y", "spacing_x"))
+        )
+        return spacing_at(spacing, film, as_size(size))
 
     # -- views --
 
@@ -321,8 +347,8 @@ class Cache:
             _log.warning("with_table: %d of %d rows have no match on %r and get NaN", missing, len(self), on)
 
     def close(self) -> None:
-        """Let go of open files; the next read opens them again."""
-        self._stored.shards.close()
+        """Let go of open files and held memory, for every view of this cache; the next read opens them again."""
+        self._stored.close()
 
 
 def _numeric_targets(table: pd.DataFrame, targets: Sequence[str]) -> tuple[str, ...]:

@@ -9,16 +9,15 @@ Three ways to the same bytes:
   with large reads when first touched and kept in memory, since a system call costs more than such a record.
   Then a batch is one numpy.take.
 
-Whichever it was, every record is summed after it arrived in the caller's buffer and compared with the sum
+Whichever it was, every record that comes from a file is summed once it is in memory and compared with the sum
 stored behind it and with the sum in the table of samples: neither a flipped bit nor another film's record is
-ever served.
+ever served. (A held level is summed when it is read from its file, not again at every copy within memory.)
 """
 
 import os
 import sys
 import threading
 from collections import OrderedDict
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -52,96 +51,107 @@ class Slot:
         body = len(flat) // max(count, 1)
         self.out = out
         self.body = body
+        self.bytes = out.view(np.uint8).reshape(count, body)
         self.pixels = [flat[i * body : (i + 1) * body] for i in range(count)]
         self.sums = np.zeros(count, "<u4")
         sums = self.sums.data.cast("B")
-        self.bytes = out.view(np.uint8).reshape(count, body)
         self.pairs = [(self.pixels[i], sums[i * 4 : i * 4 + 4]) for i in range(count)]
 
 
 class Level:
-    """One level's records, read and verified. Thread-safe; holds files only through its `Shards`."""
+    """One level's records, read and verified. Thread-safe; holds files only through its `Shards`.
 
-    def __init__(self, shards: "Shards", size: Size) -> None:
+    crcs: the checksums that the table of samples remembers, uint32 (N,).
+    """
+
+    def __init__(self, shards: "Shards", size: Size, crcs: NDArray[np.uint32]) -> None:
         self._shards = shards
         self._manifest = shards.manifest
         self._size = size
+        self._crcs = crcs
         self._step = layout.record_bytes(size, self._manifest.dtype)
+        self._release = self._step >= _SUM_RELEASES_GIL
+        count = self._manifest.count
+        small = self._step <= HELD_RECORD_BYTES and self._step * count <= HELD_LEVEL_BYTES
         self._held: NDArray[np.uint8] | None = None
-        small = self._step <= HELD_RECORD_BYTES and self._step * self._manifest.count <= HELD_LEVEL_BYTES
         if small and shards.access == "pread":
-            self._held = np.empty((self._manifest.count, self._step), np.uint8)  # untouched pages cost nothing
-            self._filled = np.zeros(self._manifest.groups, bool)
+            self._held = np.empty((count, self._step - layout.CRC_BYTES), np.uint8)  # untouched pages cost nothing
+            self._sound = np.zeros(count, bool)
             self._filling = threading.Lock()
 
-    def read(self, rows: NDArray[np.int64], expected: NDArray[np.uint32], slot: Slot, start: int = 0) -> None:
+    def read(self, rows: NDArray[np.int64], slot: Slot, start: int = 0) -> None:
         """Fill images start .. start + len(rows) of the slot with the records `rows`, and verify them.
 
-        expected: the checksums the table remembers for these rows, uint32. Raises CorruptCacheError, after which
-        these images are unspecified.
+        Raises CorruptCacheError, after which these images are unspecified.
         """
         if len(rows) == 0:
             return
-        if self._held is not None:
-            self._copy_held(self._held, rows, slot, start)
-        elif self._shards.access == "mmap":
-            self._copy_mapped(rows, slot, start)
+        if self._held is None or not (self._sound[rows].all() or self._all_filled(self._held, rows)):
+            copy = self._copy_mapped if self._shards.access == "mmap" else self._pread
+            found = np.array(copy(rows, slot, start), np.uint32)
+            self._compare(rows, found, slot.sums[start : start + len(rows)])
         else:
-            self._pread(rows, slot, start)
-        self._verify(rows, expected, slot, start)
+            np.take(self._held, rows, axis=0, out=slot.bytes[start : start + len(rows)], mode="clip")
         if sys.byteorder == "big" and slot.out.dtype.itemsize > 1:
             slot.out[start : start + len(rows)].byteswap(inplace=True)
 
-    def _pread(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
-        groups, ks = np.divmod(rows, self._manifest.per_shard)
-        held = self._shards.of(self._size, groups.tolist())  # a reference each: eviction cannot close them meanwhile
-        files = [shard.descriptor for shard in held]
-        pairs = slot.pairs[start : start + len(rows)]
-        lengths = list(map(os.preadv, files, pairs, (ks * self._step).tolist()))
-        for i, length in enumerate(lengths):
-            if length != self._step:
-                raise CorruptCacheError(f"{held[i].path}: it ended while it was read; {REMEDY}")
+    # Both return the sums of what arrived; a record is summed at once, while it is in the core's cache.
 
-    def _copy_mapped(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
+    def _pread(self, rows: NDArray[np.int64], slot: Slot, start: int) -> list[int]:
+        groups, ks = np.divmod(rows, self._manifest.per_shard)
+        shards = self._shards.of(self._size, groups.tolist())  # a reference each: eviction cannot close them now
+        offsets = (ks * self._step).tolist()
+        step, release, found = self._step, self._release, []
+        for shard, pair, offset in zip(shards, slot.pairs[start : start + len(rows)], offsets, strict=True):
+            if os.preadv(shard.descriptor, pair, offset) != step:
+                raise CorruptCacheError(f"{shard.path}: it ended while it was read; {REMEDY}")
+            found.append(crc32c(pair[0], 0, release))
+        return found
+
+    def _copy_mapped(self, rows: NDArray[np.int64], slot: Slot, start: int) -> list[int]:
         groups, ks = np.divmod(rows, self._manifest.per_shard)
         sums = slot.sums.view(np.uint8).reshape(-1, 4)
-        for i, (shard, k) in enumerate(zip(self._shards.of(self._size, groups.tolist()), ks.tolist(), strict=True)):
+        body, release, found = slot.body, self._release, []
+        shards = self._shards.of(self._size, groups.tolist())
+        for i, (shard, k) in enumerate(zip(shards, ks.tolist(), strict=True), start):
             assert shard.records is not None
             record = shard.records[k]
-            np.copyto(slot.bytes[start + i], record[: slot.body])
-            sums[start + i] = record[slot.body :]
+            np.copyto(slot.bytes[i], record[:body])
+            sums[i] = record[body:]
+            found.append(crc32c(slot.pixels[i], 0, release))
+        return found
 
-    def _copy_held(self, held: NDArray[np.uint8], rows: NDArray[np.int64], slot: Slot, start: int) -> None:
-        groups = np.unique(rows // self._manifest.per_shard)
-        for group in groups[~self._filled[groups]].tolist():
-            self._fill(held, group)
-        records = np.take(held, rows, axis=0, mode="clip")  # rows are in range; "clip" skips a second copy
-        stop = start + len(rows)
-        slot.bytes[start:stop] = records[:, : slot.body]
-        slot.sums[start:stop] = np.ascontiguousarray(records[:, slot.body :]).view("<u4")[:, 0]
+    def _all_filled(self, held: NDArray[np.uint8], rows: NDArray[np.int64]) -> bool:
+        """Read the shards of these rows into memory; False when one of the rows is damaged."""
+        per_shard = self._manifest.per_shard
+        for group in np.unique(rows[~self._sound[rows]] // per_shard).tolist():
+            whole = self._manifest.rows_of(group)
+            with self._filling:
+                if not self._sound[whole.start : whole.stop].any():
+                    self._fill(held, group, whole)
+        return bool(self._sound[rows].all())
 
-    def _fill(self, held: NDArray[np.uint8], group: int) -> None:
-        with self._filling:
-            if not self._filled[group]:
-                rows = self._manifest.rows_of(group)
-                (shard,) = self._shards.of(self._size, [group])
-                shard.read_into(held[rows.start : rows.stop].data.cast("B"), 0)
-                self._filled[group] = True
+    def _fill(self, held: NDArray[np.uint8], group: int, rows: range) -> None:
+        (shard,) = self._shards.of(self._size, [group])
+        records = np.empty((len(rows), self._step), np.uint8)
+        shard.read_into(records.data.cast("B"), 0)
+        pixels = np.ascontiguousarray(records[:, : -layout.CRC_BYTES])
+        stored = np.ascontiguousarray(records[:, -layout.CRC_BYTES :]).view("<u4")[:, 0]
+        found = np.array([crc32c(record) for record in pixels], np.uint32)
+        held[rows.start : rows.stop] = pixels
+        self._sound[rows.start : rows.stop] = (found == stored) & (found == self._crcs[rows.start : rows.stop])
 
-    def _verify(self, rows: NDArray[np.int64], expected: NDArray[np.uint32], slot: Slot, start: int) -> None:
-        stop = start + len(rows)
-        release = repeat(int(slot.body >= _SUM_RELEASES_GIL))
-        found = np.array(list(map(crc32c, slot.pixels[start:stop], repeat(0), release)), np.uint32)
-        stored = slot.sums[start:stop]
-        wrong = np.flatnonzero((found != stored) | (found != expected))
-        if wrong.size:
-            i = int(wrong[0])
-            group, k = divmod(int(rows[i]), self._manifest.per_shard)
-            path = self._shards.cache / layout.shard_path(self._size, group)
-            raise CorruptCacheError(
-                f"{path}: record {k} (row {rows[i]}) is damaged: its pixels sum to {found[i]:08x}, the shard says "
-                f"{stored[i]:08x}, the table says {expected[i]:08x} (crc32c); {REMEDY}"
-            )
+    def _compare(self, rows: NDArray[np.int64], found: NDArray[np.uint32], stored: NDArray[np.uint32]) -> None:
+        expected = self._crcs[rows]
+        if (found == stored).all() and (found == expected).all():
+            return
+        i = int(np.flatnonzero((found != stored) | (found != expected))[0])
+        group, k = divmod(int(rows[i]), self._manifest.per_shard)
+        path = self._shards.cache / layout.shard_path(self._size, group)
+        raise CorruptCacheError(
+            f"{path}: record {k} (row {rows[i]}) is damaged: its pixels sum to {found[i]:08x}, the shard says "
+            f"{stored[i]:08x}, the table says {expected[i]:08x} (crc32c); {REMEDY}"
+        )
 
 
 class Shards:
@@ -155,20 +165,12 @@ class Shards:
         self.cache, self.manifest, self.access = cache, manifest, access
         self._limit = limit
         self._open: OrderedDict[tuple[Size, int], Shard] = OrderedDict()
-        self._levels: dict[Size, Level] = {}
         self._lock = threading.Lock()
-
-    def level(self, size: Size) -> Level:
-        """The reader of one level; the same object every time."""
-        with self._lock:
-            if size not in self._levels:
-                self._levels[size] = Level(self, size)
-            return self._levels[size]
 
     def of(self, size: Size, groups: list[int]) -> list[Shard]:
         """The open shard of each group. Whoever holds one may read it even after it was evicted here."""
-        found = [self._open.get((size, group)) for group in groups]
-        return [shard or self._opened(size, group) for shard, group in zip(found, groups, strict=True)]
+        opened = self._open.get
+        return [opened((size, group)) or self._opened(size, group) for group in groups]
 
     def _opened(self, size: Size, group: int) -> Shard:
         with self._lock:
@@ -188,7 +190,6 @@ class Shards:
             return shard
 
     def close(self) -> None:
-        """Let go of every open file and of levels held in memory."""
+        """Let go of every open file."""
         with self._lock:
             self._open.clear()
-            self._levels.clear()

@@ -37,7 +37,7 @@ from resload.size import Size, as_ladder
 from resload.store import layout, plan, tables
 from resload.store.cache import Cache, open_cache
 from resload.store.commit import alone
-from resload.store.gather import Shards
+from resload.store.gather import Level, Shards
 from resload.store.layout import Manifest
 from resload.store.publish import publish, write, write_manifest
 from resload.store.run import Sources, content_hash, read_file, read_rows, run, stamp_of
@@ -271,17 +271,22 @@ class _Job:
         done = {task.group for task in step.tasks if read_rows(self.cache, task) is not None}
         left = step.without(done)
         self._announce(left, len(done))
-        present = None if known is None else layout.read_manifest(self.cache)
         sources = Sources(
             films=CatalogFilms(self.catalog),
             recipe=replace(self.recipe, dtype=step.goal.dtype),
             places=self._places(ids),
             on_error=self.on_error,
             known=known,
-            present=None if present is None else Shards(self.cache, present),
+            present={} if known is None else self._present_levels(known),
         )
         run(left, sources, self.cache, threads=self.threads, progress=self.progress)
         return self._commit(step, ids, known)
+
+    def _present_levels(self, known: pd.DataFrame) -> dict[Size, Level]:
+        manifest = layout.read_manifest(self.cache)
+        shards = Shards(self.cache, manifest)
+        columns = {size: known[tables.level_column("crc32c", size)].to_numpy(np.uint32) for size in manifest.sizes}
+        return {size: Level(shards, size, column) for size, column in columns.items()}
 
     def _adopt(self, step: plan.Step, ids: list[str]) -> None:
         """Keep what an interrupted run of this very step left; sweep what any other left."""

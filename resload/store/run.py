@@ -11,9 +11,9 @@ set. Row groups are finished in order while the next one's films are already bei
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,9 @@ from resload.pipeline.recipe import CatalogFilms
 from resload.size import Size
 from resload.store import layout
 from resload.store.commit import explained, make_folders, put, write_whole
-from resload.store.gather import Shards, Slot
+from resload.store.gather import Level, Slot
 from resload.store.plan import Step, Task
 from resload.store.shard import ShardWriter
-from resload.store.tables import level_column
 from resload.threads import ordered_map
 
 LARGEST_FILE_BYTES = 2 << 30
@@ -53,8 +52,8 @@ class Sources:
     on_error: str
     known: pd.DataFrame | None = None
     """The present table, for rows that are stored already."""
-    present: Shards | None = None
-    """The present shards, from which an append copies the last row group's old records."""
+    present: Mapping[Size, Level] = field(default_factory=dict)
+    """The present levels, from which an append copies the last row group's old records."""
 
 
 @dataclass(frozen=True)
@@ -185,12 +184,9 @@ def _write(item: _Item, levels: tuple[NDArray[Any], ...]) -> dict[str, list[int]
 
 def _copy_record(sources: Sources, item: _Item) -> None:
     """An old record of a row group that is made again: verified on its way over."""
-    assert sources.present is not None
-    assert sources.known is not None
     for size, writer in item.writers.items():
         slot = Slot(np.empty((1, *size), sources.recipe.dtype))
-        expected = sources.known[level_column("crc32c", size)].to_numpy()[item.row : item.row + 1]
-        sources.present.level(size).read(np.array([item.row]), expected, slot)
+        sources.present[size].read(np.array([item.row]), slot)
         with explained(writer.path):
             writer.put(item.k, slot.out[0])
 

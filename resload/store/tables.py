@@ -15,10 +15,11 @@ table's bytes, which is verified whenever the table is read.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,7 +113,16 @@ def from_catalog(catalog: "Catalog", kept: Kept, ids: Sequence[str]) -> pd.DataF
                 chosen[name] = _numbers(chosen[name])
     for name in kept.targets:
         chosen[name] = chosen[name].astype("float32")
+    chosen["path"] = chosen["path"].map(lambda path: _relative(path, catalog.root))
     return chosen.take(places).reset_index(drop=True)
+
+
+def _relative(path: str, root: Path) -> str:
+    """A path below the root without it, of any other absolute path the file's name: no cache tells of a machine."""
+    if not os.path.isabs(path):  # noqa: PTH117  a hundred thousand of them
+        return path
+    found = PurePath(path)
+    return found.relative_to(root).as_posix() if root.is_absolute() and found.is_relative_to(root) else found.name
 
 
 def _numbers(values: "pd.Series[Any]") -> "pd.Series[Any]":
