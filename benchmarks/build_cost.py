@@ -7,8 +7,8 @@
     build            that, and hashing, checksums, sums and writing the shards: a whole resload.build, synced
 
 for 1024 px PNG of one shape, for PNG of mixed shapes, and (pipeline only, without decoding) for one 2048 x 2048 film
-of 16 bit. At last the peak memory of building 64 and 256 such films with two threads: it must not grow. Films are synthetic, or real ones from --data (a folder with PNG files of 8 bit; of one shape only those
-of 1024 x 1024 count).
+of 16 bit. At last the peak memory of building 64 and 256 such films with two threads: it must not grow. Films are
+synthetic, or real ones from --data (a folder with PNG files of 8 bit; of one shape only those of 1024 x 1024 count).
 """
 
 import argparse

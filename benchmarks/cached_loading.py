@@ -143,6 +143,8 @@ def write_floats(count: int, side: int) -> None:
 
 
 class Mapped(torch.utils.data.Dataset):
+    """One record of the memory map after another, as people write it."""
+
     def __init__(self, mapped: np.ndarray) -> None:
         self.mapped = mapped
 

@@ -6,6 +6,7 @@
 float = stored / dtype maximum, then (x - mean) / std; both in one multiplication and one addition in float32.
 """
 
+import math
 import threading
 from typing import Any
 
@@ -29,11 +30,18 @@ class Converter:
     """Stored (n, H, W) uint8 or uint16 -> (n, C, H, W) of the dtype asked for. Thread-safe.
 
     `stored` is the numpy dtype of the blocks that batches are made in; half precisions are made from float32 at
-    the end, since numpy has no bfloat16.
+    the end, since numpy has no bfloat16. With `late=True` floats are made at the end too, by torch, on whatever
+    device the batch is by then.
     """
 
     def __init__(
-        self, source: np.dtype[Any], dtype: torch.dtype, channels: int, normalization: tuple[Any, Any] | None
+        self,
+        source: np.dtype[Any],
+        dtype: torch.dtype,
+        channels: int,
+        normalization: tuple[Any, Any] | None,
+        *,
+        late: bool = False,
     ) -> None:
         if dtype not in (*_FLOATS, torch.uint8, torch.uint16):
             raise ArgumentError(f"dtype must be float32, float16, bfloat16, uint8 or uint16 of torch; found {dtype}")
@@ -41,8 +49,9 @@ class Converter:
             raise ArgumentError(f"channels must be an int >= 1; found {channels!r}")
         self._source, self._dtype, self._channels = source, dtype, channels
         self._scale, self._bias = self._arithmetic(normalization)
-        self.stored = _NUMPY.get(dtype, _NUMPY[torch.float32])
-        self.in_place = dtype in (torch.uint8, torch.uint16) and self.stored == source and channels == 1
+        self._late = late and dtype in _FLOATS
+        self.stored = source if self._late else _NUMPY.get(dtype, _NUMPY[torch.float32])
+        self.in_place = self._late or (self.stored == source and channels == 1)
         self._local = threading.local()
 
     def _arithmetic(self, normalization: tuple[Any, Any] | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -75,12 +84,12 @@ class Converter:
     # -- shapes and memory --
 
     def shape(self, count: int, size: Size) -> tuple[int, ...]:
-        """Of a batch."""
-        return (count, self._channels, *size)
+        """Of the block a batch is made in."""
+        return (count, 1 if self._late else self._channels, *size)
 
     def bytes(self, shape: tuple[int, ...]) -> int:
         """Of a batch's block."""
-        return int(np.prod(shape)) * self.stored.itemsize
+        return math.prod(shape) * self.stored.itemsize
 
     def staging(self, count: int, size: Size) -> Slot:
         """This thread's own place to read `count` images into before they are converted."""
@@ -107,5 +116,16 @@ class Converter:
             plane += self._bias[channel]
 
     def finished(self, images: torch.Tensor) -> torch.Tensor:
-        """The last step, on the whole batch: half precisions."""
+        """The last step, on the whole batch and its device: half precisions, and with `late` the arithmetic."""
+        if self._late:
+            images = self._arithmetic_on(images)
         return images.to(self._dtype) if self._dtype in _FLOATS else images
+
+    def _arithmetic_on(self, images: torch.Tensor) -> torch.Tensor:
+        """(n, 1, H, W) as stored -> (n, C, H, W) float32: one multiplication and one addition, as on the CPU."""
+        if images.dtype == torch.uint16:  # carried by torch, but hardly computed on: its bits as int16, put right
+            floats = images.view(torch.int16).to(torch.int32).bitwise_and_(0xFFFF).to(torch.float32)
+        else:
+            floats = images.to(torch.float32)
+        scale, bias = (torch.from_numpy(part).to(images.device).view(-1, 1, 1) for part in (self._scale, self._bias))
+        return floats * scale + bias

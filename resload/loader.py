@@ -66,7 +66,7 @@ class Loader:
         sampler: a `samplers.Sampler`, instead of size, batch_size, split, rows, shuffle, seed and drop_last.
         split, rows: which radiographs: those of a split, or these row numbers. Quarantined ones are left out.
         shuffle: a new order each epoch, drawn from (seed, epoch); else row order.
-        device: where batches end up. Stored bytes travel; conversion happens there.
+        device: where batches end up. Stored bytes travel; floats are made there, by the calling thread.
         dtype: float32, float16 or bfloat16 (values in [0, 1], then normalised), or uint8 / uint16 as stored
             (uint8 widened to uint16 keeps its place in the range; uint16 is never narrowed).
         channels: copies of the gray image along C, for models that want three.
@@ -106,7 +106,7 @@ class Loader:
         self.reader = reader_of(data, pipeline, threads)
         self._threads = thread_count(threads)
         self._prefetch = _at_least_one("prefetch", prefetch)
-        self._device = torch.device(device)
+        self._device = _usable(device)
         self._columns = _known_columns(columns, self.reader)
         if sampler is None:
             chosen = _chosen_rows(self.reader, split, rows)
@@ -134,7 +134,8 @@ class Loader:
             _refuse_unservable(sampler, self.reader)
         self.sampler = sampler
         self.normalization = self._statistics(normalize)
-        self._converter = Converter(self.reader.dtype, dtype, channels, self.normalization)
+        late = self._device.type != "cpu"
+        self._converter = Converter(self.reader.dtype, dtype, channels, self.normalization, late=late)
         self._targets, self._ids = _targets(self.reader), _objects(self.reader.table["id"])
         self._known = ~np.isnan(self._targets)
         self._pool = Pool()
@@ -222,11 +223,11 @@ class Loader:
         images = converter.finished(torch.from_numpy(lent).to(self._device))
         index, size = step.index, step.size
         facts = torch.from_numpy(self.reader.facts(index, size))
-        targets = torch.from_numpy(np.take(self._targets, index, axis=0))
+        targets = torch.from_numpy(self._targets.take(index, axis=0))
         batch = Batch(
             images=images,
             targets=targets,
-            known=torch.from_numpy(np.take(self._known, index, axis=0)),
+            known=torch.from_numpy(self._known.take(index, axis=0)),
             rows=torch.from_numpy(index.copy()),
             ids=self._ids[index].tolist(),
             size=size,
@@ -256,7 +257,7 @@ class Loader:
 
         Raises StateError when this loader's plan or data is another one.
         """
-        self._epoch, self._step = checked_state(state, self._fingerprint())
+        self._epoch, self._step = checked_state(state, self._fingerprint(), len(self))
         self._deliberate = True
 
     def _fingerprint(self) -> str:
@@ -310,6 +311,16 @@ def reader_of(data: Cache | Catalog | Reader, pipeline: Pipeline | None, threads
     if not hasattr(data, "fill"):
         raise ArgumentError(f"data must be a Cache, a Catalog or a Reader; found {type(data).__name__}")
     return data
+
+
+def _usable(device: str | torch.device) -> torch.device:
+    try:
+        found = torch.device(device)
+    except RuntimeError as exc:
+        raise ArgumentError(f"device={device!r}: not a device that torch knows") from exc
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ArgumentError(f"device={str(found)!r}: torch finds no CUDA device here; use device='cpu'")
+    return found
 
 
 def _at_least_one(name: str, value: int) -> int:

@@ -11,6 +11,7 @@ Blocks are plain bytes, so a change of resolution between batches re-uses the sa
 batches a caller may keep: a block that is kept is simply not there to be re-used, and a new one is made.
 """
 
+import math
 import weakref
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -33,7 +34,7 @@ class Block:
 
     def view(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """A new array over the first bytes of the block."""
-        size = int(np.prod(shape)) * dtype.itemsize
+        size = math.prod(shape) * dtype.itemsize
         return self.raw[:size].view(dtype).reshape(shape)
 
     def slot(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Slot:

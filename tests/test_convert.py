@@ -130,3 +130,22 @@ def test_a_batch_block_holds_what_is_stored():
     for dtype, itemsize in ((torch.float32, 4), (torch.bfloat16, 4), (torch.uint8, 1), (torch.uint16, 2)):
         converter = Converter(UINT8, dtype, 3, None)
         assert converter.bytes(converter.shape(5, Size(7, 2))) == 5 * 3 * 7 * 2 * itemsize
+
+
+@pytest.mark.parametrize("source", [np.uint8, np.uint16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("channels", "normalization"), [(1, None), (3, ((0.4, 0.5, 0.6), (0.2, 0.3, 0.1)))])
+def test_late_conversion_is_the_same(source, dtype, channels, normalization):
+    """What a device does with stored bytes (here the CPU plays it) is what a task does on the CPU, to float32's last bits."""
+    images = np.random.default_rng(0).integers(0, np.iinfo(source).max + 1, (3, 5, 7), dtype=source)
+    early = Converter(np.dtype(source), dtype, channels, normalization)
+    late = Converter(np.dtype(source), dtype, channels, normalization, late=True)
+    out = np.empty(early.shape(3, Size(5, 7)), early.stored)
+    early.run(images, out)
+    assert late.in_place
+    assert late.shape(3, Size(5, 7)) == (3, 1, 5, 7)
+    made = late.finished(torch.from_numpy(images.reshape(3, 1, 5, 7)))
+    expected = early.finished(torch.from_numpy(out))
+    assert made.dtype == expected.dtype == dtype
+    assert made.shape == (3, channels, 5, 7)
+    assert torch.allclose(made.float(), expected.float(), rtol=1e-2 if dtype != torch.float32 else 1e-6, atol=1e-6)

@@ -55,7 +55,7 @@ class CacheReader:
         if size not in self._facts:
             with np.errstate(divide="ignore", invalid="ignore"):  # quarantined films have no height and width
                 self._facts[size] = facts_at(source_facts(self.cache.table), size)
-        return np.take(self._facts[size], rows, axis=0)
+        return self._facts[size].take(rows, axis=0)
 
     def stats(self, size: Size, rows: NDArray[np.int64]) -> tuple[float, float]:
         """From the cache's integer sums."""

@@ -144,10 +144,10 @@ class Sampler:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where `state_dict` was taken. Raises StateError when the plan is another one."""
-        self._epoch, self._step = checked_state(state, self.fingerprint())
+        self._epoch, self._step = checked_state(state, self.fingerprint(), len(self))
 
 
-def checked_state(state: Mapping[str, Any], fingerprint: str) -> tuple[int, int]:
+def checked_state(state: Mapping[str, Any], fingerprint: str, steps: int) -> tuple[int, int]:
     """(epoch, step) of a saved position, refused when it belongs to another plan."""
     if state.get("version") != 1 or state.get("fingerprint") != fingerprint:
         raise StateError(
@@ -155,8 +155,10 @@ def checked_state(state: Mapping[str, Any], fingerprint: str) -> tuple[int, int]
             f"expected fingerprint {fingerprint}, found {state.get('fingerprint')!r}"
         )
     epoch, step = state.get("epoch"), state.get("step")
-    if not (isinstance(epoch, int) and isinstance(step, int) and min(epoch, step) >= 0):
-        raise StateError(f"a position is an epoch and a step, whole numbers >= 0; found {epoch!r} and {step!r}")
+    if not (isinstance(epoch, int) and isinstance(step, int) and epoch >= 0 and 0 <= step < steps):
+        raise StateError(
+            f"a position is an epoch >= 0 and a step in 0 .. {steps - 1}, whole numbers; found {epoch!r} and {step!r}"
+        )
     return epoch, step
 
 

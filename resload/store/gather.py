@@ -91,7 +91,7 @@ class Level:
             found = np.array(copy(rows, slot, start), np.uint32)
             self._compare(rows, found, slot.sums[start : start + len(rows)])
         else:
-            np.take(self._held, rows, axis=0, out=slot.bytes[start : start + len(rows)], mode="clip")
+            self._held.take(rows, axis=0, out=slot.bytes[start : start + len(rows)], mode="clip")
         if sys.byteorder == "big" and slot.out.dtype.itemsize > 1:
             slot.out[start : start + len(rows)].byteswap(inplace=True)
 
