@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from resload.store.cache import Cache as Cache
     from resload.store.cache import open_cache as open_cache
     from resload.store.job import build as build
-    from resload.store.verify import repair as repair
+    from resload.store.repair import repair as repair
     from resload.store.verify import verify as verify
 
 _HOMES = {
@@ -40,7 +40,7 @@ _HOMES = {
     "build": "resload.store.job",
     "masked_bce": "resload.batch",
     "open_cache": "resload.store.cache",
-    "repair": "resload.store.verify",
+    "repair": "resload.store.repair",
     "resample": "resload.resampling",
     "torch_dataset": "resload.interop",
     "verify": "resload.store.verify",

@@ -136,7 +136,7 @@ def test_a_batch_block_holds_what_is_stored():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize(("channels", "normalization"), [(1, None), (3, ((0.4, 0.5, 0.6), (0.2, 0.3, 0.1)))])
 def test_late_conversion_is_the_same(source, dtype, channels, normalization):
-    """What a device does with stored bytes (here the CPU plays it) is what a task does on the CPU, to float32's last bits."""
+    """What a device does with stored bytes (the CPU plays it) is what a task does, to float32's last bits."""
     images = np.random.default_rng(0).integers(0, np.iinfo(source).max + 1, (3, 5, 7), dtype=source)
     early = Converter(np.dtype(source), dtype, channels, normalization)
     late = Converter(np.dtype(source), dtype, channels, normalization, late=True)

@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Answer:
     """Repair, and list what is left."""
     from resload.store.cache import open_cache
-    from resload.store.verify import repair
+    from resload.store.repair import repair
 
     report = repair(args.cache, source.catalog(args, progress=True), threads=args.threads)
     waiting = open_cache(args.cache).quarantine.to_dict("records")
