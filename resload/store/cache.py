@@ -252,6 +252,10 @@ class Cache:
         """`read` for those who keep their buffers: into images start .. of a slot, arguments not checked again."""
         self._stored.level(size).read(self._rows[rows], slot, start)
 
+    def holds(self, size: Size) -> bool:
+        """Whether this stored level is kept in memory once it was read, because its records are small."""
+        return self._stored.level(size).held
+
     def stored_size(self, size: SizeLike) -> Size:
         """The size itself, when it is stored. Raises SizeError with what is, and how to add another."""
         wanted = size if isinstance(size, Size) else as_size(size)

@@ -79,6 +79,11 @@ class Level:
             self._sound = np.zeros(count, bool)
             self._filling = threading.Lock()
 
+    @property
+    def held(self) -> bool:
+        """Whether records stay in memory once they were read."""
+        return self._held is not None
+
     def read(self, rows: NDArray[np.int64], slot: Slot, start: int = 0) -> None:
         """Fill images start .. start + len(rows) of the slot with the records `rows`, and verify them.
 
