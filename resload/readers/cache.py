@@ -12,8 +12,8 @@ from resload.size import Size, SizeLike
 from resload.store.cache import Cache
 from resload.store.gather import Slot
 
-_TASK_BYTES = 2 << 20
-"""Some hundreds of microseconds of work: much more than handing a task to a thread costs."""
+_TASK_BYTES = 8 << 20
+"""Some milliseconds of work: much more than it costs to hand a task to a thread and to hear that it is done."""
 
 
 class CacheReader:
