@@ -200,13 +200,17 @@ class Loader:
 
     def _fill(self, step: Step, block: Block, shape: tuple[int, ...], start: int, stop: int) -> None:
         """One task: images start .. stop of a batch, on one thread."""
-        rows, converter = step.index[start:stop], self._converter
+        converter = self._converter
         if converter.in_place:
-            self.reader.fill(block.slot((len(step), *step.size), self.reader.dtype), rows, step.size, start)
+            slot = block.slot((len(step), *step.size), self.reader.dtype)
+            self.reader.fill(slot, step.index[start:stop], step.size, start)
             return
-        slot = converter.staging(stop - start, step.size)
-        self.reader.fill(slot, rows, step.size, 0)
-        converter.run(slot.out[: stop - start], block.view(shape, converter.stored)[start:stop])
+        images = block.view(shape, converter.stored)
+        slot = converter.staging(step.size)
+        for first in range(start, stop, len(slot.out)):
+            part = slice(first, min(first + len(slot.out), stop))
+            self.reader.fill(slot, step.index[part], step.size, 0)
+            converter.run(slot.out[: part.stop - first], images[part])
 
     def _taken(self, order: _Order) -> Batch:
         """Wait for a batch's tasks and hand it over; the position moves past it."""

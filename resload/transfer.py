@@ -13,7 +13,7 @@ batches a caller may keep: a block that is kept is simply not there to be re-use
 
 import math
 import weakref
-from queue import Empty, SimpleQueue
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -51,15 +51,15 @@ class Pool:
     """Blocks to lend. Thread-safe; blocks may come back from any thread, also from inside garbage collection."""
 
     def __init__(self) -> None:
-        self._free: SimpleQueue[Block] = SimpleQueue()  # its put may interrupt itself, which a lock's may not
+        self._free: deque[Block] = deque()  # append and pop are single steps: a callback may interrupt anything
         self._lent: dict[int, weakref.ref[NDArray[Any]]] = {}
 
     def block(self, size: int) -> Block:
         """A free block of at least `size` bytes, or a new one; smaller free ones are dropped."""
         while True:
             try:
-                block = self._free.get_nowait()
-            except Empty:
+                block = self._free.pop()  # the one that was given back last: most of it is still in the cache
+            except IndexError:
                 return Block(size)
             if len(block.raw) >= size:
                 return block
@@ -71,8 +71,8 @@ class Pool:
 
         def give_back(_: object) -> None:
             self._lent.pop(key, None)
-            if self._free.qsize() < KEPT_BLOCKS:
-                self._free.put(block)
+            if len(self._free) < KEPT_BLOCKS:
+                self._free.append(block)
 
         self._lent[key] = weakref.ref(view, give_back)
         return view
@@ -80,4 +80,4 @@ class Pool:
     @property
     def free(self) -> int:
         """How many blocks wait to be re-used."""
-        return self._free.qsize()
+        return len(self._free)

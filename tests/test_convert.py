@@ -111,18 +111,21 @@ def test_what_cannot_be_converted_is_refused(source, dtype, channels, normalizat
 
 
 def test_staging_is_a_threads_own_and_is_kept():
-    """Two threads never share the memory they read into; one thread gets the same again, larger when it must be."""
+    """Each thread reads into its own place, made anew only for another size."""
     converter = Converter(UINT8, torch.float32, 1, None)
-    mine = converter.staging(4, Size(8, 8))
-    assert converter.staging(3, Size(8, 8)) is mine
+    mine = converter.staging(Size(8, 8))
+    assert converter.staging(Size(8, 8)) is mine
     theirs = []
-    thread = threading.Thread(target=lambda: theirs.append(converter.staging(4, Size(8, 8))))
+    thread = threading.Thread(target=lambda: theirs.append(converter.staging(Size(8, 8))))
     thread.start()
     thread.join()
-    assert not np.shares_memory(theirs[0].out, mine.out)
-    assert converter.staging(5, Size(8, 8)).out.shape == (5, 8, 8)
-    assert converter.staging(5, Size(8, 9)).out.shape == (5, 8, 9)
-    assert converter.staging(1, Size(8, 9)).out.dtype == UINT8
+    assert theirs[0] is not mine
+    assert mine.out.shape[1:] == (8, 8)
+    assert len(mine.out) >= 1
+    other = converter.staging(Size(8, 9))
+    assert other.out.shape[1:] == (8, 9)
+    assert other.out.dtype == UINT8
+    assert len(converter.staging(Size(4000, 3000)).out) == 1
 
 
 def test_a_batch_block_holds_what_is_stored():

@@ -46,8 +46,9 @@ def test_cache_and_catalog_give_the_same_pixels(data, size):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_a_batch_filled_by_several_tasks_is_whole(large, threads):
+def test_a_batch_filled_by_several_tasks_is_whole(large, threads, monkeypatch):
     """Whatever part of a batch each thread fills, and whether in place or converted, the batch is the rows asked."""
+    monkeypatch.setattr("resload.readers.cache._TASK_BYTES", 2 << 20)
     assert CacheReader(large).grain(Size(512, 400)) < 20
     rows = large.rows()[::-1]
     expected = large.read(rows, (512, 400))[:, None].astype(np.float64)

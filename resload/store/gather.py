@@ -17,7 +17,8 @@ ever served. (A held level is summed when it is read from its file, not again at
 import os
 import sys
 import threading
-from collections import OrderedDict
+from collections import deque
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,8 @@ HELD_RECORD_BYTES = 16 << 10
 HELD_LEVEL_BYTES = 512 << 20
 OPEN_SHARDS = 128
 """Descriptors kept open per cache; far below the usual limit of 1,024 per process."""
-_SUM_RELEASES_GIL = 256 << 10
-"""Below this many bytes a checksum takes less than some 15 us, and giving up the GIL for it costs more than it gains:
-the thread then waits for its turn among the others."""
+_SUM_RELEASES_GIL = 32 << 10
+"""Below this many bytes (some 2 us of summing) giving up the GIL for a checksum costs more than it gains."""
 
 
 class Slot:
@@ -101,18 +101,19 @@ class Level:
         if sys.byteorder == "big" and slot.out.dtype.itemsize > 1:
             slot.out[start : start + len(rows)].byteswap(inplace=True)
 
-    # Both return the sums of what arrived; a record is summed at once, while it is in the core's cache.
+    # Both return the sums of what arrived.
 
     def _pread(self, rows: NDArray[np.int64], slot: Slot, start: int) -> list[int]:
+        """All reads, then all sums, each in one sweep of C code: while a thread is in it, others have the GIL."""
         groups, ks = np.divmod(rows, self._manifest.per_shard)
         shards = self._shards.of(self._size, groups.tolist())  # a reference each: eviction cannot close them now
-        offsets = (ks * self._step).tolist()
-        step, release, found = self._step, self._release, []
-        for shard, pair, offset in zip(shards, slot.pairs[start : start + len(rows)], offsets, strict=True):
-            if os.preadv(shard.descriptor, pair, offset) != step:
-                raise CorruptCacheError(f"{shard.path}: it ended while it was read; {REMEDY}")
-            found.append(crc32c(pair[0], 0, release))
-        return found
+        stop = start + len(rows)
+        files = [shard.descriptor for shard in shards]
+        lengths = list(map(os.preadv, files, slot.pairs[start:stop], (ks * self._step).tolist()))
+        if lengths.count(self._step) != len(rows):
+            short = shards[next(i for i, length in enumerate(lengths) if length != self._step)]
+            raise CorruptCacheError(f"{short.path}: it ended while it was read; {REMEDY}")
+        return list(map(crc32c, slot.pixels[start:stop], repeat(0), repeat(self._release)))
 
     def _copy_mapped(self, rows: NDArray[np.int64], slot: Slot, start: int) -> list[int]:
         groups, ks = np.divmod(rows, self._manifest.per_shard)
@@ -170,17 +171,19 @@ class Shards:
             raise ArgumentError(f"access must be one of {', '.join(ACCESS)}; found {access!r}")
         self.cache, self.manifest, self.access = cache, manifest, access
         self._limit = limit
-        self._open: OrderedDict[tuple[Size, int], Shard] = OrderedDict()
+        self._by_size: dict[Size, dict[int, Shard]] = {}
+        self._order: deque[tuple[Size, int]] = deque()
         self._lock = threading.Lock()
 
     def of(self, size: Size, groups: list[int]) -> list[Shard]:
         """The open shard of each group. Whoever holds one may read it even after it was evicted here."""
-        opened = self._open.get
-        return [opened((size, group)) or self._opened(size, group) for group in groups]
+        opened = self._by_size.get(size, {})
+        return [opened.get(group) or self._opened(size, group) for group in groups]
 
     def _opened(self, size: Size, group: int) -> Shard:
         with self._lock:
-            shard = self._open.get((size, group))
+            of_size = self._by_size.setdefault(size, {})
+            shard = of_size.get(group)
             if shard is None:
                 shard = Shard(
                     self.cache / layout.shard_path(size, group),
@@ -190,12 +193,15 @@ class Shards:
                     count=len(self.manifest.rows_of(group)),
                     access=self.access,
                 )
-                self._open[size, group] = shard
-            while len(self._open) > self._limit:
-                self._open.popitem(last=False)
+                of_size[group] = shard
+                self._order.append((size, group))
+            while len(self._order) > self._limit:
+                oldest, number = self._order.popleft()
+                del self._by_size[oldest][number]
             return shard
 
     def close(self) -> None:
         """Let go of every open file."""
         with self._lock:
-            self._open.clear()
+            self._by_size.clear()
+            self._order.clear()

@@ -84,7 +84,7 @@ def build(
         columns: further catalog columns to copy into the cache; nothing else is copied.
         identifiers: "number" stores patients and groups as plain numbers, "keep" as they are.
         shard_mb: upper bound of a shard file, in MiB.
-        shuffle_seed: of the order in which films are stored.
+        shuffle_seed: of the order in which films are stored; a cache keeps the one it began with.
         on_error: "quarantine" stores zeros and the reason for a film that cannot be read, "raise" stops.
         check: how a stored film's source is compared with the file that is there now: "stamp" by size and
             modification time, and by content when these differ; "hash" always by content; "none" not at all.
@@ -92,7 +92,7 @@ def build(
         progress: say what is done, on stderr.
 
     Raises:
-        CacheMismatchError: the cache there has another recipe, depth or seed, or its sources have changed.
+        CacheMismatchError: the cache there has another recipe or depth, or its sources have changed.
         DiskSpaceError: the disk has less room than the step needs.
         CatalogError: no film of the catalog can be read.
         BuildInProgressError: another process is building this cache.
@@ -431,4 +431,6 @@ def _listed(sizes: tuple[Size, ...]) -> str:
 
 
 def _mb(count: int) -> str:
+    if count < 10e6:
+        return f"{count / 1e3:,.0f} kB"
     return f"{count / 1e6:,.0f} MB" if count < 10e9 else f"{count / 1e9:,.1f} GB"

@@ -115,7 +115,7 @@ def read_file(path: Path) -> tuple[bytes, str]:
     except OSError as exc:
         if isinstance(exc, DecodeError):
             raise
-        raise UnreadableFileError("the file cannot be read", path=path, detail=exc.strerror or str(exc)) from exc
+        raise UnreadableFileError("the file could not be read", path=path, detail=exc.strerror or str(exc)) from exc
 
 
 def content_hash(data: bytes) -> str:

@@ -85,8 +85,7 @@ def kept_of(catalog: "Catalog", columns: Sequence[str], identifiers: str) -> Kep
         raise ArgumentError(f"columns={missing}: not in the catalog, which has {list(catalog.table.columns)}")
     named = tuple(name for name in columns if name not in CARRIED and name not in RESULTS)
     extra = tuple(name for name in named if name not in catalog.targets)
-    ours = {*RESULTS, "crc32c", "sum", "sumsq"}
-    hidden = [name for name in (*catalog.targets, *extra) if name in ours or name.startswith(("crc32c_", "sum"))]
+    hidden = [name for name in (*catalog.targets, *extra) if name in RESULTS or is_level_column(name)]
     if hidden:
         raise ArgumentError(f"{hidden}: these names are used by the cache itself; rename the columns")
     return Kept(tuple(catalog.targets), extra, identifiers)
@@ -190,13 +189,15 @@ def read_samples(
 ) -> tuple[pd.DataFrame, Kept]:
     """samples.parquet, verified: the named columns, or all (the levels' own only if asked for).
 
-    Rows beyond the manifest's count belong to an append that did not finish. Raises CorruptCacheError.
+    Rows beyond the manifest's count, and levels that it does not name, belong to an update that was interrupted
+    between the table and the manifest: they are left out. Raises CorruptCacheError.
     """
     with _verified(cache, manifest, SAMPLES) as file:
         schema = pq.read_schema(file)
         note = json.loads(schema.metadata[_METADATA])
         kept = Kept(tuple(note["targets"]), tuple(note["columns"]), note["identifiers"])
-        wanted = columns if columns is not None else [n for n in schema.names if levels or not is_level_column(n)]
+        ours = {level_column(kind, size) for size in manifest.sizes for kind in LEVEL_COLUMNS} if levels else set()
+        wanted = columns if columns is not None else [n for n in schema.names if n in ours or not is_level_column(n)]
         frame = pq.read_table(file, columns=list(wanted)).to_pandas()
         if len(frame) < manifest.count:
             raise ValueError(f"{len(frame)} rows, {manifest.count} expected")
