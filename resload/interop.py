@@ -95,7 +95,7 @@ def torch_dataset(
 ) -> RadiographDataset:
     """A plain map-style data set of (image (1, H, W), targets (T,) float32) for any torch DataLoader.
 
-    For those whose Python transforms need worker processes; otherwise `Loader` is faster. dtype as for Loader.
+    For those whose Python transforms need worker processes; `Loader` needs none. dtype as for Loader.
 
     transform: called with each image tensor, in the DataLoader's worker.
     pipeline: how a Catalog's files become pixels.

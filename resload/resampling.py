@@ -8,7 +8,7 @@ Two engines, chosen by what the pixels are, never by what is installed:
       vertical pass          4 neighbouring columns taken as channels (a view: no copy)
       horizontal pass        its result cut into 4 strips of rows, interleaved as channels
 
-  Each pass does the same integer arithmetic on the same numbers as torch's gray resize, and is several times
+  Each pass does the same integer arithmetic on the same numbers as torch's gray resize, and is much
   faster. torch rounds halves up after both passes, which brightens a film by up to a quarter of a grey level
   (0.12 at exactly one half). So the second pass sees the negative, where up is down, and the two biases cancel.
   Within 1.01 grey levels of the reference, mean error
@@ -160,7 +160,7 @@ def _resized(channels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 def _banded(image: Pixels, sizes: list[Size], kernel: str) -> list[Pixels]:
-    source = torch.from_numpy(image.astype(np.float32))  # numpy casts uint16 many times faster than torch does
+    source = torch.from_numpy(image.astype(np.float32))  # numpy casts uint16 much faster than torch does
     out = []
     for size in sizes:
         down = _product(source, size.height, kernel)
@@ -177,8 +177,8 @@ def _product(rows: torch.Tensor, target: int, kernel: str) -> torch.Tensor:
 
 
 _LONGEST_BAG = 16
-"""Terms summed in float32 at a stretch. Longer sums drift out of the contract on 16-bit data (by 0.05 of a unit at a
-ratio of 64), so they are made of stretches whose sums are summed in turn: pairwise summation with longer arms."""
+"""Terms summed in float32 at a stretch. Longer sums drift out of the contract on 16-bit data at large ratios, so they
+are made of stretches whose sums are summed in turn: pairwise summation with longer arms."""
 
 _Bags = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
 
@@ -214,7 +214,7 @@ def _stage(index: NDArray[np.int64], counts: NDArray[np.int64], weight: NDArray[
 
 
 def _transposed(rows: torch.Tensor) -> torch.Tensor:
-    return rows.t().contiguous()  # torch transposes in blocks, three times faster than numpy
+    return rows.t().contiguous()  # torch transposes in blocks, much faster than numpy
 
 
 def _rounded(transposed: Pixels, dtype: np.dtype[Any]) -> Pixels:

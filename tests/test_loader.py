@@ -374,7 +374,7 @@ def test_impossible_data_is_refused(films, cache):
     with pytest.raises(ArgumentError, match="there is no readable radiograph here"):
         Loader(NumberReader(0), size=32, batch_size=4)
     bare = Catalog(films.table[["id", "path"]], root=films.root)
-    with pytest.raises(ArgumentError, match="split='train': the catalog has no splits"):
+    with pytest.raises(ArgumentError, match="split='train': there are no splits"):
         Loader(bare, pipeline=Pipeline(32), size=32, batch_size=4, split="train")
 
 

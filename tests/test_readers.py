@@ -121,8 +121,9 @@ class TestCacheReader(ReaderContract):
         with pytest.raises(SizeError, match=r"33x33 is not stored in .*stored: 32x32, 48x40, 64x64"):
             reader.checked_size(33)
 
-    def test_small_records_need_no_thread_large_ones_some_megabytes(self, reader, monkeypatch):
+    def test_small_records_need_no_thread_large_ones_some_megabytes(self, cache, monkeypatch):
         """Levels held in memory are filled by the caller; else the grain bounds a task's bytes, and is never 0."""
+        reader = CacheReader(open_cache(cache.path))  # its own: what is held is decided at the first touch
         assert reader.grain(Size(32, 32)) == 0
         monkeypatch.setattr(reader.cache, "holds", lambda size: False)
         for size in (Size(128, 128), Size(512, 512), Size(4000, 4000)):
@@ -211,7 +212,7 @@ class TestSourceReader(ReaderContract):
     def test_no_splits(self, films):
         """split= of a catalog without any is refused, with how to get them."""
         reader = SourceReader(Catalog(films.table[["id", "path"]], root=films.root), Pipeline(32, dtype="uint16"))
-        with pytest.raises(ArgumentError, match=r"split='train': the catalog has no splits; see Catalog.split"):
+        with pytest.raises(ArgumentError, match=r"split='train': there are no splits; make them with Catalog.split"):
             reader.rows(split="train")
 
 

@@ -91,7 +91,7 @@ def test_trap_rounding_up_twice_brightens(source, target):
     exact = reference.resample(image, target)
     plain = (_torch(image, (target, target), "bilinear") - exact).mean()
     ours = (resample(image, target) - exact).mean()
-    assert plain > 0.02
+    assert plain > (0.1 if source == 2 * target else 0.02)
     assert abs(ours) < plain / 4
 
 

@@ -13,6 +13,7 @@ from resload.pipeline.recipe import CatalogFilms
 from resload.readers.base import facts_at, source_facts
 from resload.readers.cache import ids_digest
 from resload.size import Size, SizeLike, as_size
+from resload.store.cache import rows_in
 from resload.store.gather import Slot
 
 
@@ -41,21 +42,10 @@ class SourceReader:
     def rows(self, *, split: str | None = None, where: object = None) -> NDArray[np.int64]:
         """All rows of a split or condition; those that a scan found unreadable are left out."""
         table = self.table
-        chosen = np.ones(len(table), bool)
+        readable = np.ones(len(table), bool)
         if "error" in table:
-            chosen &= (table["error"].isna() | (table["error"] == "")).to_numpy(bool)
-        if split is not None:
-            chosen &= self._in_split(split)
-        if where is not None:
-            chosen &= np.asarray(table.eval(where) if isinstance(where, str) else where, bool)
-        return np.flatnonzero(chosen)
-
-    def _in_split(self, split: str) -> NDArray[np.bool_]:
-        names = sorted(self.table["split"].dropna().unique()) if "split" in self.table else []
-        if split not in names:
-            raise ArgumentError(f"split={split!r}: the catalog has {names or 'no splits; see Catalog.split'}")
-        mask: NDArray[np.bool_] = (self.table["split"] == split).fillna(False).to_numpy(bool)
-        return mask
+            readable = (table["error"].isna() | (table["error"] == "")).to_numpy(bool)
+        return rows_in(table, readable, split=split, where=where)
 
     def checked_size(self, size: SizeLike) -> Size:
         """Any size."""

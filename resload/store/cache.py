@@ -37,8 +37,8 @@ def open_cache(path: str | os.PathLike[str], *, partial: bool = False, access: s
         path: the folder that `resload.build` made.
         partial: also open a cache whose first build has not finished; rows that are not there yet have the status
             "pending", and there are no targets.
-        access: "pread", or "mmap" for local disks: faster where system calls are slow, but a file that is truncated
-            while mapped kills the process.
+        access: "pread", or "mmap" for local disks: no system call for each record, which some machines reward; but a
+            file that is truncated while mapped kills the process.
 
     Raises:
         NotACacheError, IncompleteCacheError, NewerFormatError, CorruptCacheError.
@@ -199,35 +199,7 @@ class Cache:
 
         Raises ArgumentError for an unknown split, query or mask.
         """
-        chosen = self._readable.copy()
-        if split is not None:
-            chosen &= self._in_split(split)
-        if where is not None:
-            chosen &= self._fitting(where)
-        return np.flatnonzero(chosen)
-
-    def _in_split(self, split: str) -> NDArray[np.bool_]:
-        if "split" not in self.table:
-            raise ArgumentError(
-                f"split={split!r}: this cache has no splits; give it some: cache.with_table(frame with id and split)"
-            )
-        found: NDArray[np.bool_] = (self.table["split"] == split).fillna(False).to_numpy(bool)
-        if not found.any():
-            names = sorted(self.table["split"].dropna().unique())
-            raise ArgumentError(f"split={split!r}: there are {names}")
-        return found
-
-    def _fitting(self, where: object) -> NDArray[np.bool_]:
-        if isinstance(where, str):
-            try:
-                mask = np.asarray(self.table.eval(where))
-            except Exception as exc:  # pandas raises many kinds for a bad query
-                raise ArgumentError(f"where={where!r}: {exc}; columns are {list(self.table.columns)}") from exc
-        else:
-            mask = np.asarray(where)
-        if mask.dtype != bool or mask.shape != (len(self),):
-            raise ArgumentError(f"where must give one bool per row ({len(self)}); found {mask.dtype} {mask.shape}")
-        return mask
+        return rows_in(self.table, self._readable, split=split, where=where)
 
     # -- pixels --
 
@@ -353,6 +325,43 @@ class Cache:
     def close(self) -> None:
         """Let go of open files and held memory, for every view of this cache; the next read opens them again."""
         self._stored.close()
+
+
+def rows_in(
+    table: pd.DataFrame, readable: NDArray[np.bool_], *, split: str | None = None, where: object = None
+) -> NDArray[np.int64]:
+    """Rows of a table, ascending, that are readable and of a split and fit a condition. Raises ArgumentError."""
+    chosen = readable.copy()
+    if split is not None:
+        chosen &= _in_split(table, split)
+    if where is not None:
+        chosen &= _fitting(table, where)
+    return np.flatnonzero(chosen)
+
+
+def _in_split(table: pd.DataFrame, split: str) -> NDArray[np.bool_]:
+    if "split" not in table:
+        raise ArgumentError(
+            f"split={split!r}: there are no splits; make them with Catalog.split or, on a cache, with_table"
+        )
+    found: NDArray[np.bool_] = (table["split"] == split).fillna(False).to_numpy(bool)
+    if not found.any():
+        names = sorted(table["split"].dropna().unique())
+        raise ArgumentError(f"split={split!r}: there are {names}")
+    return found
+
+
+def _fitting(table: pd.DataFrame, where: object) -> NDArray[np.bool_]:
+    if isinstance(where, str):
+        try:
+            mask = np.asarray(table.eval(where))
+        except Exception as exc:  # pandas raises many kinds for a bad query
+            raise ArgumentError(f"where={where!r}: {exc}; columns are {list(table.columns)}") from exc
+    else:
+        mask = np.asarray(where)
+    if mask.dtype != bool or mask.shape != (len(table),):
+        raise ArgumentError(f"where must give one bool per row ({len(table)}); found {mask.dtype} {mask.shape}")
+    return mask
 
 
 def _numeric_targets(table: pd.DataFrame, targets: Sequence[str]) -> tuple[str, ...]:

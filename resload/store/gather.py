@@ -3,8 +3,8 @@
 Three ways to the same bytes:
 
 * `pread` (the default): one call per record, straight into the batch. A truncated or failing file is an error.
-* `mmap` (by choice, for local disks): a copy from mapped memory. Faster where system calls are slow, but a file
-  that is truncated under it kills the process (SIGBUS), which no Python code can catch.
+* `mmap` (by choice, for local disks): a copy from mapped memory, without a system call for each. A file that is
+  truncated under it kills the process (SIGBUS), which no Python code can catch.
 * held: levels of small records (at most `HELD_RECORD_BYTES`) that fit `HELD_LEVEL_BYTES` are read shard by shard
   with large reads when first touched and kept in memory, since a system call costs more than such a record.
   Then a batch is one numpy.take.

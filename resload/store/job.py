@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +153,11 @@ class _Job:
     threads: int
     progress: bool
 
+    @cached_property
+    def films(self) -> CatalogFilms:
+        """The catalog as plain lists, made once."""
+        return CatalogFilms(self.catalog)
+
     # -- which steps --
 
     def bring_up_to_date(self, check: str) -> None:
@@ -251,7 +257,7 @@ class _Job:
             )
             if check != "none"
             and source_hash
-            and _differs(path := self.catalog.path(int(places[row])), source_hash, stamp, check)
+            and _differs(path := self.films.paths[places[row]], source_hash, stamp, check)
         ]
         if changed:
             raise CacheMismatchError(
@@ -272,7 +278,7 @@ class _Job:
         left = step.without(done)
         self._announce(left, len(done))
         sources = Sources(
-            films=CatalogFilms(self.catalog),
+            films=self.films,
             recipe=replace(self.recipe, dtype=step.goal.dtype),
             places=self._places(ids),
             on_error=self.on_error,
@@ -385,9 +391,8 @@ class _Job:
         """From the time that three of the films take."""
         recipe = replace(self.recipe, dtype=step.goal.dtype).with_sizes(step.tasks[0].sizes)
         times = []
-        films = CatalogFilms(self.catalog)
         for row in np.linspace(0, len(self.catalog) - 1, 3).astype(int).tolist():
-            path, frame, bits = films.source(row)
+            path, frame, bits = self.films.source(row)
             begun = time.perf_counter()
             try:
                 make(recipe, path, frame=frame, bits=bits)

@@ -41,8 +41,8 @@ def records_per_shard(count: int, sizes: tuple[Size, ...], dtype: str, shard_mb:
 def row_order(count: int, seed: int, batch: int) -> NDArray[np.int64]:
     """In which order the films of one batch (0 for the first build, 1 for the first append ...) become rows.
 
-    Images are shuffled, not patients: with patients kept together a block shuffle would put 7 to 45 % of
-    same-patient images into a batch; this way 0.3 %, as a full shuffle does.
+    Images are shuffled, not patients: with patients kept together, an order that reads block by block would put several
+    images of one patient into a batch.
     """
     return seeds.permutation(count, seed, 0, "store", batch)
 
