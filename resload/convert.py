@@ -23,7 +23,7 @@ _NUMPY: dict[torch.dtype, np.dtype[Any]] = {
     torch.uint8: np.dtype(np.uint8),
     torch.uint16: np.dtype(np.uint16),
 }
-_CACHED_BYTES = 256 << 10
+_CACHED_BYTES = 1 << 20
 """Of converted images: half of a usual second-level cache, in which three passes over them are quick."""
 _STAGED_BYTES = 1 << 20
 """Of stored images read before they are converted; from 1 to 16 MB made no difference that could be measured."""

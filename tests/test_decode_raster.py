@@ -2,10 +2,12 @@
 
 import contextlib
 import io
+import itertools
 import struct
 import sys
 import tracemalloc
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from resload.decode import MAX_PIXELS, decode, png, read_header, sniff, tiff
+from resload.decode import MAX_PIXELS, decode, inflated, png, read_header, sniff, tiff
+from resload.decode.codecs import run
 from resload.decode.gray import to_gray
 from resload.decode.window import FileWindow
 from resload.errors import (
@@ -208,6 +211,97 @@ class TestPng:
         file = make_png(smooth(), 8, 0, extra=chunk(b"tEXt", b"") * 10_000)
         with pytest.raises(DecodeError, match="header is damaged"):
             decode(file)
+
+
+def split_png(file: bytes, stream: bytes, cuts: list[int], between: bytes = b"") -> bytes:
+    """A PNG with another zlib stream, cut into IDAT chunks at these positions, `between` put before the last one."""
+    start = file.index(b"IDAT") - 4
+    cuts = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+    chunks = [chunk(b"IDAT", stream[a:b]) for a, b in itertools.pairwise(cuts)]
+    return file[:start] + b"".join(chunks[:-1]) + between + chunks[-1] + chunk(b"IEND", b"")
+
+
+def outcome(decoded: Callable[[], np.ndarray]) -> bytes | str:
+    try:
+        return decoded().tobytes()
+    except DecodeError as exc:
+        return str(exc)
+
+
+class TestInflated:
+    """The detour by libdeflate: libpng's pixels, libpng's refusals."""
+
+    @pytest.mark.parametrize("shape", [(1, 1), (256, 255), (256, 256), (700, 531)])
+    @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+    @pytest.mark.parametrize("channels", [1, 2, 3, 4])
+    @pytest.mark.parametrize("level", [0, 1, 9])
+    def test_pixels_are_those_of_libpng(self, shape, kind, channels, level):
+        """Every row filter, stored blocks that end with the data or before it, every number of samples."""
+        y, x = np.mgrid[: shape[0], : shape[1]]
+        noise = np.random.default_rng(0).integers(0, 9, (*shape, channels))
+        pixels = ((x + y)[..., None] * (np.arange(channels) + 1) + noise).astype(kind)
+        pixels = pixels[..., 0] if channels == 1 else pixels
+        file = imagecodecs.png_encode(pixels, level=level)
+        parsed = png.parse(file)
+        stored = inflated.inflated(file, parsed.pixels_at, parsed.filtered_bytes)
+        assert stored is not None
+        assert np.array_equal(imagecodecs.png_decode(stored).reshape(pixels.shape), pixels)
+        assert np.array_equal(imagecodecs.png_decode(file).reshape(pixels.shape), pixels)
+
+    @given(data=st.data())
+    @settings(max_examples=80, deadline=None)
+    def test_any_stream_ends_as_it_ends_in_libpng(self, data):
+        """Right chunk checksums around anything: cut, prolonged, damaged, scattered; with other chunks between."""
+        file = GOOD["png"]
+        stream = zlib.compress(rows_of(smooth()[..., None], 8), data.draw(st.integers(0, 9)))
+        cut = data.draw(st.integers(0, len(stream)))
+        stream = data.draw(
+            st.sampled_from(
+                [
+                    stream,
+                    stream[:cut],
+                    stream + stream[:cut],
+                    stream[:cut] + b"\x55" + stream[cut + 1 :],
+                    zlib.compress(zlib.decompress(stream)[:cut]),
+                    zlib.compress(zlib.decompress(stream) + stream[:cut]),
+                ]
+            )
+        )
+        cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=3))
+        between = data.draw(st.sampled_from([b"", chunk(b"tEXt", b"a\0b"), chunk(b"PLTE", b"\1\2\3")]))
+        file = split_png(file, stream, cuts, between)
+
+        def by_libpng() -> np.ndarray:
+            return to_gray(run("png", file, out=np.empty(smooth().shape, np.uint8)))
+
+        ours, theirs = outcome(lambda: decode(file).pixels), outcome(by_libpng)
+        assert isinstance(ours, str) == isinstance(theirs, str)
+        if isinstance(theirs, bytes):
+            assert ours == theirs
+
+    def test_a_stream_that_cannot_be_inflated_costs_neither_references_nor_memory(self):
+        """Damage behind right checksums of the chunks: thousands of such files in one build."""
+        noise = np.random.default_rng(0).integers(0, 256, (512, 512), np.uint8)
+        stream = bytearray(zlib.compress(rows_of(noise[..., None], 8)))
+        stream[-3] ^= 1
+        file = split_png(make_png(noise, 8, 0), bytes(stream), [])
+        with pytest.raises(DecodeError):
+            decode(file)
+        tracemalloc.start()
+        try:
+            before = sys.getrefcount(None)
+            for _ in range(300):
+                with pytest.raises(DecodeError):
+                    decode(file)
+            assert sys.getrefcount(None) > before - 100
+            assert tracemalloc.get_traced_memory()[0] < 20 * 512 * 512
+        finally:
+            tracemalloc.stop()
+
+    def test_more_than_a_chunk_holds_is_left_to_libpng(self):
+        """No allocation follows a claim that large."""
+        file = GOOD["png"]
+        assert inflated.inflated(file, png.parse(file).pixels_at, (1 << 30) + 1) is None
 
 
 class TestLuma:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from resload.decode.codecs import decoder_name, run
 from resload.decode.gray import to_gray
+from resload.decode.inflated import inflated
 from resload.decode.radiograph import Header, Pixels, Radiograph, check_claim, check_frame
 from resload.decode.window import Bytes
 from resload.errors import DecodeError, TruncatedFileError
@@ -33,6 +34,7 @@ class Png:
     width: int
     depth: int
     colour: int
+    interlaced: bool
     transparent: bool
     """A tRNS chunk: libpng then adds an alpha channel."""
     significant: int | None
@@ -45,6 +47,12 @@ class Png:
         """The shape libpng decodes to."""
         channels = _CHANNELS[self.colour] + (self.transparent and self.colour in (0, 2, 3))
         return (self.height, self.width) if channels == 1 else (self.height, self.width, channels)
+
+    @property
+    def filtered_bytes(self) -> int:
+        """Of all rows as they are filtered and compressed, each behind its filter's byte (not when interlaced)."""
+        samples = 1 if self.colour == 3 else _CHANNELS[self.colour]
+        return self.height * (1 - (-self.width * samples * self.depth // 8))
 
     @property
     def bits(self) -> int:
@@ -81,7 +89,7 @@ def parse(data: Bytes) -> Png:
     raise DecodeError(_DAMAGED, detail="no IDAT chunk")
 
 
-def _image_header(kind: bytes, length: int, body: bytes) -> tuple[int, int, int, int]:
+def _image_header(kind: bytes, length: int, body: bytes) -> tuple[int, int, int, int, bool]:
     if kind != b"IHDR" or length != 13:
         raise DecodeError(_DAMAGED, detail="the first chunk is not IHDR")
     if len(body) < 13:
@@ -89,7 +97,7 @@ def _image_header(kind: bytes, length: int, body: bytes) -> tuple[int, int, int,
     width, height, depth, colour = struct.unpack(">IIBB", body[:10])
     if depth not in _DEPTHS.get(colour, ()):
         raise DecodeError(_DAMAGED, detail=f"bit depth {depth} with colour type {colour}")
-    return height, width, depth, colour
+    return height, width, depth, colour, body[12] != 0
 
 
 def header(data: Bytes) -> Header:
@@ -109,6 +117,8 @@ def decode(data: bytes, frame: int, max_pixels: int) -> Radiograph:
     if not data.endswith(_END) and data.rfind(_END, png.pixels_at) < 0:
         raise TruncatedFileError(_TRUNCATED)
     out: NDArray[Any] = np.empty(png.shape, np.uint8 if png.depth <= 8 else np.uint16)
+    if not png.interlaced:
+        data = inflated(data, png.pixels_at, png.filtered_bytes) or data
     pixels = to_gray(run("png", data, out=out))
     if png.depth == 16 and png.bits < 16:
         pixels = _unscaled(pixels, png.bits)

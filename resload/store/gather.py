@@ -18,7 +18,6 @@ import os
 import sys
 import threading
 from collections import deque
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -104,16 +103,16 @@ class Level:
     # Both return the sums of what arrived.
 
     def _pread(self, rows: NDArray[np.int64], slot: Slot, start: int) -> list[int]:
-        """All reads, then all sums, each in one sweep of C code: while a thread is in it, others have the GIL."""
+        """Each record is summed straight after it was read, while the core's own cache still has it."""
         groups, ks = np.divmod(rows, self._manifest.per_shard)
         shards = self._shards.of(self._size, groups.tolist())  # a reference each: eviction cannot close them now
-        stop = start + len(rows)
-        files = [shard.descriptor for shard in shards]
-        lengths = list(map(os.preadv, files, slot.pairs[start:stop], (ks * self._step).tolist()))
-        if lengths.count(self._step) != len(rows):
-            short = shards[next(i for i, length in enumerate(lengths) if length != self._step)]
-            raise CorruptCacheError(f"{short.path}: it ended while it was read; {REMEDY}")
-        return list(map(crc32c, slot.pixels[start:stop], repeat(0), repeat(self._release)))
+        step, release, found = self._step, self._release, []
+        places = zip(shards, (ks * step).tolist(), slot.pairs[start : start + len(rows)], strict=True)
+        for shard, offset, pair in places:
+            if os.preadv(shard.descriptor, pair, offset) != step:
+                raise CorruptCacheError(f"{shard.path}: it ended while it was read; {REMEDY}")
+            found.append(crc32c(pair[0], 0, release))
+        return found
 
     def _copy_mapped(self, rows: NDArray[np.int64], slot: Slot, start: int) -> list[int]:
         groups, ks = np.divmod(rows, self._manifest.per_shard)
