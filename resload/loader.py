@@ -7,15 +7,17 @@
     ready, in order             └──────────┴────> batch s ──> the caller
 
 Threads, not processes: reading, decoding and conversion release the GIL. They exist only while an iteration runs;
-leaving the loop in any way ends them.
+leaving the loop in any way ends them. Where tasks are short the caller's thread is one of them: instead of waiting
+for a batch it makes what no other thread has begun, and nothing has to be handed over.
 """
 
 import logging
 import weakref
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -48,8 +50,10 @@ class _Order:
     step: Step
     shape: tuple[int, ...]
     block: Block
+    work: list[Callable[[], None]] = field(default_factory=list)
+    """Each makes some of the images."""
     tasks: list[Future[None]] = field(default_factory=list)
-    """Empty when the reader is so quick that the batch is made when it is taken, on the caller's thread."""
+    """One for each piece of work that was given to the threads; the rest is done when the batch is taken."""
 
 
 class Loader:
@@ -75,7 +79,8 @@ class Loader:
         normalize: None; (mean, std) on [0, 1], numbers or one per channel; or "dataset": those of the train split
             (of the loader's rows when there is none), as `loader.normalization` then says.
         columns: further columns of the table, handed out in `Batch.columns`.
-        threads: how many images, or parts of a batch, are made at once.
+        threads: how many images, or parts of a batch, are made at once (from a cache, one of them on the caller's
+            thread while it waits).
         prefetch: how many batches are made ahead of the one in use.
         drop_last: leave out the images that do not fill a last batch.
         pipeline: with a Catalog, the recipe; its sizes do not matter here.
@@ -175,15 +180,17 @@ class Loader:
             self._epoch, self._step = self._epoch + 1, 0
         self._deliberate = False
         epoch, start = self._epoch, self._step
-        executor = ThreadPoolExecutor(self._threads, thread_name_prefix="resload")
+        grain = self.reader.grain(self.reader.checked_size(self.sampler.sizes.at(start, epoch=epoch)))
+        helping = grain > 1 and self._threads > 1
+        executor = ThreadPoolExecutor(self._threads - helping, thread_name_prefix="resload")
         pending: deque[_Order] = deque()
         try:
             for step in self.sampler.steps(epoch, start=start):
                 pending.append(self._begun(epoch, step, executor))
                 if len(pending) > self._prefetch:
-                    yield self._taken(pending.popleft())
+                    yield self._taken(pending, helping)
             while pending:
-                yield self._taken(pending.popleft())
+                yield self._taken(pending, helping)
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
 
@@ -192,10 +199,12 @@ class Loader:
         count, size = len(step), self.reader.checked_size(step.size)
         shape = self._converter.shape(count, size)
         order = _Order(epoch, step, shape, self._pool.block(self._converter.bytes(shape)))
-        if grain := min(self.reader.grain(size), count):
-            for start in range(0, count, grain):
-                stop = min(start + grain, count)
-                order.tasks.append(executor.submit(self._fill, step, order.block, shape, start, stop))
+        grain = self.reader.grain(size)
+        for start in range(0, count, grain or count):
+            stop = min(start + (grain or count), count)
+            order.work.append(partial(self._fill, step, order.block, shape, start, stop))
+        if grain:
+            order.tasks = [executor.submit(work) for work in order.work]
         return order
 
     def _fill(self, step: Step, block: Block, shape: tuple[int, ...], start: int, stop: int) -> None:
@@ -212,12 +221,15 @@ class Loader:
             self.reader.fill(slot, step.index[part], step.size, 0)
             converter.run(slot.out[: part.stop - first], images[part])
 
-    def _taken(self, order: _Order) -> Batch:
-        """Wait for a batch's tasks and hand it over; the position moves past it."""
+    def _taken(self, pending: deque[_Order], helping: bool) -> Batch:
+        """Wait for the first batch's tasks, or help, and hand it over; the position moves past it."""
+        if helping:
+            _help(pending)
+        order = pending.popleft()
         for task in order.tasks:
             task.result()
-        if not order.tasks:
-            self._fill(order.step, order.block, order.shape, 0, len(order.step))
+        for work in order.work[len(order.tasks) :]:
+            work()
         batch = self._batch(order)
         self._epoch, self._step, self._deliberate = order.epoch, order.step.number + 1, False
         if self._step == len(self.sampler):
@@ -301,6 +313,23 @@ class _Run:
 
     def close(self) -> None:
         self._batches.close()  # type: ignore[attr-defined]  # it is a generator
+
+
+def _help(pending: deque[_Order]) -> None:
+    """Until the first batch is made: do the work that no thread has begun, the first first.
+
+    What goes wrong is kept in its task, to be raised when that batch is taken.
+    """
+    for order in pending:
+        for k, work in enumerate(order.work[: len(order.tasks)]):
+            if all(task.done() for task in pending[0].tasks):
+                return
+            if order.tasks[k].cancel():
+                order.tasks[k] = done = Future[None]()
+                try:
+                    done.set_result(work())
+                except Exception as exc:
+                    done.set_exception(exc)
 
 
 # -- arguments -------------------------------------------------------------------------------------------

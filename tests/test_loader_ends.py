@@ -166,6 +166,49 @@ def test_one_batch_is_made_by_several_threads():
     assert batch.rows.tolist() == list(range(12))
 
 
+class Waiting(NumberReader):
+    """A thread that begins to fill goes on when the caller's thread has filled something, and says so."""
+
+    def __init__(self, n, **options):
+        super().__init__(n, **options)
+        self.begun, self.helped, self.here = threading.Event(), threading.Event(), threading.get_ident()
+
+    def fill(self, slot, rows, size, start):
+        if threading.get_ident() == self.here:
+            assert self.begun.wait(20)
+            self.helped.set()
+        else:
+            self.begun.set()
+            assert self.helped.wait(20)
+        super().fill(slot, rows, size, start)
+
+
+def test_the_callers_thread_helps_where_tasks_are_short():
+    """While it waits it makes what no thread has begun; with it no more than `threads` images are made at once."""
+    for threads, prefetch in ((2, 1), (2, 3), (3, 4)):
+        reader = Waiting(64, grain=4)
+        assert all_rows(Loader(reader, size=4, batch_size=8, threads=threads, prefetch=prefetch)) == list(range(64))
+        assert reader.helped.is_set()
+        assert reader.most_at_once <= threads
+        assert sorted(reader.filled) == list(range(64))
+
+
+def test_the_callers_thread_does_not_help_where_it_is_not_one_of_several():
+    """threads=1 is one thread at a time, and it is not the caller's; nor where every image is a task of its own."""
+    for options in ({"threads": 1}, {"threads": 2, "grain": 1}):
+        reader = NumberReader(32, delay=0.001, grain=options.pop("grain", 4))
+        here, fill, threads_seen = threading.get_ident(), reader.fill, set()
+
+        def noted(slot, rows, size, start, fill=fill, seen=threads_seen):
+            seen.add(threading.get_ident())
+            fill(slot, rows, size, start)
+
+        reader.fill = noted
+        assert all_rows(Loader(reader, size=4, batch_size=8, **options)) == list(range(32))
+        assert threads_seen
+        assert here not in threads_seen
+
+
 def test_a_loader_in_a_thread_and_two_in_two(cache):
     """Loading in threads of the caller's own, at the same time, from one cache: the same batches."""
     found = {}
@@ -248,10 +291,11 @@ def test_a_block_serves_every_smaller_size():
 # -- failures --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("threads", [1, 4])
-def test_a_failure_reaches_the_caller_whole(threads):
+@pytest.mark.parametrize("grain", [0, 1, 2])
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_a_failure_reaches_the_caller_whole(threads, grain):
     """The very exception, its traceback down to where it was raised, in its place: after the batches before it."""
-    reader = NumberReader(40, failing=[18])
+    reader = NumberReader(40, failing=[18], grain=grain)
     loader = Loader(reader, size=4, batch_size=4, threads=threads, prefetch=5)
     found = []
     with pytest.raises(RuntimeError, match="this film is on fire") as caught:
@@ -261,6 +305,16 @@ def test_a_failure_reaches_the_caller_whole(threads):
     assert found == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [12, 13, 14, 15]]
     assert workers() == []
     assert loader.state_dict()["step"] == 4
+
+
+def test_a_failure_of_what_the_caller_helped_with_waits_for_its_turn():
+    """The batch before it, which a thread still works on, comes first."""
+    reader = Waiting(32, grain=8, failing=[9])
+    batches = iter(Loader(reader, size=4, batch_size=8, threads=2, prefetch=2))
+    assert next(batches).rows.tolist() == list(range(8))
+    assert 9 in reader.filled
+    with pytest.raises(RuntimeError, match="this film is on fire"):
+        next(batches)
 
 
 def test_a_failure_that_was_not_reached_is_not_raised():

@@ -42,7 +42,8 @@ class Reader(Protocol):
     def grain(self, size: Size) -> int:
         """How many images one task should fill: enough to make a task's cost small beside theirs.
 
-        0 says that filling is quicker than handing it to a thread: the caller's thread then does it.
+        0 says that filling is quicker than handing it to a thread: the caller's thread then does it. Above 1, where
+        images are quick, the caller's thread helps while it waits, in the place of one of the others.
         """
         ...
 
