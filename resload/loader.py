@@ -255,7 +255,7 @@ class Loader:
             spacing=torch.from_numpy(facts[:, :2]),
             content=torch.from_numpy(facts[:, 2:]),
             valid=torch.ones(len(step), dtype=torch.bool),
-            draws=torch.from_numpy(step.draw.view(np.int64).copy()),
+            draws=torch.from_numpy(step.draw.astype(np.int64)),
             columns={name: values[index].tolist() for name, values in self._columns.items()},
         )
         return batch if self._device.type == "cpu" else batch.to(self._device)

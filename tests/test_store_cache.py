@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from crc32c import crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trees import tree
@@ -20,6 +21,7 @@ import resload
 from resload.errors import ArgumentError, CorruptCacheError, SizeError
 from resload.size import Size
 from resload.store import gather, layout, shard, tables
+from resload.store.joined import MOST, joined
 from resload.store.layout import Manifest
 
 
@@ -88,7 +90,7 @@ def test_shards_hold_any_records(tmp_path_factory, data):
         for row in data.draw(st.permutations(rows)):
             sums[row] = writer.put(row - rows[0], pixels[row])
         writer.finish(len(rows))
-    wanted = np.array(data.draw(st.lists(st.integers(0, count - 1), max_size=30)), np.int64)
+    wanted = np.array(data.draw(st.lists(st.integers(0, count - 1), max_size=150)), np.int64)
     for access in gather.ACCESS:
         slot = gather.Slot(np.empty((len(wanted), *size), dtype))
         gather.Level(gather.Shards(folder, manifest, access=access, limit=2), size, sums).read(wanted, slot)
@@ -204,6 +206,59 @@ def test_any_flipped_bit_of_a_shard_is_refused(copy, monkeypatch, access, held):
                 assert len([word for word in str(caught.value).split() if len(word.strip(",")) == 8]) >= 3
         path.write_bytes(sound)
         cache.close()
+
+
+@pytest.mark.parametrize("access", ["pread", "mmap"])
+@pytest.mark.parametrize("together", [1, 3, 4, 64])
+def test_damage_is_found_however_many_records_are_summed_at_once(tmp_path, monkeypatch, access, together):
+    """The first damaged record that was asked for is named, wherever in a joint sum it stands, and others beside it."""
+    size, count = Size(5, 7), 48
+    monkeypatch.setattr(gather, "_SUMMED_BYTES", together * 35)
+    monkeypatch.setattr(gather, "HELD_RECORD_BYTES", 0)
+    manifest = Manifest((size,), "uint8", count, 16, {}, 0, (count,), "", "complete")
+    rng = np.random.default_rng(together)
+    pixels = rng.integers(0, 256, (count, *size), dtype=np.uint8)
+    sums = np.zeros(count, np.uint32)
+    for group in range(manifest.groups):
+        path = tmp_path / layout.shard_path(size, group)
+        path.parent.mkdir(parents=True)
+        writer = shard.ShardWriter(path, size=size, dtype="uint8", per_shard=16)
+        sums[group * 16 : group * 16 + 16] = [writer.put(k, pixels[group * 16 + k]) for k in range(16)]
+        writer.finish(16)
+    for _ in range(60):
+        wanted = rng.permutation(count)[: rng.integers(1, count + 1)]
+        damaged = set(rng.choice(wanted, rng.integers(1, min(4, len(wanted)) + 1), replace=False).tolist())
+        for row in damaged:
+            flipped(tmp_path / layout.shard_path(size, row // 16), row % 16 * 39 + int(rng.integers(39)), 3)
+        slot = gather.Slot(np.empty((count, *size), np.uint8))
+        level = gather.Level(gather.Shards(tmp_path, manifest, access=access), size, sums)
+        first = next(row for row in wanted.tolist() if row in damaged)
+        with pytest.raises(CorruptCacheError, match=rf"record {first % 16} \(row {first}\) is damaged"):
+            level.read(wanted, slot, int(rng.integers(count - len(wanted) + 1)))
+        for group in range(manifest.groups):
+            body = tmp_path / layout.shard_path(size, group)
+            whole = bytearray(body.read_bytes())
+            for k in range(16):
+                record = pixels[group * 16 + k].tobytes()
+                whole[k * 39 : k * 39 + 39] = record + int(sums[group * 16 + k]).to_bytes(4, "little")
+            body.write_bytes(whole)
+        level.read(wanted, slot)
+        assert np.array_equal(slot.out[: len(wanted)], pixels[wanted])
+
+
+@given(st.integers(1, 300), st.integers(1, MOST), st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_a_joint_sum_is_the_sum_of_the_records_one_after_another(length, count, seed):
+    """For any records; and it changes whenever the sum of one of them does."""
+    rng = np.random.default_rng(seed)
+    records = rng.integers(0, 256, (3, count, length), np.uint8)
+    sums = np.array([[crc32c(record.tobytes()) for record in row] for row in records], np.uint32)
+    whole = joined(sums, length)
+    assert whole.tolist() == [crc32c(row.tobytes()) for row in records]
+    place = int(rng.integers(count))
+    one_bit = np.repeat(sums[:1], 32, axis=0)
+    one_bit[:, place] ^= np.uint32(1) << np.arange(32, dtype=np.uint32)
+    assert len({int(whole[0]), *joined(one_bit, length).tolist()}) == 33
 
 
 def test_another_films_record_is_refused(copy):

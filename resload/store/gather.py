@@ -11,7 +11,8 @@ Three ways to the same bytes:
 
 Whichever it was, every record that comes from a file is summed once it is in memory and compared with the sum
 stored behind it and with the sum in the table of samples: neither a flipped bit nor another film's record is
-ever served. (A held level is summed when it is read from its file, not again at every copy within memory.)
+ever served. Small records are summed several at once (`joined.py`), which finds the same damage with fewer calls.
+(A held level is summed when it is read from its file, not again at every copy within memory.)
 """
 
 import os
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 from resload.errors import ArgumentError, CorruptCacheError
 from resload.size import Size
 from resload.store import layout
+from resload.store.joined import MOST, joined
 from resload.store.shard import REMEDY, Shard
 
 ACCESS = ("pread", "mmap")
@@ -35,6 +37,8 @@ HELD_RECORD_BYTES = 16 << 10
 HELD_LEVEL_BYTES = 512 << 20
 OPEN_SHARDS = 128
 """Descriptors kept open per cache; far below the usual limit of 1,024 per process."""
+_SUMMED_BYTES = 1 << 20
+"""Records are summed so many bytes at a time, soon after they were copied, while they are in a cache."""
 _SUM_RELEASES_GIL = 32 << 10
 """Below this many bytes (some 2 us of summing) giving up the GIL for a checksum costs more than it gains."""
 
@@ -51,6 +55,7 @@ class Slot:
         body = len(flat) // max(count, 1)
         self.out = out
         self.body = body
+        self.flat = flat
         self.bytes = out.view(np.uint8).reshape(count, body)
         self.pixels = [flat[i * body : (i + 1) * body] for i in range(count)]
         self.sums = np.zeros(count, "<u4")
@@ -70,12 +75,13 @@ class Level:
         self._size = size
         self._crcs = crcs
         self._step = layout.record_bytes(size, self._manifest.dtype)
-        self._release = self._step >= _SUM_RELEASES_GIL
+        self._body = self._step - layout.CRC_BYTES
+        self._together = min(MOST, max(1, _SUMMED_BYTES // self._body))
         count = self._manifest.count
         small = self._step <= HELD_RECORD_BYTES and self._step * count <= HELD_LEVEL_BYTES
         self._held: NDArray[np.uint8] | None = None
         if small and shards.access == "pread":
-            self._held = np.empty((count, self._step - layout.CRC_BYTES), np.uint8)  # untouched pages cost nothing
+            self._held = np.empty((count, self._body), np.uint8)  # untouched pages cost nothing
             self._sound = np.zeros(count, bool)
             self._filling = threading.Lock()
 
@@ -92,40 +98,36 @@ class Level:
         if len(rows) == 0:
             return
         if self._held is None or not (self._sound[rows].all() or self._all_filled(self._held, rows)):
-            copy = self._copy_mapped if self._shards.access == "mmap" else self._pread
-            found = np.array(copy(rows, slot, start), np.uint32)
-            self._compare(rows, found, slot.sums[start : start + len(rows)])
+            self._copy(rows, slot, start)
         else:
             self._held.take(rows, axis=0, out=slot.bytes[start : start + len(rows)], mode="clip")
         if sys.byteorder == "big" and slot.out.dtype.itemsize > 1:
             slot.out[start : start + len(rows)].byteswap(inplace=True)
 
-    # Both return the sums of what arrived.
-
-    def _pread(self, rows: NDArray[np.int64], slot: Slot, start: int) -> list[int]:
-        """Each record is summed straight after it was read, while the core's own cache still has it."""
+    def _copy(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
+        """From the files into the slot, verified."""
+        copy = _copy_mapped if self._shards.access == "mmap" else _pread
         groups, ks = np.divmod(rows, self._manifest.per_shard)
         shards = self._shards.of(self._size, groups.tolist())  # a reference each: eviction cannot close them now
-        step, release, found = self._step, self._release, []
-        places = zip(shards, (ks * step).tolist(), slot.pairs[start : start + len(rows)], strict=True)
-        for shard, offset, pair in places:
-            if os.preadv(shard.descriptor, pair, offset) != step:
-                raise CorruptCacheError(f"{shard.path}: it ended while it was read; {REMEDY}")
-            found.append(crc32c(pair[0], 0, release))
-        return found
+        records = ks.tolist()
+        found = []
+        for first in range(0, len(rows), self._together):
+            last = min(first + self._together, len(rows))
+            copy(shards[first:last], records[first:last], slot, start + first)
+            pixels = slot.flat[(start + first) * self._body : (start + last) * self._body]
+            found.append(crc32c(pixels, 0, len(pixels) >= _SUM_RELEASES_GIL))
+        expected, stored = self._crcs[rows], slot.sums[start : start + len(rows)]
+        if found != self._joint(expected) or not np.array_equal(stored, expected):
+            self._refuse(rows, slot, start)
 
-    def _copy_mapped(self, rows: NDArray[np.int64], slot: Slot, start: int) -> list[int]:
-        groups, ks = np.divmod(rows, self._manifest.per_shard)
-        sums = slot.sums.view(np.uint8).reshape(-1, 4)
-        body, release, found = slot.body, self._release, []
-        shards = self._shards.of(self._size, groups.tolist())
-        for i, (shard, k) in enumerate(zip(shards, ks.tolist(), strict=True), start):
-            assert shard.records is not None
-            record = shard.records[k]
-            np.copyto(slot.bytes[i], record[:body])
-            sums[i] = record[body:]
-            found.append(crc32c(slot.pixels[i], 0, release))
-        return found
+    def _joint(self, sums: NDArray[np.uint32]) -> list[int]:
+        """What the records of these sums add up to, `_together` at a time."""
+        if self._together == 1:
+            alone: list[int] = sums.tolist()
+            return alone
+        whole = len(sums) - len(sums) % self._together
+        groups = [sums[:whole].reshape(-1, self._together), sums[None, whole:]]
+        return [total for group in groups if group.size for total in joined(group, self._body).tolist()]
 
     def _all_filled(self, held: NDArray[np.uint8], rows: NDArray[np.int64]) -> bool:
         """Read the shards of these rows into memory; False when one of the rows is damaged."""
@@ -147,17 +149,33 @@ class Level:
         held[rows.start : rows.stop] = pixels
         self._sound[rows.start : rows.stop] = (found == stored) & (found == self._crcs[rows.start : rows.stop])
 
-    def _compare(self, rows: NDArray[np.int64], found: NDArray[np.uint32], stored: NDArray[np.uint32]) -> None:
-        expected = self._crcs[rows]
-        if (found == stored).all() and (found == expected).all():
-            return
-        i = int(np.flatnonzero((found != stored) | (found != expected))[0])
-        group, k = divmod(int(rows[i]), self._manifest.per_shard)
-        path = self._shards.cache / layout.shard_path(self._size, group)
-        raise CorruptCacheError(
-            f"{path}: record {k} (row {rows[i]}) is damaged: its pixels sum to {found[i]:08x}, the shard says "
-            f"{stored[i]:08x}, the table says {expected[i]:08x} (crc32c); {REMEDY}"
-        )
+    def _refuse(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
+        """Name the first record whose three sums are not the same."""
+        for row, pixels, stored in zip(rows.tolist(), slot.pixels[start:], slot.sums[start:].tolist(), strict=False):
+            found, expected = crc32c(pixels), int(self._crcs[row])
+            if not found == stored == expected:
+                group, k = divmod(row, self._manifest.per_shard)
+                path = self._shards.cache / layout.shard_path(self._size, group)
+                raise CorruptCacheError(
+                    f"{path}: record {k} (row {row}) is damaged: its pixels sum to {found:08x}, the shard says "
+                    f"{stored:08x}, the table says {expected:08x} (crc32c); {REMEDY}"
+                )
+        raise AssertionError("a joint sum differs where no sum does")  # impossible: it follows from theirs
+
+
+def _pread(shards: list[Shard], records: list[int], slot: Slot, start: int) -> None:
+    for shard, k, pair in zip(shards, records, slot.pairs[start : start + len(records)], strict=True):
+        if os.preadv(shard.descriptor, pair, k * shard.step) != shard.step:
+            raise CorruptCacheError(f"{shard.path}: it ended while it was read; {REMEDY}")
+
+
+def _copy_mapped(shards: list[Shard], records: list[int], slot: Slot, start: int) -> None:
+    sums = slot.sums.view(np.uint8).reshape(-1, layout.CRC_BYTES)
+    for i, (shard, k) in enumerate(zip(shards, records, strict=True), start):
+        assert shard.records is not None
+        record = shard.records[k]
+        np.copyto(slot.bytes[i], record[: slot.body])
+        sums[i] = record[slot.body :]
 
 
 class Shards:
