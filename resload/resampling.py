@@ -109,11 +109,12 @@ def _suits_strips(image: Pixels, size: Size, kernel: str) -> bool:
 def _strips(image: Pixels, sizes: list[Size]) -> list[Pixels]:
     width = image.shape[1]
     columns = _as_channels(_four_columns(image))
+    loom = np.empty(-(-max(size.height for size in sizes) // 4) * 4 * width, image.dtype)  # hot from size to size
     out = []
     for size in sizes:
         down = _resized(columns, (size.height, columns.shape[3]))
         picture = down.permute(0, 2, 3, 1).reshape(size.height, -1).numpy()[:, :width]
-        woven, starts = _woven_negative(picture)
+        woven, starts = _woven_negative(picture, loom)
         across = _resized(_as_channels(torch.from_numpy(woven)), (len(woven), size.width)).numpy()[0]
         level = np.empty(size, image.dtype)
         if len(woven) * 4 == size.height:
@@ -136,15 +137,16 @@ def _four_columns(image: Pixels) -> torch.Tensor:
     return torch.from_numpy(image).view(height, quarter, 4)
 
 
-def _woven_negative(picture: Pixels) -> tuple[Pixels, list[int]]:
+def _woven_negative(picture: Pixels, loom: Pixels) -> tuple[Pixels, list[int]]:
     """(T, W) -> its negative as (ceil(T / 4), W, 4): four strips of rows, interleaved; and where each strip begins.
 
-    The last strips overlap where T is no multiple of 4: some rows are then made twice, the same.
+    The result lies in `loom`, which must hold as many bytes. The last strips overlap where T is no multiple of 4:
+    some rows are then made twice, the same.
     """
     height, width = picture.shape
     rows = -(-height // 4)
     starts = [min(k * rows, height - rows) for k in range(4)]
-    woven = np.empty((rows, width, 4), picture.dtype)
+    woven = loom[: rows * width * 4].reshape(rows, width, 4)
     for channel, start in enumerate(starts):  # quicker than torch.stack, and the negative costs nothing
         np.invert(picture[start : start + rows], out=woven[..., channel])
     return woven, starts
