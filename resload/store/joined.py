@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 MOST = 64
 """Records per joint sum: tables of 256 KB for each length of records."""
 _BITS = np.uint32(1) << np.arange(32, dtype=np.uint32)
+_PLACES = np.arange(MOST * 4) * 256
 
 
 def joined(sums: NDArray[np.uint32], length: int) -> NDArray[np.uint32]:
@@ -25,15 +26,14 @@ def joined(sums: NDArray[np.uint32], length: int) -> NDArray[np.uint32]:
 
     sums: uint32 (n, k), k <= MOST: the sums of k records of `length` bytes each.
     """
-    count = sums.shape[1]
-    tables = _tables(length)[MOST - count :]
-    octets = np.ascontiguousarray(sums, "<u4").view(np.uint8).reshape(-1, count, 4)
-    return _xor(tables[np.arange(count)[:, None], np.arange(4), octets], (1, 2))
+    octets = np.ascontiguousarray(sums, "<u4").view(np.uint8)
+    places = _PLACES[-octets.shape[1] :]
+    return _xor(_tables(length).take(octets + places), 1)
 
 
 @lru_cache(maxsize=64)
 def _tables(length: int) -> NDArray[np.uint32]:
-    """(MOST, 4, 256): what byte k of the sum of record i adds to the joint sum of MOST records of `length` bytes."""
+    """What byte k of the sum of record i adds to the joint sum of MOST records: of value v, at (4 i + k) 256 + v."""
     zeros = bytes(length)
     still = crc32c(zeros)
     step = np.array([crc32c(zeros, int(bit)) ^ still for bit in _BITS], np.uint32)  # M of each bit
@@ -42,7 +42,7 @@ def _tables(length: int) -> NDArray[np.uint32]:
     for place in reversed(range(MOST)):
         tables[place] = _by_byte(images)
         images = _applied(step, images)
-    return tables
+    return tables.reshape(-1)
 
 
 def _by_byte(images: NDArray[np.uint32]) -> NDArray[np.uint32]:
@@ -59,6 +59,6 @@ def _applied(step: NDArray[np.uint32], values: NDArray[np.uint32]) -> NDArray[np
     return _xor(np.where(chosen, step, np.uint32(0)), 1)
 
 
-def _xor(values: NDArray[np.uint32], axis: int | tuple[int, int]) -> NDArray[np.uint32]:
+def _xor(values: NDArray[np.uint32], axis: int) -> NDArray[np.uint32]:
     total: NDArray[np.uint32] = np.bitwise_xor.reduce(values, axis=axis)
     return total
