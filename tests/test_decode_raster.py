@@ -102,6 +102,22 @@ def images(depth: int, channels: int = 1) -> st.SearchStrategy[np.ndarray]:
     return st.builds(draw, st.tuples(st.integers(1, 19), st.integers(1, 19)), st.integers(0, 1 << 32))
 
 
+def refused_for_nothing(file: bytes) -> None:
+    """Refusing a file of 512 x 512 hundreds of times keeps neither references nor memory."""
+    with pytest.raises(DecodeError):
+        decode(file)
+    tracemalloc.start()
+    try:
+        before = sys.getrefcount(None)
+        for _ in range(300):
+            with pytest.raises(DecodeError):
+                decode(file)
+        assert sys.getrefcount(None) > before - 100
+        assert tracemalloc.get_traced_memory()[0] < 20 * 512 * 512
+    finally:
+        tracemalloc.stop()
+
+
 class TestPng:
     @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
     @given(data=st.data(), interlaced=st.booleans())
@@ -193,18 +209,7 @@ class TestPng:
         damaged = bytearray(whole)
         damaged[len(whole) // 2] ^= 1
         file = bytes(damaged)
-        with pytest.raises(DecodeError):
-            decode(file)
-        tracemalloc.start()
-        try:
-            before = sys.getrefcount(None)
-            for _ in range(300):
-                with pytest.raises(DecodeError):
-                    decode(file)
-            assert sys.getrefcount(None) > before - 100
-            assert tracemalloc.get_traced_memory()[0] < 20 * 512 * 512
-        finally:
-            tracemalloc.stop()
+        refused_for_nothing(file)
 
     def test_many_chunks_end_the_walk(self):
         """A file of nothing but tiny chunks is refused rather than walked."""
@@ -285,18 +290,7 @@ class TestInflated:
         stream = bytearray(zlib.compress(rows_of(noise[..., None], 8)))
         stream[-3] ^= 1
         file = split_png(make_png(noise, 8, 0), bytes(stream), [])
-        with pytest.raises(DecodeError):
-            decode(file)
-        tracemalloc.start()
-        try:
-            before = sys.getrefcount(None)
-            for _ in range(300):
-                with pytest.raises(DecodeError):
-                    decode(file)
-            assert sys.getrefcount(None) > before - 100
-            assert tracemalloc.get_traced_memory()[0] < 20 * 512 * 512
-        finally:
-            tracemalloc.stop()
+        refused_for_nothing(file)
 
     def test_more_than_a_chunk_holds_is_left_to_libpng(self):
         """No allocation follows a claim that large."""

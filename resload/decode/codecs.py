@@ -31,12 +31,13 @@ NAMES = {
     "jpeg2k": ("jpeg2k_decode", "JPEG 2000"),
     "tiff": ("tiff_decode", "TIFF"),
     "dicomrle": ("dicomrle_decode", "RLE"),
+    "deflate": ("deflate_decode", "DEFLATE"),
 }
 """Codec -> (imagecodecs function, what people call it)."""
 
 
 def run(codec: str, data: bytes, *args: Any, **options: Any) -> Any:
-    """What imagecodecs returns for `data`: an array, for `dicomrle` bytes.
+    """What imagecodecs returns for `data`: an array, for `dicomrle` and `deflate` bytes.
 
     Raises DecodeError when it refuses; its own words are the `detail`.
     """
@@ -56,6 +57,20 @@ def _give_back(out: NDArray[Any] | None) -> None:
     """Free the memory of an array that a failed codec may still hold a reference to."""
     if isinstance(out, np.ndarray) and out.flags.owndata:
         out.resize(0, refcheck=False)
+
+
+def crc32(data: Any, before: int = 0) -> int:
+    """The CRC-32 of any buffer, continued from `before`; by libdeflate, several times as fast as zlib's."""
+    import imagecodecs
+
+    return int(imagecodecs.deflate_crc32(data, before))
+
+
+def adler32(data: Any) -> int:
+    """The Adler-32 of any buffer, by libdeflate."""
+    import imagecodecs
+
+    return int(imagecodecs.deflate_adler32(data))
 
 
 @cache

@@ -10,7 +10,9 @@ refused, and with which words, does not depend on this detour.
 """
 
 import struct
-from typing import Any
+
+from resload.decode.codecs import adler32, crc32, run
+from resload.errors import DecodeError
 
 _BLOCK = 65_535
 """Bytes of a stored block: its length is a 16-bit number."""
@@ -27,36 +29,32 @@ def inflated(data: bytes, pixels_at: int, size: int) -> bytes | None:
     """
     if size > _MOST_BYTES:
         return None
-    import imagecodecs
-
-    view: Any = memoryview(data)  # imagecodecs' annotations know of no views, though its functions take them
-    stream, after = _stream(view, pixels_at, imagecodecs.deflate_crc32)
+    view = memoryview(data)
+    stream, after = _stream(view, pixels_at)
     if stream is None:
         return None
     try:
-        rows: Any = memoryview(imagecodecs.deflate_decode(stream, out=size))
-    except MemoryError:
-        raise
-    except Exception:  # imagecodecs has an exception of its own per codec; libpng will say what is wrong
+        rows = memoryview(run("deflate", stream, out=size))
+    except DecodeError:  # libpng will say what is wrong
         return None
     if len(rows) != size:
         return None
-    parts: list[Any] = [b"IDAT", _STREAM_HEAD]
+    parts: list[bytes | memoryview] = [b"IDAT", _STREAM_HEAD]
     for start in range(0, size, _BLOCK):
         length = min(_BLOCK, size - start)
         parts += [struct.pack("<BHH", start + length == size, length, length ^ 0xFFFF), rows[start : start + length]]
-    parts.append(struct.pack(">I", imagecodecs.deflate_adler32(rows)))  # not the stream's end: bytes may follow it
+    parts.append(struct.pack(">I", adler32(rows)))  # not the stream's end: bytes may follow it
     total = 0
     for part in parts:
-        total = imagecodecs.deflate_crc32(part, total)
+        total = crc32(part, total)
     length = sum(map(len, parts)) - 4
     return b"".join([view[:pixels_at], struct.pack(">I", length), *parts, struct.pack(">I", total), view[after:]])
 
 
-def _stream(view: Any, at: int, crc32: Any) -> tuple[bytes | None, int]:
+def _stream(view: memoryview, at: int) -> tuple[bytes | None, int]:
     """The data of consecutive IDAT chunks from `at` on, and where they end; None when a chunk is damaged."""
     parts: list[memoryview] = []
-    while view[at + 4 : at + 8] == b"IDAT":
+    while bytes(view[at + 4 : at + 8]) == b"IDAT":
         (length,) = struct.unpack(">I", view[at : at + 4])
         end = at + 12 + length
         if end > len(view) or crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
