@@ -108,14 +108,13 @@ def _suits_strips(image: Pixels, size: Size, kernel: str) -> bool:
 
 def _strips(image: Pixels, sizes: list[Size]) -> list[Pixels]:
     width = image.shape[1]
-    columns = _as_channels(_four_columns(image))
+    columns = _four_columns(image)
     loom = np.empty(-(-max(size.height for size in sizes) // 4) * 4 * width, image.dtype)  # hot from size to size
     out = []
     for size in sizes:
-        down = _resized(columns, (size.height, columns.shape[3]))
-        picture = down.permute(0, 2, 3, 1).reshape(size.height, -1).numpy()[:, :width]
-        woven, starts = _woven_negative(picture, loom)
-        across = _resized(_as_channels(torch.from_numpy(woven)), (len(woven), size.width)).numpy()[0]
+        down = _resized(columns, (size.height, columns.shape[1]))
+        woven, starts = _woven_negative(down.reshape(size.height, -1)[:, :width], loom)
+        across = _resized(woven, (len(woven), size.width)).transpose(2, 0, 1)
         level = np.empty(size, image.dtype)
         if len(woven) * 4 == size.height:
             np.invert(across, out=level.reshape(across.shape))
@@ -126,7 +125,7 @@ def _strips(image: Pixels, sizes: list[Size]) -> list[Pixels]:
     return out
 
 
-def _four_columns(image: Pixels) -> torch.Tensor:
+def _four_columns(image: Pixels) -> Pixels:
     """(H, W) seen as (H, ceil(W / 4), 4); a copy only where W is no multiple of 4, with columns never read again."""
     height, width = image.shape
     quarter = -(-width // 4)
@@ -134,7 +133,7 @@ def _four_columns(image: Pixels) -> torch.Tensor:
         padded = np.zeros((height, quarter * 4), image.dtype)
         padded[:, :width] = image
         image = padded
-    return torch.from_numpy(image).view(height, quarter, 4)
+    return image.reshape(height, quarter, 4)
 
 
 def _woven_negative(picture: Pixels, loom: Pixels) -> tuple[Pixels, list[int]]:
@@ -152,17 +151,16 @@ def _woven_negative(picture: Pixels, loom: Pixels) -> tuple[Pixels, list[int]]:
     return woven, starts
 
 
-def _as_channels(interleaved: torch.Tensor) -> torch.Tensor:
-    """(H, W, 4) as a (1, 4, H, W) view that torch recognises as channels-last.
+def _resized(interleaved: Pixels, size: tuple[int, int]) -> Pixels:
+    """(H, W, 4) -> (*size, 4), by torch's resize of four channels that lie side by side.
 
-    The batch axis comes from `view`: made in another way it has a stride by which torch takes the picture for an
-    ordinary one, and takes it apart and together again in every pass.
+    The view that torch gets has the batch axis's true stride: with another one it takes the picture for an ordinary
+    one, and takes it apart and together again.
     """
-    return interleaved.view(1, *interleaved.shape).permute(0, 3, 1, 2)
-
-
-def _resized(channels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    return torch.nn.functional.interpolate(channels, size=size, mode="bilinear", antialias=True)
+    channels = torch.from_numpy(interleaved.reshape(1, *interleaved.shape).transpose(0, 3, 1, 2))
+    resized = torch.nn.functional.interpolate(channels, size=size, mode="bilinear", antialias=True)
+    found: Pixels = resized.numpy()[0].transpose(1, 2, 0)
+    return found
 
 
 # -- everything else: banded products ---------------------------------------------------------------------
