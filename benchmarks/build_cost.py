@@ -2,7 +2,8 @@
 
     python benchmarks/build_cost.py [--data FOLDER --films 16 --rounds 7]
 
-    decode           imagecodecs on the file's bytes, nothing else
+    decode           imagecodecs (libpng) on the file's bytes, nothing else
+    resload decode   the same by resload.decode, headers and checks included
     pipeline         the same films decoded and made at nine sizes (32 ... 600), each directly from the film
     build            that, and hashing, checksums, sums and writing the shards: a whole resload.build, synced
 
@@ -27,6 +28,7 @@ from common import interleaved, ratio, save, seconds, summary
 
 import resload
 from resload import resampling
+from resload.decode import decode
 from resload.pipeline import make
 from resload.testing import synthetic_film
 
@@ -111,12 +113,13 @@ def compared(folder: Path, files: list[Path], rounds: int) -> dict[str, dict]:
     times = interleaved(
         {
             "decode": per_film(one_by_one(imagecodecs.png_decode)),
+            "resload decode": per_film(one_by_one(decode)),
             "pipeline": per_film(one_by_one(lambda one: make(pipeline, one))),
             "build": per_film(built),
         },
         rounds,
     )
-    ratios = {what: ratio(times[what], times["decode"]) for what in ("pipeline", "build")}
+    ratios = {what: ratio(times[what], times["decode"]) for what in times if what != "decode"}
     return {"ms": {what: summary(values) for what, values in times.items()}, "ratios": ratios}
 
 

@@ -1,6 +1,6 @@
 """From stored pixels to what the model gets: widened or scaled to [0, 1], normalised, repeated along channels.
 
-    on the CPU     a task converts its own few images, image by image, while they are in the core's cache
+    on the CPU     a task converts its own images, some at a time, while they are near the core
     on a device    stored bytes travel (a quarter of float32's), and the same arithmetic runs there
 
 float = stored / dtype maximum, then (x - mean) / std; both in one multiplication and one addition in float32.
@@ -109,7 +109,7 @@ class Converter:
     # -- arithmetic --
 
     def run(self, images: NDArray[Any], out: NDArray[Any]) -> None:
-        """Convert (n, H, W) into `out` (n, C, H, W) of `stored`, so much at a time as stays in a core's cache."""
+        """Convert (n, H, W) into `out` (n, C, H, W) of `stored`, `_CACHED_BYTES` at a time."""
         together = max(1, _CACHED_BYTES // max(1, images[0].size * self.stored.itemsize))
         for start in range(0, len(images), together):
             part = slice(start, start + together)

@@ -18,7 +18,6 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from resload.errors import ArgumentError, CacheMismatchError, IncompleteCacheError, SizeError
-from resload.geometry import spacing_at
 from resload.pipeline import Pipeline
 from resload.size import Size, SizeLike, as_size
 from resload.store import layout, tables
@@ -268,15 +267,6 @@ class Cache:
         count, top = chosen.size * level.pixels, int(np.iinfo(self.dtype).max)
         variance = (squares * count - total * total) / (count * count)
         return total / count / top, float(np.sqrt(variance)) / top
-
-    def spacing(self, rows: ArrayLike, size: SizeLike) -> NDArray[np.float64]:
-        """Spacing in mm per pixel of these rows at any size, (n, 2) as (y, x); NaN where it is unknown."""
-        chosen = self._checked(rows)
-        film, spacing = (
-            self.table[[y, x]].to_numpy(np.float64, na_value=np.nan)[chosen]
-            for y, x in (("height", "width"), ("spacing_y", "spacing_x"))
-        )
-        return spacing_at(spacing, film, as_size(size))
 
     # -- views --
 
