@@ -208,6 +208,26 @@ def test_any_flipped_bit_of_a_shard_is_refused(copy, monkeypatch, access, held):
         cache.close()
 
 
+@pytest.mark.parametrize(
+    ("side", "dtype", "count", "held"),
+    [
+        (128, "uint8", 32_768, True),
+        (128, "uint8", 32_769, False),
+        (129, "uint8", 10, False),
+        (90, "uint16", 10, True),
+        (91, "uint16", 10, False),
+        (32, "uint8", 400_000, True),
+    ],
+)
+def test_levels_are_held_up_to_what_the_docs_say(tmp_path, side, dtype, count, held):
+    """Records of at most 16 KB of pixels, levels of at most 512 MB of them; never with mapped files."""
+    size = Size(side, side)
+    manifest = Manifest((size,), dtype, count, 512, {}, 0, (count,), "", "complete")
+    for access, expected in (("pread", held), ("mmap", False)):
+        level = gather.Level(gather.Shards(tmp_path, manifest, access=access), size, np.zeros(count, np.uint32))
+        assert level.held == expected
+
+
 @pytest.mark.parametrize("access", ["pread", "mmap"])
 @pytest.mark.parametrize("together", [1, 3, 4, 64])
 def test_damage_is_found_however_many_records_are_summed_at_once(tmp_path, monkeypatch, access, together):

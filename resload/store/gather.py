@@ -34,6 +34,7 @@ from resload.store.shard import REMEDY, Shard
 
 ACCESS = ("pread", "mmap")
 HELD_RECORD_BYTES = 16 << 10
+"""Of pixels: 128 x 128 of 8 bit are just held."""
 HELD_LEVEL_BYTES = 512 << 20
 OPEN_SHARDS = 128
 """Descriptors kept open per cache; far below the usual limit of 1,024 per process."""
@@ -78,7 +79,7 @@ class Level:
         self._body = self._step - layout.CRC_BYTES
         self._together = min(MOST, max(1, _SUMMED_BYTES // self._body))
         count = self._manifest.count
-        small = self._step <= HELD_RECORD_BYTES and self._step * count <= HELD_LEVEL_BYTES
+        small = self._body <= HELD_RECORD_BYTES and self._body * count <= HELD_LEVEL_BYTES
         self._held: NDArray[np.uint8] | None = None
         if small and shards.access == "pread":
             self._held = np.empty((count, self._body), np.uint8)  # untouched pages cost nothing
