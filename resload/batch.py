@@ -1,12 +1,13 @@
 """What the model gets, and the loss that respects what is not known."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
 
 from resload.errors import ArgumentError
+from resload.geometry import Geometry
 from resload.size import Size
 
 
@@ -28,6 +29,9 @@ class Batch:
     """(height, width) of the images."""
     level: Size | None
     """The stored level that served them; None when they came from the files."""
+    expected_rmse: float
+    """How far from the direct resize of the films the stored pixels are expected to be: root of the mean square, in
+    1/255 of the range; 0 for a stored size and for pixels made from the files. See `Cache.serving`."""
     spacing: torch.Tensor
     """(B, 2) float32: mm per pixel at this size, (y, x); NaN where unknown."""
     content: torch.Tensor
@@ -38,6 +42,20 @@ class Batch:
     """(B,) int64: each image's augmentation seed."""
     columns: dict[str, list[Any]]
     """The further columns that were asked for, by name."""
+    geometry: Geometry
+    """Where each film lies in its image: takes points, boxes and maps to the films' own pixels and back."""
+    scales: dict[Size, torch.Tensor] = field(default_factory=dict)
+    """Every size that was asked for at once, `images` among them (the same tensor); empty when it was one."""
+    boxes: list[torch.Tensor] | None = None
+    """With `boxes=`: for each image float32 (n, 4), (x1, y1, x2, y2) in pixels at this size, clipped to the part of the
+    image that is film; else None."""
+    box_labels: list[torch.Tensor] | None = None
+    """With `boxes=`: for each image int64 (n,), places in `Loader.box_names`; else None."""
+    masks: torch.Tensor | None = None
+    """With `masks=`: (B, K, H, W), by the order of `Loader.mask_names`: uint8 coverage 0 to 255, or bool where a
+    threshold was given. Zero where `masks_known` is False; None when they were not asked for."""
+    masks_known: torch.Tensor | None = None
+    """With `masks=`: (B, K) bool: whether anybody looked for this finding on this film."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -48,12 +66,27 @@ class Batch:
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "Batch":
         """The same batch with every tensor on a device; tensors that are there already are shared, not copied."""
-        moved: dict[str, Any] = {
-            field.name: value.to(device, non_blocking=non_blocking)
-            for field in fields(self)
-            if isinstance(value := getattr(self, field.name), torch.Tensor)
-        }
-        return replace(self, **moved)
+
+        def there(value: Any) -> Any:
+            if isinstance(value, torch.Tensor):
+                return value.to(device, non_blocking=non_blocking)
+            if isinstance(value, list) and value and isinstance(value[0], torch.Tensor):
+                return [there(one) for one in value]
+            return {key: there(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+        return replace(self, **{one.name: there(getattr(self, one.name)) for one in fields(self)})
+
+    def detection_targets(self) -> list[dict[str, torch.Tensor]]:
+        """Boxes as torchvision's detectors take them: one {"boxes": (n, 4) float32, "labels": (n,) int64} per image.
+
+        Labels are places in `Loader.box_names` plus 1, since detectors keep 0 for the background. Raises ArgumentError
+        when the loader was not asked for boxes.
+        """
+        if self.boxes is None or self.box_labels is None:
+            raise ArgumentError("this batch has no boxes; ask for them: Loader(..., boxes=True)")
+        return [
+            {"boxes": boxes, "labels": labels + 1} for boxes, labels in zip(self.boxes, self.box_labels, strict=True)
+        ]
 
 
 def masked_bce(outputs: torch.Tensor, batch: Batch) -> torch.Tensor:

@@ -27,19 +27,32 @@ import torch
 from numpy.typing import NDArray
 
 from resload.batch import Batch
+from resload.boxes import Boxes
 from resload.catalog import Catalog
 from resload.convert import Converter
 from resload.errors import ArgumentError
+from resload.geometry import Geometry
+from resload.geometry.places import CONTENT, PLACES, SPACING
 from resload.pipeline import Pipeline
-from resload.readers import CacheReader, Reader, SourceReader
-from resload.samplers import Fixed, Images, Sampler, Sequential, Shuffle, Step
+from resload.readers import CacheReader, DetailReader, Reader, SourceReader
+from resload.samplers import Fixed, Images, Sampler, Scales, Sequential, Shuffle, Step
 from resload.samplers.sampler import checked_state
-from resload.size import SizeLike
+from resload.size import Size, SizeLike, Spacing
 from resload.store.cache import Cache
+from resload.store.gather import Slot
 from resload.threads import thread_count
 from resload.transfer import Block, Pool
 
 _log = logging.getLogger("resload")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The images of a batch at one size."""
+
+    size: Size
+    shape: tuple[int, ...]
+    block: Block
 
 
 @dataclass
@@ -48,8 +61,8 @@ class _Order:
 
     epoch: int
     step: Step
-    shape: tuple[int, ...]
-    block: Block
+    parts: list["_Part"]
+    """One for each size of the step, the step's own first."""
     work: list[Callable[[], None]] = field(default_factory=list)
     """Each makes some of the images."""
     tasks: list[Future[None]] = field(default_factory=list)
@@ -67,7 +80,8 @@ class Loader:
 
     Args:
         data: a Cache; a Catalog, with `pipeline=` saying how its files become pixels; or any Reader.
-        size: of the images, int or (height, width). From a cache: a stored size.
+        size: of the images: int, (height, width), `Spacing`, or a list of sizes that every batch carries at once
+            (`Batch.scales`; the first is `Batch.images`). A cache serves any size up to its largest level.
         batch_size: images per batch, per process, as in torch.
         sampler: a `samplers.Sampler`, instead of size, batch_size, split, rows, shuffle, seed and drop_last.
         split, rows: which radiographs: those of a split, or these row numbers. Quarantined ones are left out.
@@ -79,6 +93,11 @@ class Loader:
         normalize: None; (mean, std) on [0, 1], numbers or one per channel; or "dataset": those of the train split
             (of the loader's rows when there is none), as `loader.normalization` then says.
         columns: further columns of the table, handed out in `Batch.columns`.
+        boxes: hand out the boxes of findings in `Batch.boxes`, mapped and clipped to each image; a number is the least
+            share of a box's area that must be seen for it to be kept (True: any).
+        detail: shrink every film to this size first and enlarge it to `size` with the recipe's kernel: the control arm
+            that tells what detail is worth from what computation is worth.
+        allow_upsample: serve sizes larger than every level of a cache too, by enlarging.
         threads: how many images, or parts of a batch, are made at once (from a cache, one of them on the caller's
             thread while it waits).
         prefetch: how many batches are made ahead of the one in use.
@@ -93,7 +112,7 @@ class Loader:
         self,
         data: Cache | Catalog | Reader,
         *,
-        size: SizeLike | None = None,
+        size: SizeLike | Spacing | list[SizeLike | Spacing] | None = None,
         batch_size: int | None = None,
         sampler: Sampler | None = None,
         split: str | None = None,
@@ -105,12 +124,17 @@ class Loader:
         channels: int = 1,
         normalize: str | tuple[Any, Any] | None = None,
         columns: Sequence[str] = (),
+        boxes: bool | float = False,
+        detail: SizeLike | None = None,
         threads: int | None = None,
         prefetch: int = 2,
         drop_last: bool = False,
+        allow_upsample: bool = False,
         pipeline: Pipeline | None = None,
     ) -> None:
-        self.reader = reader_of(data, pipeline, threads)
+        self.reader = reader_of(data, pipeline, threads, allow_upsample=allow_upsample)
+        if detail is not None:
+            self.reader = DetailReader(self.reader, detail, _recipe_of(self.reader))
         self._threads = thread_count(threads)
         self._prefetch = _at_least_one("prefetch", prefetch)
         self._device = _usable(device)
@@ -123,7 +147,7 @@ class Loader:
                 self.reader,
                 rows=chosen,
                 order=Shuffle() if shuffle else Sequential(),
-                sizes=Fixed(self.reader.checked_size(size)),
+                sizes=_sizes(self.reader, size),
                 budget=Images(_at_least_one("batch_size", batch_size)),
                 seed=seed,
                 tail="drop" if drop_last else "exact",
@@ -145,6 +169,8 @@ class Loader:
         self._converter = Converter(self.reader.dtype, dtype, channels, self.normalization, late=late)
         self._targets, self._ids = _targets(self.reader), _objects(self.reader.table["id"])
         self._known = ~np.isnan(self._targets)
+        self._boxes = None if boxes is False else _boxes(self.reader, boxes)
+        self.box_names = () if self._boxes is None else self._boxes.names
         self._pool = Pool()
         self._epoch, self._step = 0, 0
         self._deliberate = True  # the position was set by the caller or reached by finishing an epoch
@@ -196,30 +222,51 @@ class Loader:
 
     def _begun(self, epoch: int, step: Step, executor: ThreadPoolExecutor) -> _Order:
         """Submit the tasks of one batch."""
-        count, size = len(step), self.reader.checked_size(step.size)
-        shape = self._converter.shape(count, size)
-        order = _Order(epoch, step, shape, self._pool.block(self._converter.bytes(shape)))
-        grain = self.reader.grain(size)
+        count, sizes = len(step), self._sizes_of(step)
+        order = _Order(epoch, step, [self._part(count, size) for size in sizes])
+        grain = min(self.reader.grain(size) for size in sizes) or (len(sizes) > 1)
         for start in range(0, count, grain or count):
             stop = min(start + (grain or count), count)
-            order.work.append(partial(self._fill, step, order.block, shape, start, stop))
+            order.work.append(partial(self._fill, step, order.parts, start, stop))
         if grain:
             order.tasks = [executor.submit(work) for work in order.work]
         return order
 
-    def _fill(self, step: Step, block: Block, shape: tuple[int, ...], start: int, stop: int) -> None:
-        """One task: images start .. stop of a batch, on one thread."""
-        converter = self._converter
+    def _sizes_of(self, step: Step) -> list[Size]:
+        """The sizes that a step is served at, its own first."""
+        scales = getattr(self.sampler.sizes, "scales", ())
+        return [self.reader.checked_size(size) for size in dict.fromkeys([step.size, *scales])]
+
+    def _part(self, count: int, size: Size) -> _Part:
+        shape = self._converter.shape(count, size)
+        return _Part(size, shape, self._pool.block(self._converter.bytes(shape)))
+
+    def _fill(self, step: Step, parts: list[_Part], start: int, stop: int) -> None:
+        """One task: images start .. stop of a batch, at each of its sizes, on one thread."""
+        converter, sizes = self._converter, [part.size for part in parts]
         if converter.in_place:
-            slot = block.slot((len(step), *step.size), self.reader.dtype)
-            self.reader.fill(slot, step.index[start:stop], step.size, start)
+            slots = [part.block.slot((len(step), *part.size), self.reader.dtype) for part in parts]
+            self._read(slots, step.index[start:stop], sizes, start)
             return
-        images = block.view(shape, converter.stored)
-        slot = converter.staging(step.size)
-        for first in range(start, stop, len(slot.out)):
-            part = slice(first, min(first + len(slot.out), stop))
-            self.reader.fill(slot, step.index[part], step.size, 0)
-            converter.run(slot.out[: part.stop - first], images[part])
+        images = [part.block.view(part.shape, converter.stored) for part in parts]
+        slots = [converter.staging(size) for size in sizes]
+        together = min(len(slot.out) for slot in slots)
+        for first in range(start, stop, together):
+            some = slice(first, min(first + together, stop))
+            self._read(slots, step.index[some], sizes, 0)
+            for slot, out in zip(slots, images, strict=True):
+                converter.run(slot.out[: some.stop - first], out[some])
+
+    def _read(self, slots: list[Slot], rows: NDArray[np.int64], sizes: list[Size], start: int) -> None:
+        """The reader's pixels of some images; of several sizes together where it has a way to make them from one
+        decode.
+        """
+        together = getattr(self.reader, "fill_sizes", None)
+        if together is not None and len(sizes) > 1:
+            together(slots, rows, sizes, start)
+            return
+        for slot, size in zip(slots, sizes, strict=True):
+            self.reader.fill(slot, rows, size, start)
 
     def _taken(self, pending: deque[_Order], helping: bool) -> Batch:
         """Wait for the first batch's tasks, or help, and hand it over; the position moves past it."""
@@ -237,28 +284,40 @@ class Loader:
         return batch
 
     def _batch(self, order: _Order) -> Batch:
-        step, converter = order.step, self._converter
-        images = torch.from_numpy(self._pool.lend(order.block, order.shape, converter.stored))
-        if self._device.type != "cpu":
-            images = images.to(self._device)
-        index, size = step.index, step.size
+        step, (own, *_) = order.step, order.parts
+        images = {part.size: self._images(part) for part in order.parts}
+        index, size = step.index, own.size
         facts = self.reader.facts(index, size)
+        level, rmse = self.reader.served(size)
         targets = torch.from_numpy(self._targets.take(index, axis=0))
+        boxes, labels = (None, None) if self._boxes is None else self._boxes.of(index, facts[:, PLACES])
         batch = Batch(
-            images=converter.finished(images),
+            images=images[size],
             targets=targets,
             known=torch.from_numpy(self._known.take(index, axis=0)),
             rows=torch.from_numpy(index.copy()),
             ids=self._ids[index].tolist(),
             size=size,
-            level=size if isinstance(self.reader, CacheReader) else None,
-            spacing=torch.from_numpy(facts[:, :2]),
-            content=torch.from_numpy(facts[:, 2:]),
+            level=level,
+            expected_rmse=rmse,
+            spacing=torch.from_numpy(facts[:, SPACING]),
+            content=torch.from_numpy(facts[:, CONTENT]),
             valid=torch.ones(len(step), dtype=torch.bool),
             draws=torch.from_numpy(step.draw.astype(np.int64)),
             columns={name: values[index].tolist() for name, values in self._columns.items()},
+            geometry=Geometry(size, facts[:, PLACES.start :]),
+            scales=images if len(images) > 1 else {},
+            boxes=boxes,
+            box_labels=labels,
         )
         return batch if self._device.type == "cpu" else batch.to(self._device)
+
+    def _images(self, part: _Part) -> torch.Tensor:
+        """What was made at one size, finished, on the loader's device."""
+        images = torch.from_numpy(self._pool.lend(part.block, part.shape, self._converter.stored))
+        if self._device.type != "cpu":
+            images = images.to(self._device)
+        return self._converter.finished(images)
 
     # -- position --
 
@@ -335,7 +394,31 @@ def _help(pending: deque[_Order]) -> None:
 # -- arguments -------------------------------------------------------------------------------------------
 
 
-def reader_of(data: Cache | Catalog | Reader, pipeline: Pipeline | None, threads: int | None = None) -> Reader:
+def _sizes(reader: Reader, size: Any) -> Fixed | Scales:
+    """One size, or a list of them."""
+    if not isinstance(size, list):
+        return Fixed(reader.checked_size(size))
+    return Scales(*(reader.checked_size(one) for one in size))
+
+
+def _recipe_of(reader: Reader) -> Pipeline:
+    found = getattr(reader, "pipeline", None)
+    if not isinstance(found, Pipeline):
+        raise ArgumentError("detail= needs data with a pipeline: a Cache, or a Catalog with pipeline=")
+    return found
+
+
+def _boxes(reader: Reader, boxes: bool | float) -> Boxes:
+    return Boxes(reader.boxes, reader.table["id"], least=0.0 if boxes is True else boxes)
+
+
+def reader_of(
+    data: Cache | Catalog | Reader,
+    pipeline: Pipeline | None,
+    threads: int | None = None,
+    *,
+    allow_upsample: bool = False,
+) -> Reader:
     """Whatever people load from, as a reader. Raises ArgumentError for anything else, and for a missing pipeline."""
     if isinstance(data, Catalog):
         if pipeline is None:
@@ -344,7 +427,7 @@ def reader_of(data: Cache | Catalog | Reader, pipeline: Pipeline | None, threads
     if pipeline is not None:
         raise ArgumentError("pipeline= goes with a Catalog; a cache knows its own")
     if isinstance(data, Cache):
-        return CacheReader(data)
+        return CacheReader(data, allow_upsample=allow_upsample)
     if not hasattr(data, "fill"):
         raise ArgumentError(f"data must be a Cache, a Catalog or a Reader; found {type(data).__name__}")
     return data
@@ -394,7 +477,8 @@ def _refuse_unservable(sampler: Sampler, reader: Reader) -> None:
         raise ArgumentError(
             f"{bad.size} of the sampler's rows cannot be read (first: row {bad[0]}); make it with rows=cache.rows()"
         )
-    reader.checked_size(sampler.sizes.at(0, epoch=0))
+    for size in {sampler.sizes.at(0, epoch=0), *getattr(sampler.sizes, "scales", ())}:
+        reader.checked_size(size)
 
 
 def _known_columns(columns: Sequence[str], reader: Reader) -> dict[str, NDArray[np.object_]]:

@@ -1,6 +1,13 @@
-"""Sizes are (height, width) in pixels; an int s means (s, s). A ladder is sizes in ascending order."""
+"""Sizes are (height, width) in pixels; an int s means (s, s). A ladder is sizes in ascending order.
 
-from collections.abc import Iterable
+A `Spacing` is a size that also says how many millimetres a pixel shows. All sizes of one recipe show the same part of
+the body, so what a ladder of them has in common is its field of view.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import NamedTuple, TypeAlias
 
 from resload.errors import SizeError
@@ -22,6 +29,36 @@ class Size(NamedTuple):
     def pixels(self) -> int:
         """How many pixels an image of this size has."""
         return self.height * self.width
+
+
+@dataclass(frozen=True)
+class Spacing:
+    """A target in millimetres per pixel: `Spacing(0.4, canvas=(1024, 832))` shows 409.6 x 332.8 mm of every film.
+
+    A finding of 6 mm is then 15 pixels long on every film whose spacing is known; films without a spacing cannot be
+    made. As text, on the command line: `0.4mm@1024x832`.
+
+    Raises SizeError for a spacing that is not positive, or a canvas that is no size.
+    """
+
+    mm: float
+    """Millimetres per pixel, in y and x."""
+    canvas: "Size"
+    """(height, width) of the image."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.mm, bool) or not isinstance(self.mm, int | float) or not 0 < self.mm < math.inf:
+            raise SizeError(f"Spacing needs positive millimetres per pixel; found {self.mm!r}")
+        object.__setattr__(self, "mm", float(self.mm))
+        object.__setattr__(self, "canvas", as_size(self.canvas))
+
+    def __str__(self) -> str:
+        return f"{self.mm:g}mm@{self.canvas}"
+
+    @property
+    def field(self) -> tuple[float, float]:
+        """(height, width) in mm of what an image shows, to a millionth of a millimetre."""
+        return round(self.mm * self.canvas.height, 6), round(self.mm * self.canvas.width, 6)
 
 
 SizeLike: TypeAlias = int | tuple[int, int]
@@ -62,15 +99,69 @@ def _sides(value: object) -> tuple[int, int]:
     return sides
 
 
+AUTO = "auto"
+LARGEST_SERVED = 512
+"""The largest size that "auto" promises when it is not told another."""
+REACH = Fraction(5, 8)
+"""A size is served well from a level when no side is longer than this share of the level's (see `composite`)."""
+
+
+def reaches(level: Size, size: Size) -> bool:
+    """Whether a level serves this size well: itself, or one of at most 5/8 of its sides."""
+    return level == size or all(side <= REACH * own for side, own in zip(size, level, strict=True))
+
+
+def ladder_for(largest: Size) -> tuple[Size, ...]:
+    """The ladder that serves every size up to `largest` within 5/8 of a level, with the fewest pixels.
+
+    Sizes just below `largest` need a level of 8/5 of it, and that one serves all smaller sizes too: one level.
+    """
+    return (Size(*(min(LARGEST, math.ceil(side / REACH)) for side in largest)),)
+
+
 def as_ladder(sizes: object) -> tuple[Size, ...]:
     """Sizes without repeats, smallest area first: the order in which levels are kept and shown.
 
     One int or string is a ladder of one; a sequence is a list of sizes, so a single rectangle is
-    written `[(2100, 1700)]`.
+    written `[(2100, 1700)]`. "auto" is `ladder_for` 512 x 512, "auto:768" or "auto:2100x1700" for other sizes.
+    A `Spacing` counts as its canvas.
     """
-    if isinstance(sizes, Size | str) or not isinstance(sizes, Iterable):
-        sizes = [sizes]
-    found = {as_size(size) for size in sizes}
+    found = {size for one in _listed(sizes) for size in _ladder_of(one)}
     if not found:
         raise SizeError("at least one size is needed, for example sizes=(128, 256, 512); found none")
     return tuple(sorted(found, key=lambda size: (size.pixels, size)))
+
+
+def _listed(sizes: object) -> list[object]:
+    return [sizes] if isinstance(sizes, Size | str) or not isinstance(sizes, Iterable) else list(sizes)
+
+
+def _ladder_of(size: object) -> tuple[Size, ...]:
+    if isinstance(size, str) and size.lower().partition(":")[0] == AUTO:
+        return ladder_for(as_size(size.partition(":")[2] or LARGEST_SERVED))
+    spacing = as_spacing(size)
+    return (as_size(size) if spacing is None else spacing.canvas,)
+
+
+def as_spacing(size: object) -> Spacing | None:
+    """A Spacing, or one as text (`0.4mm@1024x832`); None for sizes of other kinds."""
+    if isinstance(size, str) and "mm@" in size.lower():
+        mm, _, canvas = size.lower().partition("mm@")
+        try:
+            return Spacing(float(mm), as_size(canvas))
+        except ValueError as exc:
+            raise SizeError(f"a size in millimetres per pixel looks like 0.4mm@1024x832; found {size!r}") from exc
+    return size if isinstance(size, Spacing) else None
+
+
+def field_of(sizes: object) -> tuple[float, float] | None:
+    """The field of view, (height, width) in mm, that the Spacings among these sizes share; None without any.
+
+    Raises SizeError when they show different fields.
+    """
+    spacings: Sequence[Spacing] = [found for one in _listed(sizes) if (found := as_spacing(one)) is not None]
+    fields = sorted({spacing.field for spacing in spacings})
+    if len(fields) > 1:
+        shown = "; ".join(f"{spacing} shows {spacing.field[0]:g} x {spacing.field[1]:g} mm" for spacing in spacings)
+        raise SizeError(f"all sizes of a recipe show the same field of view; found {shown}")
+    return fields[0] if fields else None

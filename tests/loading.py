@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from resload.readers.base import facts_at
+from resload.geometry import Stretch, facts_at, places
 from resload.size import as_size
 
 
@@ -18,6 +18,7 @@ class NumberReader:
     """
 
     targets = ("value",)
+    boxes = None
     dtype = np.dtype(np.uint16)
 
     def __init__(self, n, *, delay=0.0, failing=(), grain=1):
@@ -52,8 +53,11 @@ class NumberReader:
             self.at_once -= 1
 
     def facts(self, rows, size):
-        film = np.array([(200.0, 80.0, 0.2, 0.3, 10.0, 20.0, 100.0, 40.0)] * len(rows))
-        return facts_at(film, size)
+        film = np.array([(200.0, 80.0, 0.2, 0.3, 10.0, 20.0, 100.0, 40.0, np.nan)] * len(rows))
+        return facts_at(film, places(Stretch(), "pixel", film, size))
+
+    def served(self, size):
+        return None, 0.0
 
     def stats(self, size, rows):
         return 0.25, 0.5

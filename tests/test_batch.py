@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from resload import Batch, Size, masked_bce
 from resload.errors import ArgumentError
+from resload.geometry import Geometry
 
 
 def batch_of(targets, valid=None):
@@ -23,11 +24,13 @@ def batch_of(targets, valid=None):
         ids=[f"film {i}" for i in range(count)],
         size=Size(2, 3),
         level=None,
+        expected_rmse=0.0,
         spacing=torch.full((count, 2), 0.5),
         content=torch.zeros(count, 4),
         valid=torch.ones(count, dtype=torch.bool) if valid is None else torch.as_tensor(valid),
         draws=torch.arange(count),
         columns={"view": ["PA"] * count},
+        geometry=Geometry(Size(2, 3), np.tile(np.float32([0, 0, 4, 6, 0, 0, 2, 3, 4, 6]), (count, 1))),
     )
 
 

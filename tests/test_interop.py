@@ -67,8 +67,8 @@ def test_keys_bring_row_and_size(cache):
     np.testing.assert_array_equal(targets, cache.table[list(cache.targets)].to_numpy(np.float32)[row])
     with pytest.raises(ArgumentError, match=r"one batch has one size; found keys of .*32x32.*64x64"):
         dataset.__getitems__([0, Key(row, Size(64, 64), 7)])
-    with pytest.raises(SizeError, match="50x50 is not stored"):
-        dataset[Key(row, Size(50, 50), 7)]
+    with pytest.raises(SizeError, match="70x70 is larger than what is stored"):
+        dataset[Key(row, Size(70, 70), 7)]
     bad = int(np.flatnonzero(cache.table["status"] == "failed")[0])
     for wrong in (bad, -1, len(cache)):
         with pytest.raises(ArgumentError, match=f"row {wrong} is none that can be read"):
@@ -161,8 +161,8 @@ def test_data_without_targets(cache):
 
 def test_impossible_arguments_are_refused(films, cache):
     """As a Loader refuses them."""
-    with pytest.raises(SizeError, match="50x50 is not stored"):
-        torch_dataset(cache, size=50)
+    with pytest.raises(SizeError, match="70x70 is larger than what is stored"):
+        torch_dataset(cache, size=70)
     with pytest.raises(ArgumentError, match="a Catalog needs pipeline="):
         torch_dataset(films, size=32)
     with pytest.raises(ArgumentError, match="pipeline= goes with a Catalog"):

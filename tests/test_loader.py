@@ -313,10 +313,10 @@ def test_a_sampler_decides_rows_order_and_size(cache):
     assert {batch.size for batch in batches} == {Size(32, 32), Size(48, 40)}
 
 
-def test_a_sampler_whose_later_size_is_not_stored_is_refused(cache):
-    """A size that is not stored is a SizeError whenever it comes, not a damaged cache."""
-    sampler = Sampler(cache, order=Sequential(), sizes=Alternating((32, 32), (50, 50)), budget=Images(5))
-    with pytest.raises(SizeError, match="50x50 is not stored"):
+def test_a_sampler_whose_later_size_cannot_be_served_is_refused(cache):
+    """A size larger than every level is a SizeError whenever it comes, not a damaged cache."""
+    sampler = Sampler(cache, order=Sequential(), sizes=Alternating((32, 32), (70, 70)), budget=Images(5))
+    with pytest.raises(SizeError, match="70x70 is larger than what is stored"):
         list(Loader(cache, sampler=sampler))
 
 
@@ -328,7 +328,7 @@ def test_a_sampler_whose_later_size_is_not_stored_is_refused(cache):
     [
         ({"size": None}, "needs size= and batch_size=, or a sampler="),
         ({"batch_size": None}, "needs size= and batch_size=, or a sampler="),
-        ({"size": 50}, "50x50 is not stored in .*stored: 32x32, 48x40, 64x64"),
+        ({"size": 70}, r"70x70 is larger than what is stored in .* \(32x32, 48x40, 64x64\)"),
         ({"size": 0}, "sides from 1 to 65536; found 0"),
         ({"batch_size": 0}, "batch_size must be an int >= 1; found 0"),
         ({"batch_size": 2.5}, "batch_size must be an int >= 1; found 2.5"),
@@ -391,8 +391,8 @@ def test_what_a_sampler_decides_is_refused_beside_it(cache, argument):
 
 
 def test_a_sampler_of_other_data_is_refused(cache):
-    """A sampler for another number of rows, or for a size that is not stored."""
+    """A sampler for another number of rows, or for a size that cannot be served."""
     with pytest.raises(ArgumentError, match="the sampler was made for 12 rows, the data has 40"):
         Loader(cache, sampler=Sampler(12, sizes=Fixed(32), budget=Images(4)))
-    with pytest.raises(SizeError, match="50x50 is not stored"):
-        Loader(cache, sampler=Sampler(cache, sizes=Fixed(50), budget=Images(4)))
+    with pytest.raises(SizeError, match="70x70 is larger than what is stored"):
+        Loader(cache, sampler=Sampler(cache, sizes=Fixed(70), budget=Images(4)))

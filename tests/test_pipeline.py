@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from resload import Catalog, Pipeline, Size, decode, intensity, reference
 from resload.errors import ArgumentError, NotARadiographError, SizeError, TruncatedFileError, UnreadableFileError
-from resload.geometry import ASPECTS, FITS
+from resload.geometry import Crop, Pad
 from resload.intensity import RECIPES
-from resload.pipeline import make
+from resload.pipeline import Known, make
 from resload.pipeline.recipe import DTYPES
 
 SIZES = (Size(32, 32), Size(48, 40), Size(64, 64))
@@ -25,8 +25,8 @@ pipelines = st.builds(
     Pipeline,
     st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), min_size=1, max_size=5),
     intensity=st.sampled_from(RECIPES),
-    fit=st.sampled_from(FITS),
-    aspect=st.sampled_from(ASPECTS),
+    fit=st.sampled_from(["pad", "crop", Pad(0.25, "chest-wall"), Pad(field=(400, 300.5)), Crop("content")]),
+    aspect=st.sampled_from(["pixel", "physical"]),
     kernel=st.sampled_from(list(reference.KERNELS)),
     dtype=st.sampled_from(DTYPES),
 )
@@ -137,7 +137,7 @@ def test_known_bits_override_the_files(tmp_path, paths):
     recipe = Pipeline(64, dtype="uint16")
     assert recipe((known, [0])).images[Size(64, 64)].numpy().max() == 65535
     assert recipe((unknown, [0])).images[Size(64, 64)].numpy().max() == 4095
-    assert make(recipe, tmp_path / "film.png", bits=12).bits == 12
+    assert make(recipe, tmp_path / "film.png", Known(bits=12)).bits == 12
 
 
 def test_frames(tmp_path, paths):
@@ -154,7 +154,7 @@ def test_frames(tmp_path, paths):
     assert np.array_equal(images[0], make(recipe, tmp_path / "two.dcm").levels[0])
     assert not np.array_equal(images[0], images[1])
     np.testing.assert_allclose(images[1].astype(int), images[0][::-1].astype(int), atol=1)
-    assert np.array_equal(make(recipe, tmp_path / "two.dcm", frame=1).levels[0], images[1])
+    assert np.array_equal(make(recipe, tmp_path / "two.dcm", Known(frame=1)).levels[0], images[1])
 
 
 def test_a_film_is_decoded_once_for_all_sizes(paths, monkeypatch):
@@ -297,8 +297,11 @@ def test_a_pipeline_is_a_value(pipeline):
     ("options", "message"),
     [
         ({"intensity": "bright"}, "intensity must be one of auto, display, none; found 'bright'"),
-        ({"fit": "crop"}, "fit must be one of stretch; found 'crop'"),
-        ({"aspect": "mm"}, "aspect must be one of pixel; found 'mm'"),
+        (
+            {"fit": "squash"},
+            "fit must be one of stretch, pad, crop, or a value such as geometry.Pad\\(align='top'\\); found 'squash'",
+        ),
+        ({"aspect": "mm"}, "aspect must be one of pixel, physical; found 'mm'"),
         ({"kernel": "nearest"}, "kernel must be one of triangle, area, lanczos3, cubic; found 'nearest'"),
         ({"dtype": "float32"}, "dtype must be one of auto, uint8, uint16; found 'float32'"),
         ({"dtype": np.uint8}, "dtype must be one of auto, uint8, uint16; found"),

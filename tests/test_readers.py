@@ -9,8 +9,9 @@ import pytest
 
 from resload import Catalog, Pipeline, Size, open_cache
 from resload.errors import ArgumentError, CorruptCacheError, DecodeError, SizeError, UnreadableFileError
+from resload.geometry import Stretch, facts_at, film_facts, places
+from resload.geometry.places import CONTENT, PLACES, SHAPE
 from resload.readers import CacheReader, SourceReader
-from resload.readers.base import facts_at, source_facts
 from resload.store.gather import Slot
 from resload.store.layout import shard_path
 
@@ -75,9 +76,11 @@ class ReaderContract:
         names = reader.table["id"].iloc[rows]
         shape = np.array([(200, 160) if name.startswith("a/") else (160, 184) for name in names])
         view_mm = reader.table[["spacing_y", "spacing_x"]].to_numpy()[rows] * shape
-        assert (facts.dtype, facts.shape) == (np.float32, (3, 6))
+        assert (facts.dtype, facts.shape) == (np.float32, (3, 16))
         np.testing.assert_allclose(facts[:, :2] * SIZE, view_mm, rtol=1e-6)
-        np.testing.assert_array_equal(facts[:, 2:], [(0, 0, *SIZE)] * 3)
+        np.testing.assert_array_equal(facts[:, CONTENT], [(0, 0, *SIZE)] * 3)
+        np.testing.assert_array_equal(facts[:, PLACES], [(0, 0, *film, 0, 0, *SIZE) for film in shape])
+        np.testing.assert_array_equal(facts[:, SHAPE], shape)
         facts[:] = -1
         assert (reader.facts(rows, SIZE)[:, :2] > 0).all()
 
@@ -116,19 +119,22 @@ class TestCacheReader(ReaderContract):
     def reader(self, cache):
         return CacheReader(cache)
 
-    def test_only_stored_sizes(self, reader):
-        """Another size is refused with those that are stored."""
-        with pytest.raises(SizeError, match=r"33x33 is not stored in .*stored: 32x32, 48x40, 64x64"):
-            reader.checked_size(33)
+    def test_no_enlarging_unless_asked(self, reader, cache):
+        """A size larger than every level is refused with those that are stored; with allow_upsample it is served."""
+        with pytest.raises(SizeError, match=r"65x65 is larger than what is stored in .* \(32x32, 48x40, 64x64\)"):
+            reader.checked_size(65)
+        assert CacheReader(cache, allow_upsample=True).checked_size(65) == Size(65, 65)
 
     def test_small_records_need_no_thread_large_ones_some_megabytes(self, cache, monkeypatch):
         """Levels held in memory are filled by the caller; else the grain bounds a task's bytes, and is never 0."""
         reader = CacheReader(open_cache(cache.path))  # its own: what is held is decided at the first touch
         assert reader.grain(Size(32, 32)) == 0
         monkeypatch.setattr(reader.cache, "holds", lambda size: False)
-        for size in (Size(128, 128), Size(512, 512), Size(4000, 4000)):
-            count = reader.grain(size)
-            assert count == 1 or 1 << 20 <= count * size.pixels * 2 <= 8 << 20
+        for size in (Size(64, 64), Size(40, 20)):
+            level = reader.cache.serving(size).level
+            assert 1 << 20 <= reader.grain(size) * level.pixels * 2 <= 8 << 20
+        monkeypatch.setattr("resload.readers.cache._TASK_BYTES", 100)
+        assert reader.grain(Size(64, 64)) == 1
 
     def test_statistics_are_the_pixels(self, reader, cache):
         """Mean and standard deviation of the rows' pixels, on [0, 1]."""
@@ -226,12 +232,14 @@ def test_facts_of_a_bare_table_are_unknown():
             "content_height": [80, 80],
         }
     )
-    facts = facts_at(source_facts(table), Size(10, 25))
+    films = film_facts(table)
+    facts = facts_at(films, places(Stretch(), "pixel", films, Size(10, 25)))[:, :6]
     nan = np.nan
-    np.testing.assert_array_equal(facts, [(nan, 1.0, nan, nan, 8.0, nan), (nan, 0.5, nan, nan, nan, nan)])
+    np.testing.assert_array_equal(facts, [(nan, 1.0, nan, nan, nan, nan), [nan] * 6])
 
 
 def test_facts_are_scaled_per_axis():
     """A film of 200 x 80 at (50, 40): y by 1/4, x by 1/2, spacing the other way round."""
-    film = np.array([(200.0, 80.0, 0.2, 0.3, 10.0, 20.0, 100.0, 40.0)])
-    np.testing.assert_allclose(facts_at(film, Size(50, 40)), [(0.8, 0.6, 2.5, 10.0, 25.0, 20.0)], rtol=1e-6)
+    film = np.array([(200.0, 80.0, 0.2, 0.3, 10.0, 20.0, 100.0, 40.0, np.nan)])
+    found = facts_at(film, places(Stretch(), "pixel", film, Size(50, 40)))[:, :6]
+    np.testing.assert_allclose(found, [(0.8, 0.6, 2.5, 10.0, 25.0, 20.0)], rtol=1e-6)

@@ -1,6 +1,6 @@
 """The decode-and-resize pipeline: a frozen recipe, and the engine that runs it."""
 
-from resload.pipeline.cpu import Film, make
+from resload.pipeline.cpu import Film, Known, make
 from resload.pipeline.recipe import Pipeline, Result
 
-__all__ = ["Film", "Pipeline", "Result", "make"]
+__all__ = ["Film", "Known", "Pipeline", "Result", "make"]

@@ -1,22 +1,25 @@
 """The CPU engine: one film in, every size out, from one decode.
 
-    file, bytes, dataset, array  --decode-->  codes  --intensity table-->  values  --resample-->  levels
+    file, bytes, dataset, array  --decode-->  codes  --intensity table-->  values  --place, resample-->  levels
 
-All four stages release the GIL for nearly all of their time; `make` is safe in any number of threads.
+All stages release the GIL for nearly all of their time; `make` is safe in any number of threads.
 """
 
 import math
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resload import decode, intensity, resampling
+from resload import decode, foreground, geometry, intensity, resampling
 from resload.decode import Radiograph
 from resload.errors import ArgumentError, NotARadiographError
+from resload.geometry import Crop, Fit, Pad, Rect
+from resload.geometry.fits import CHEST_WALL
+from resload.geometry.places import WALLS, placed
 from resload.size import Size
 
 if TYPE_CHECKING:
@@ -37,35 +40,115 @@ class Film:
     """Source units per stored unit; NaN when the intensity recipe is not a plain scaling."""
     intensity: str
     """The recipe that "auto" became for this film."""
-    spacing: tuple[float, float] | None
-    """mm per pixel of the source, (y, x), as its header tells; None when it does not."""
+    spacing: tuple[float, float]
+    """mm per pixel of the source, (y, x): what the caller knew, else what its header tells, else NaN."""
     content: tuple[int, int, int, int]
-    """The part of the source that is image: (y, x, height, width) in source pixels."""
+    """The part of the source that is image: (y, x, height, width) in source pixels; the foreground, where the fit
+    looks for it."""
+    chest_wall: str
+    """The side at which a breast begins, "left" or "right", where the fit asks for it; else ""."""
+    places: tuple[tuple[Rect, Rect], ...]
+    """For each level: the rectangle of the source that it shows, and where on the level."""
     decoder: str
     """Codec and version."""
 
+    @property
+    def facts(self) -> NDArray[np.float64]:
+        """The columns `geometry.FACTS` of this film, float64 (9,)."""
+        wall = WALLS.get(self.chest_wall, math.nan)
+        return np.array([*self.size, *self.spacing, *self.content, wall], np.float64)
 
-def make(pipeline: "Pipeline", source: object, *, frame: int = 0, bits: int | None = None) -> Film:
+
+class Known(NamedTuple):
+    """What the caller knows of a film beside its pixels; it goes before what the film says of itself."""
+
+    frame: int = 0
+    """Which image of a file with several."""
+    bits: int | None = None
+    """How many bits a stored value uses (10 or 12 in PadChest's 16-bit PNGs)."""
+    spacing: tuple[float, float] = (math.nan, math.nan)
+    """mm per pixel, (y, x); NaN where it is not known."""
+    laterality: str = ""
+    """"L" or "R" for mammograms: a left breast hangs with its chest wall at the left of the film."""
+
+
+_NOTHING = Known()
+
+
+def make(pipeline: "Pipeline", source: object, known: Known = _NOTHING) -> Film:
     """Decode a film once and make each of the pipeline's sizes directly from it.
 
     source: a path, the bytes of a file, a pydicom dataset, a (H, W) uint8 or uint16 array, or a Radiograph.
-    bits: overrides how many bits a stored value uses (10 or 12 in PadChest's 16-bit PNGs).
     The pipeline's dtype must be resolved. Raises DecodeError for a film that cannot be made.
     """
-    radiograph = as_radiograph(source, frame=frame)
+    radiograph = as_radiograph(source, frame=known.frame)
     recipe = intensity.resolve(pipeline.intensity, radiograph)
-    pixels, scale = intensity.apply(radiograph, dtype=np.dtype(pipeline.dtype), recipe=recipe, bits=bits)
-    height, width = pixels.shape
+    pixels, scale = intensity.apply(radiograph, dtype=np.dtype(pipeline.dtype), recipe=recipe, bits=known.bits)
+    spacing = told(known.spacing, radiograph.spacing)
+    content, wall = _looked_at(pipeline.fit, pixels, radiograph.content, known.laterality)
+    facts = np.array([*pixels.shape, *spacing, *content, WALLS.get(wall, math.nan)], np.float64)
+    rects = [_place(pipeline, facts, size) for size in pipeline.sizes]
     return Film(
-        levels=tuple(resampling.pyramid(pixels, pipeline.sizes, kernel=pipeline.kernel)),
-        size=Size(height, width),
-        bits=radiograph.bits if bits is None else bits,
+        levels=tuple(_levels(pipeline, pixels, rects)),
+        size=Size(*pixels.shape),
+        bits=radiograph.bits if known.bits is None else known.bits,
         scale=scale,
         intensity=recipe,
-        spacing=radiograph.spacing,
-        content=radiograph.content,
+        spacing=spacing,
+        content=content,
+        chest_wall=wall,
+        places=tuple(rects),
         decoder=radiograph.decoder,
     )
+
+
+def told(known: tuple[float, float], header: tuple[float, float] | None) -> tuple[float, float]:
+    """Mm per pixel (y, x): what is known, else what the header tells, else NaN."""
+    y, x = header or (math.nan, math.nan)
+    return y if math.isnan(known[0]) else known[0], x if math.isnan(known[1]) else known[1]
+
+
+def _looked_at(
+    fit: Fit, pixels: NDArray[Any], content: tuple[int, int, int, int], laterality: str
+) -> tuple[tuple[int, int, int, int], str]:
+    """What the fit needs to know of the film's own pixels: its content box, and the side of the chest wall."""
+    if isinstance(fit, Crop) and fit.to == "content":
+        return foreground.box(pixels), ""
+    if isinstance(fit, Pad) and fit.align == CHEST_WALL:
+        return content, {"L": "left", "R": "right"}.get(laterality[:1].upper()) or foreground.chest_wall(pixels)
+    return content, ""
+
+
+def _place(pipeline: "Pipeline", facts: NDArray[np.float64], size: Size) -> tuple[Rect, Rect]:
+    found = placed(pipeline.fit, pipeline.aspect, facts, size)
+    if found is None:
+        raise NotARadiographError(
+            "its spacing is not known, so it cannot be shown at a size in millimetres; give spacing_y and spacing_x "
+            "in the catalog"
+        )
+    return found
+
+
+def _levels(pipeline: "Pipeline", pixels: NDArray[Any], rects: list[tuple[Rect, Rect]]) -> list[NDArray[Any]]:
+    """Each size, resized from its rectangle of the film and put on its canvas."""
+    made: dict[Size, NDArray[Any]] = {}
+    for source in dict.fromkeys(source for source, _ in rects):
+        wanted = {size: to for size, (own, to) in zip(pipeline.sizes, rects, strict=True) if own == source}
+        shapes = dict.fromkeys(Size(to.height, to.width) for to in wanted.values())
+        shown = pixels[source.slices]
+        found = dict(zip(shapes, resampling.pyramid(shown, shapes, kernel=pipeline.kernel), strict=True))
+        for size, to in wanted.items():
+            made[size] = _on_canvas(found[Size(to.height, to.width)], to, size, pipeline.fit)
+    return [made[size] for size in pipeline.sizes]
+
+
+def _on_canvas(image: NDArray[Any], place: Rect, size: Size, fit: Fit) -> NDArray[Any]:
+    """The image itself where it fills the size; else a new canvas with the image on it."""
+    if image.shape == size:
+        return image
+    out = np.full(size, geometry.canvas_value(fit, image.dtype), image.dtype)
+    out[place.slices] = image
+    return out
 
 
 def as_radiograph(source: object, *, frame: int = 0) -> Radiograph:

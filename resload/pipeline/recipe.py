@@ -8,7 +8,7 @@ the intensity is resolved per film and recorded with it.
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from resload import geometry
 from resload.errors import ArgumentError, DecodeError
-from resload.geometry import Affine
+from resload.geometry import ASPECTS, Affine, Fit, Pad, Stretch, as_fit
+from resload.geometry.fits import plain
+from resload.geometry.places import affine_of
 from resload.intensity import RECIPES
-from resload.pipeline.cpu import Film, make
+from resload.pipeline.cpu import Film, Known, as_radiograph, make
 from resload.reference import KERNELS
-from resload.size import Size, as_ladder
+from resload.size import Size, as_ladder, field_of
 from resload.threads import ordered_map, thread_count
 
 if TYPE_CHECKING:
@@ -55,31 +56,37 @@ class Pipeline:
     """
 
     sizes: tuple[Size, ...]
-    """The ladder, ascending; given as ints or (height, width)."""
+    """The ladder, ascending; given as ints, (height, width), or `Spacing` in millimetres per pixel: then every size
+    shows the same field of view, and films without a spacing fail."""
     intensity: str = "auto"
     """"auto" (DICOM: "display", other files: "none"), "display" (VOI LUT, else window, else full stored range;
     MONOCHROME1 inverted once), or "none" (stored values)."""
-    fit: str = "stretch"
-    """How a film fills a size: "stretch" scales each axis on its own."""
+    fit: Fit = field(default_factory=Stretch)
+    """How a film fills a size: "stretch" scales each axis on its own, "pad" and "crop" keep its shape; or a value
+    such as `geometry.Pad(value=0, align="chest-wall")` or `geometry.Crop("content")`."""
     aspect: str = "pixel"
-    """What counts as a film's shape: its pixels."""
+    """What counts as a film's shape: that of its "pixel"s, or the "physical" one that its spacing tells (for films
+    that were squashed before release; where no spacing is known, pixels count as square)."""
     kernel: str = "triangle"
     """The resampling kernel: one of `resload.reference.KERNELS`."""
     dtype: str = "auto"
     """Of the stored pixels: "uint8", "uint16", or "auto": uint16 if any film has more than 8 bits."""
 
     def __post_init__(self) -> None:
+        seen = field_of(self.sizes)
         object.__setattr__(self, "sizes", as_ladder(self.sizes))
+        object.__setattr__(self, "fit", _seen_through(as_fit(self.fit), seen))
         for name, allowed in (
             ("intensity", RECIPES),
-            ("fit", geometry.FITS),
-            ("aspect", geometry.ASPECTS),
+            ("aspect", ASPECTS),
             ("kernel", tuple(KERNELS)),
             ("dtype", DTYPES),
         ):
             found = getattr(self, name)
             if found not in allowed:
                 raise ArgumentError(f"{name} must be one of {', '.join(allowed)}; found {found!r}")
+        if self.aspect == "physical" and isinstance(self.fit, Stretch):
+            raise ArgumentError("aspect='physical' keeps the body's shape, fit='stretch' does not: use pad or crop")
 
     def resolve(self, catalog: "Catalog", *, threads: int | None = None, progress: bool = False) -> "Pipeline":
         """The same recipe with its dtype decided: uint16 if any film of the catalog has more than 8 bits.
@@ -94,8 +101,8 @@ class Pipeline:
         return replace(self, dtype="uint16" if (table["bits"] > 8).any() else "uint8")
 
     def with_sizes(self, sizes: object) -> "Pipeline":
-        """The same recipe at other sizes."""
-        return replace(self, sizes=as_ladder(sizes))
+        """The same recipe at other sizes; a `Spacing` among them must show what the recipe shows, if it says so."""
+        return replace(self, sizes=sizes)  # type: ignore[arg-type]  # made a ladder when it is checked
 
     def __call__(self, films: object, *, threads: int | None = None) -> Result:
         """Make every size of every film; each is decoded once, on `threads` threads.
@@ -114,19 +121,17 @@ class Pipeline:
         return self._result(made)
 
     def _with_depth_of(self, sources: Sequence["Source"]) -> "Pipeline":
-        from resload.pipeline.cpu import as_radiograph
-
         deepest = 8
-        for source, frame, bits in sources:
+        for film, known in sources:
             try:
-                deepest = max(deepest, bits or as_radiograph(source, frame=frame).bits)
+                deepest = max(deepest, known.bits or as_radiograph(film, frame=known.frame).bits)
             except DecodeError:
                 continue  # reported again, with its place, when it is made
         return replace(self, dtype="uint16" if deepest > 8 else "uint8")
 
     def _try(self, source: "Source") -> Film | DecodeError:
         try:
-            return make(self, source[0], frame=source[1], bits=source[2])
+            return make(self, *source)
         except DecodeError as error:
             return error
 
@@ -138,14 +143,15 @@ class Pipeline:
                 if isinstance(film, Film):
                     row[0] = film.levels[i]
             images[size] = torch.from_numpy(pixels)
-            maps[size] = [geometry.stretch(film.size, size) if isinstance(film, Film) else None for film in made]
+            maps[size] = [affine_of(*film.places[i]) if isinstance(film, Film) else None for film in made]
         return Result(images, maps, [film if isinstance(film, DecodeError) else None for film in made])
 
     # -- as JSON --
 
     def settings(self) -> dict[str, Any]:
         """Everything but the sizes, as plain values: what the pixels of one size depend on."""
-        return {name: value for name, value in asdict(self).items() if name != "sizes"}
+        kept = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "sizes"}
+        return {**kept, "fit": plain(self.fit)}
 
     def save(self, path: str | Path) -> None:
         """Write the recipe as JSON."""
@@ -168,8 +174,19 @@ class Pipeline:
             raise ArgumentError(f"{path}: not a recipe that Pipeline.save wrote ({exc})") from exc
 
 
-Source = tuple[object, int, int | None]
-"""(film, frame, bits or None)."""
+Source = tuple[object, Known]
+"""A film, and what is known of it."""
+
+
+def _seen_through(fit: Fit, seen: tuple[float, float] | None) -> Fit:
+    """The fit, showing the field of view that sizes in millimetres ask for."""
+    if seen is None:
+        return fit
+    if isinstance(fit, Stretch):
+        fit = Pad()
+    if not isinstance(fit, Pad) or fit.field not in (None, seen):
+        raise ArgumentError(f"sizes in millimetres show {seen[0]:g} x {seen[1]:g} mm of every film; found fit={fit}")
+    return replace(fit, field=seen)
 
 
 def _sources(films: object) -> list[Source]:
@@ -179,7 +196,7 @@ def _sources(films: object) -> list[Source]:
         return [known.source(int(row)) for row in rows]
     if isinstance(films, str | bytes | Path | np.ndarray) or not hasattr(films, "__iter__"):
         raise ArgumentError(f"films are a sequence of films, or (catalog, rows); found one {type(films).__name__}")
-    return [(film, 0, None) for film in films]
+    return [(film, Known()) for film in films]
 
 
 class CatalogFilms:
@@ -192,6 +209,8 @@ class CatalogFilms:
         self._frames = self._column(table, "frame_index")
         self._bits = self._column(table, "bits")
         self._spacing = [self._column(table, f"spacing_{axis}") for axis in "yx"]
+        sides = table["laterality"].fillna("").tolist() if "laterality" in table else [""] * len(table)
+        self._sides = [str(side) for side in sides]
 
     def _column(self, table: pd.DataFrame, name: str) -> list[float]:
         if name not in table:
@@ -199,13 +218,9 @@ class CatalogFilms:
         values: list[float] = pd.to_numeric(table[name]).to_numpy(np.float64, na_value=np.nan).tolist()
         return values
 
-    def source(self, row: int) -> Source:
-        """The file, frame and known depth of one row."""
+    def source(self, row: int) -> tuple[Path, Known]:
+        """The file of one row, and what the catalog knows of it."""
         frame, bits = self._frames[row], self._bits[row]
-        return self.paths[row], 0 if math.isnan(frame) else int(frame), None if math.isnan(bits) else int(bits)
-
-    def spacing(self, row: int, header: tuple[float, float] | None) -> tuple[float, float]:
-        """Mm per pixel (y, x): the catalog's where it knows them, else the header's, else NaN."""
-        told = header or (math.nan, math.nan)
-        y, x = (column[row] for column in self._spacing)
-        return told[0] if math.isnan(y) else y, told[1] if math.isnan(x) else x
+        spacing = (self._spacing[0][row], self._spacing[1][row])
+        depth = None if math.isnan(bits) else int(bits)
+        return self.paths[row], Known(0 if math.isnan(frame) else int(frame), depth, spacing, self._sides[row])

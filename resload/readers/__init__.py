@@ -2,6 +2,7 @@
 
 from resload.readers.base import Reader
 from resload.readers.cache import CacheReader
+from resload.readers.detail import DetailReader
 from resload.readers.source import SourceReader
 
-__all__ = ["CacheReader", "Reader", "SourceReader"]
+__all__ = ["CacheReader", "DetailReader", "Reader", "SourceReader"]

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from resload.geometry import spacing_at
-from resload.size import Size, SizeLike
+from resload.size import Size, SizeLike, Spacing
 from resload.store.gather import Slot
 
 
@@ -25,6 +24,11 @@ class Reader(Protocol):
         ...
 
     @property
+    def boxes(self) -> pd.DataFrame | None:
+        """Boxes of findings: id, label, x, y, width, height in pixels of the films; None where there are none."""
+        ...
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Of the pixels it fills in: uint8 or uint16, filling their range."""
         ...
@@ -35,8 +39,12 @@ class Reader(Protocol):
         """Row numbers that can be read, ascending."""
         ...
 
-    def checked_size(self, size: SizeLike) -> Size:
+    def checked_size(self, size: SizeLike | Spacing) -> Size:
         """The size, when the reader can serve it; else SizeError, with what it can."""
+        ...
+
+    def served(self, size: Size) -> tuple[Size | None, float]:
+        """The stored level that serves a size (None: the files), and the expected rmse, in 1/255 of the range."""
         ...
 
     def grain(self, size: Size) -> int:
@@ -52,10 +60,10 @@ class Reader(Protocol):
         ...
 
     def facts(self, rows: NDArray[np.int64], size: Size) -> NDArray[np.float32]:
-        """What is known of these rows once they have been filled, float32 (n, 6), NaN where it is unknown.
+        """What is known of these rows once they have been filled, float32 (n, 16), NaN where it is unknown.
 
-        Columns: mm per pixel at this size (y, x), and the part of the image that is film, in pixels at this size
-        (y, x, height, width). A new array.
+        The columns of `geometry.facts_at`: spacing and content at this size, where the film lies in the image, and
+        the film's own size. A new array.
         """
         ...
 
@@ -66,31 +74,3 @@ class Reader(Protocol):
     def digest(self) -> str:
         """Changes when a row number comes to mean another radiograph."""
         ...
-
-
-FACTS = (
-    "height",
-    "width",
-    "spacing_y",
-    "spacing_x",
-    "content_y",
-    "content_x",
-    "content_height",
-    "content_width",
-)
-"""Columns of tables that facts are made from: the film's size, its spacing in mm, its content, in source pixels."""
-
-
-def source_facts(table: pd.DataFrame) -> NDArray[np.float64]:
-    """FACTS of every row of a table, float64 (N, 8); NaN where a column or value is missing."""
-    missing = np.full(len(table), np.nan)
-    columns = [table[name].to_numpy(np.float64, na_value=np.nan) if name in table else missing for name in FACTS]
-    return np.stack(columns, axis=1)
-
-
-def facts_at(source: NDArray[np.float64], size: Size) -> NDArray[np.float32]:
-    """What `Reader.facts` answers, from FACTS (n, 8) of films stretched to this size."""
-    film, spacing, content = source[:, :2], source[:, 2:4], source[:, 4:]
-    scale = np.tile(np.asarray(size) / film, (1, 2))
-    facts: NDArray[np.float64] = np.concatenate([spacing_at(spacing, film, size), content * scale], axis=1)
-    return facts.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Pixels from a cache: verified records of a stored level."""
+"""Pixels from a cache: verified records of a stored level, or another size made from them."""
 
 import hashlib
 from typing import Any
@@ -7,22 +7,27 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from resload.readers.base import facts_at, source_facts
-from resload.size import Size, SizeLike
+from resload.size import Size, SizeLike, Spacing
 from resload.store.cache import Cache
 from resload.store.gather import Slot
 
 _TASK_BYTES = 8 << 20
 """Some milliseconds of work: much more than it costs to hand a task to a thread and to hear that it is done."""
+_RESIZED_TASK_BYTES = 2 << 20
+"""Of a level that is resized: a millisecond or two."""
+_KEPT = 16
+"""Sizes whose facts are kept for all rows."""
 
 
 class CacheReader:
-    """Serves a cache's stored sizes. Thread-safe."""
+    """Serves any size from a cache; larger ones than it holds only with `allow_upsample`. Thread-safe."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, *, allow_upsample: bool = False) -> None:
         self.cache = cache
         self.targets = cache.targets
+        self.pipeline = cache.pipeline
         self.dtype: np.dtype[Any] = cache.dtype
+        self._allow_upsample = allow_upsample
         self._facts: dict[Size, NDArray[np.float32]] = {}
 
     @property
@@ -37,23 +42,38 @@ class CacheReader:
         """Readable rows of a split or condition."""
         return self.cache.rows(split=split, where=where)
 
-    def checked_size(self, size: SizeLike) -> Size:
-        """A stored size; else SizeError."""
-        return self.cache.stored_size(size)
+    def checked_size(self, size: SizeLike | Spacing) -> Size:
+        """The size, when the cache can serve it; else SizeError."""
+        return self.cache.serving(size, allow_upsample=self._allow_upsample).size
+
+    def served(self, size: Size) -> tuple[Size | None, float]:
+        """The level that serves a size, and the expected rmse."""
+        found = self.cache.serving(size, allow_upsample=self._allow_upsample)
+        return found.level, found.rmse
+
+    @property
+    def boxes(self) -> pd.DataFrame | None:
+        """The cache's boxes."""
+        return self.cache.boxes
 
     def grain(self, size: Size) -> int:
         """Levels held in memory need no thread; larger records a task of a few megabytes."""
-        return 0 if self.cache.holds(size) else max(1, _TASK_BYTES // (size.pixels * self.dtype.itemsize))
+        if self.cache.holds(size):
+            return 0
+        level = self.cache.serving(size, allow_upsample=self._allow_upsample).level
+        task = _TASK_BYTES if level == size else _RESIZED_TASK_BYTES
+        return max(1, task // (level.pixels * self.dtype.itemsize))
 
     def fill(self, slot: Slot, rows: NDArray[np.int64], size: Size, start: int) -> None:
-        """Read and verify."""
-        self.cache.fill(slot, rows, size, start)
+        """Read and verify; resize where the size is not stored."""
+        self.cache.fill(slot, rows, size, start, allow_upsample=self._allow_upsample)
 
     def facts(self, rows: NDArray[np.int64], size: Size) -> NDArray[np.float32]:
         """From the cache's table."""
         if size not in self._facts:
-            with np.errstate(divide="ignore", invalid="ignore"):  # quarantined films have no height and width
-                self._facts[size] = facts_at(source_facts(self.cache.table), size)
+            if len(self._facts) >= _KEPT:
+                return self.cache.facts(rows, size)
+            self._facts[size] = self.cache.facts(np.arange(len(self)), size)
         return self._facts[size].take(rows, axis=0)
 
     def stats(self, size: Size, rows: NDArray[np.int64]) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """Pixels straight from the files: the pipeline, run on each film when it is asked for."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,12 @@ from numpy.typing import NDArray
 
 from resload.catalog import Catalog
 from resload.errors import ArgumentError, DecodeError
+from resload.geometry import facts_at, film_facts
+from resload.geometry.places import places
 from resload.pipeline import Pipeline, make
 from resload.pipeline.recipe import CatalogFilms
-from resload.readers.base import facts_at, source_facts
 from resload.readers.cache import ids_digest
-from resload.size import Size, SizeLike, as_size
+from resload.size import Size, SizeLike, Spacing, as_size
 from resload.store.cache import rows_in
 from resload.store.gather import Slot
 
@@ -28,7 +30,7 @@ class SourceReader:
         self.pipeline = pipeline.resolve(catalog, threads=threads)
         self.targets = catalog.targets
         self.dtype: np.dtype[Any] = np.dtype(self.pipeline.dtype)
-        self._facts = source_facts(catalog.table)
+        self._facts = film_facts(catalog.table)
         self._films = CatalogFilms(catalog)
 
     @property
@@ -47,9 +49,25 @@ class SourceReader:
             readable = (table["error"].isna() | (table["error"] == "")).to_numpy(bool)
         return rows_in(table, readable, split=split, where=where)
 
-    def checked_size(self, size: SizeLike) -> Size:
-        """Any size."""
-        return as_size(size)
+    def checked_size(self, size: SizeLike | Spacing) -> Size:
+        """Any size; a `Spacing` must show what the pipeline shows."""
+        if not isinstance(size, Spacing):
+            return as_size(size)
+        if self.pipeline.with_sizes([size]) != self.pipeline.with_sizes([size.canvas]):
+            raise ArgumentError(
+                f"size={size} shows {size.field[0]:g} x {size.field[1]:g} mm of a film, and the pipeline another part "
+                f"({self.pipeline.fit}); pass pipeline=Pipeline({size!r})"
+            )
+        return size.canvas
+
+    def served(self, size: Size) -> tuple[Size | None, float]:
+        """From the files, without a second resize."""
+        return None, 0.0
+
+    @property
+    def boxes(self) -> pd.DataFrame | None:
+        """The catalog's boxes."""
+        return self.catalog.boxes
 
     def grain(self, size: Size) -> int:
         """One film a task: decoding takes milliseconds."""
@@ -57,19 +75,25 @@ class SourceReader:
 
     def fill(self, slot: Slot, rows: NDArray[np.int64], size: Size, start: int) -> None:
         """Decode and resize."""
-        recipe = self.pipeline.with_sizes([size])
+        self.fill_sizes([slot], rows, [size], start)
+
+    def fill_sizes(self, slots: Sequence[Slot], rows: NDArray[np.int64], sizes: Sequence[Size], start: int) -> None:
+        """`fill` for several sizes at once, each film decoded once."""
+        recipe = self.pipeline.with_sizes(sizes)
         for i, row in enumerate(rows.tolist()):
-            path, frame, bits = self._films.source(row)
+            path, known = self._films.source(row)
             try:
-                film = make(recipe, path, frame=frame, bits=bits)
+                film = make(recipe, path, known)
             except DecodeError as error:
                 raise error.at(path) from error
-            slot.out[start + i] = film.levels[0]
-            self._facts[row] = (*film.size, *self._films.spacing(row, film.spacing), *film.content)
+            for slot, size in zip(slots, sizes, strict=True):
+                slot.out[start + i] = film.levels[recipe.sizes.index(size)]
+            self._facts[row] = film.facts
 
     def facts(self, rows: NDArray[np.int64], size: Size) -> NDArray[np.float32]:
         """From the catalog, and from the films themselves once they were decoded."""
-        return facts_at(self._facts[rows], size)
+        films = self._facts[rows]
+        return facts_at(films, places(self.pipeline.fit, self.pipeline.aspect, films, size))
 
     def stats(self, size: Size, rows: NDArray[np.int64]) -> tuple[float, float]:
         """Refused: it would decode every film first."""

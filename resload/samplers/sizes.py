@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from resload.errors import SizeError
 from resload.size import Size, as_size
 
 
@@ -26,3 +27,29 @@ class Fixed:
     def at(self, step: int, *, epoch: int) -> Size:
         """Always the same."""
         return self.size
+
+
+class Scales:
+    """Several sizes at once: every batch carries its radiographs at each of them (`Batch.scales`).
+
+    The first is the size of the keys, of `Batch.images` and of what is said of them. Raises SizeError for no size, or
+    one twice.
+    """
+
+    def __init__(self, *sizes: object) -> None:
+        self.scales = tuple(as_size(size) for size in sizes)
+        if not self.scales or len(set(self.scales)) < len(self.scales):
+            raise SizeError(f"Scales needs different sizes, for example Scales(224, 512); found {sizes!r}")
+
+    def __repr__(self) -> str:
+        return f"Scales({', '.join(str(size) for size in self.scales)})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Scales) and self.scales == other.scales
+
+    def __hash__(self) -> int:
+        return hash(self.scales)
+
+    def at(self, step: int, *, epoch: int) -> Size:
+        """Always the first."""
+        return self.scales[0]

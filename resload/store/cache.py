@@ -1,4 +1,4 @@
-"""`open_cache` and `Cache`: pixels of any stored size, and the table beside them.
+"""`open_cache` and `Cache`: pixels of any size, and the table beside them.
 
 A Cache is a view: an array of stored rows and a table in the same order. `select` and `with_table` make other
 views over the same open files, so folds, corrected targets and new columns touch no pixel.
@@ -18,15 +18,19 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from resload.errors import ArgumentError, CacheMismatchError, IncompleteCacheError, SizeError
+from resload.geometry import Pad, facts_at
 from resload.pipeline import Pipeline
-from resload.size import Size, SizeLike, as_size
+from resload.size import Size, SizeLike, Spacing, as_size, as_spacing
 from resload.store import layout, tables
 from resload.store.gather import Level, Shards, Slot
 from resload.store.layout import Manifest
 from resload.store.plan import begin
 from resload.store.run import read_rows
+from resload.store.serving import Served, Serving
 
 _log = logging.getLogger("resload")
+_BUFFER_BYTES = 1 << 20
+"""Of levels that are read before they are resized: near the core."""
 
 
 def open_cache(path: str | os.PathLike[str], *, partial: bool = False, access: str = "pread") -> "Cache":
@@ -54,7 +58,9 @@ def open_cache(path: str | os.PathLike[str], *, partial: bool = False, access: s
         boxes = tables.read_boxes(folder, manifest)
     of_level = [tables.is_level_column(str(name)) for name in table]
     own = table.loc[:, [not flag for flag in of_level]]
-    return Cache(_Stored(shards, table.loc[:, of_level]), np.arange(manifest.count), own, kept.targets, boxes)
+    serving = Serving(str(folder), manifest, own)
+    stored = _Stored(shards, table.loc[:, of_level], serving)
+    return Cache(stored, np.arange(manifest.count), own, kept.targets, boxes)
 
 
 def _unfinished(folder: Path, manifest: Manifest) -> pd.DataFrame:
@@ -81,8 +87,10 @@ class _Stored:
     sizes to it or corrects its tables.
     """
 
-    def __init__(self, shards: Shards, levels: pd.DataFrame) -> None:
+    def __init__(self, shards: Shards, levels: pd.DataFrame, serving: Serving) -> None:
         self.shards = shards
+        self.serving = serving
+        self.scratch = threading.local()
         self.manifest = shards.manifest
         self.path = shards.cache
         self._levels: dict[Size, Level] = {}
@@ -202,34 +210,126 @@ class Cache:
 
     # -- pixels --
 
-    def read(self, rows: ArrayLike, size: SizeLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """The pixels of these rows at a stored size: (B, H, W) in the stored dtype, every record verified.
+    def read(
+        self,
+        rows: ArrayLike,
+        size: SizeLike | Spacing,
+        *,
+        out: NDArray[Any] | None = None,
+        region: ArrayLike | None = None,
+        allow_upsample: bool = False,
+    ) -> NDArray[Any]:
+        """The pixels of these rows at a size: (B, H, W) in the stored dtype, every record verified.
 
-        out: a C-contiguous array of that shape and dtype to read into; returned. Otherwise freshly allocated.
+        A stored size comes exactly as it was built. Any other is made from a level, by a second resize that undoes the
+        level's kernel: `serving(size)` says from which one, and how far from the film's direct resize to expect it.
 
-        Raises SizeError for a size that is not stored, ArgumentError for rows that are out of range or quarantined,
-        CorruptCacheError for bytes that differ from their checksum. Releases the GIL while reading and summing.
+        Args:
+            rows: row numbers of this view.
+            size: int, (height, width), or a `Spacing` that shows what this cache shows.
+            out: a C-contiguous array of that shape and dtype to read into; returned. Otherwise freshly allocated.
+            region: (y, x, height, width) in pixels of the film, one for all rows or (B, 4): only this part of each
+                film, cropped and then resized to `size`, from the smallest level with enough pixels of it.
+            allow_upsample: also serve sizes larger than every level, by enlarging.
+
+        Raises SizeError for a size that cannot be served, ArgumentError for rows that are out of range or quarantined
+        and for a region outside a film, CorruptCacheError for bytes that differ from their checksum. Releases the GIL
+        while reading, summing and resizing.
         """
-        chosen, level = self._checked(rows), self.stored_size(size)
-        shape = (len(chosen), *level)
+        chosen, wanted = self._checked(rows), self._canvas(size)
+        shape = (len(chosen), *wanted)
         if out is None:
             out = np.empty(shape, self.dtype)
         elif out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous:
             raise ArgumentError(f"out must be C-contiguous {self.dtype} {shape}; found {out.dtype} {out.shape}")
-        self.fill(Slot(out), chosen, level)
+        if region is not None:
+            self._fill_regions(out, chosen, _regions(region, len(chosen)), wanted)
+            return out
+        self.serving(wanted, allow_upsample=allow_upsample)
+        self.fill(Slot(out), chosen, wanted, allow_upsample=allow_upsample)
         return out
 
-    def fill(self, slot: Slot, rows: NDArray[np.int64], size: Size, start: int = 0) -> None:
+    def fill(
+        self, slot: Slot, rows: NDArray[np.int64], size: Size, start: int = 0, *, allow_upsample: bool = False
+    ) -> None:
         """`read` for those who keep their buffers: into images start .. of a slot, arguments not checked again."""
-        self._stored.level(size).read(self._rows[rows], slot, start)
+        stored = self._stored
+        level = stored.serving.level_for(size, allow_upsample=allow_upsample)
+        if level == size:
+            stored.level(level).read(self._rows[rows], slot, start)
+            return
+        self._resample(slot.out[start : start + len(rows)], self._rows[rows], level, size, None)
+
+    def _fill_regions(self, out: NDArray[Any], rows: NDArray[np.int64], regions: NDArray[np.int64], size: Size) -> None:
+        stored = self._rows[rows]
+        level = self._stored.serving.region_level(regions, stored, size)
+        self._resample(out, stored, level, size, regions)
+
+    def _resample(
+        self,
+        out: NDArray[Any],
+        stored: NDArray[np.int64],
+        level: Size,
+        size: Size,
+        regions: NDArray[np.int64] | None,
+    ) -> None:
+        """Read stored rows at a level, a few at a time into this thread's own buffer, and resize them into `out`."""
+        slot = self._buffer(level)
+        for first in range(0, len(stored), len(slot.out)):
+            part = slice(first, min(first + len(slot.out), len(stored)))
+            self._stored.level(level).read(stored[part], slot)
+            images = slot.out[: part.stop - first]
+            of_part = None if regions is None else regions[part]
+            self._stored.serving.resample(images, stored[part], level, size, out[part], of_part)
+
+    def _buffer(self, level: Size) -> Slot:
+        """This thread's place for images of a level: new memory costs a page fault for every 4 KB of it."""
+        slots: dict[Size, Slot] = self._stored.scratch.__dict__.setdefault("slots", {})
+        if level not in slots:
+            if len(slots) > 3:
+                slots.clear()
+            count = max(1, _BUFFER_BYTES // (level.pixels * self.dtype.itemsize))
+            slots[level] = Slot(np.empty((count, *level), self.dtype))
+        return slots[level]
+
+    def serving(self, size: SizeLike | Spacing, *, allow_upsample: bool = False) -> Served:
+        """Which level serves a size, and how far from the direct resize of the films its pixels are expected to be.
+
+        Raises SizeError for a size that cannot be served; logs one warning for a size that is more than 5/8 of every
+        level, since it is further from exact than it need be.
+        """
+        return self._stored.serving.served(self._canvas(size), allow_upsample=allow_upsample)
+
+    def facts(self, rows: NDArray[np.int64], size: Size) -> NDArray[np.float32]:
+        """`geometry.facts_at` of these rows at a size, float32 (n, 16), a new array."""
+        serving, stored = self._stored.serving, self._rows[rows]
+        with np.errstate(divide="ignore", invalid="ignore"):  # quarantined films have no height and width
+            return facts_at(serving.films[stored], serving.places(size, stored).astype(np.float64))
 
     def holds(self, size: Size) -> bool:
-        """Whether this stored level is kept in memory once it was read, because its records are small."""
-        return self._stored.level(size).held
+        """Whether this size is a stored level that is kept in memory once read, because its records are small."""
+        return size in self.sizes and self._stored.level(size).held
 
-    def stored_size(self, size: SizeLike) -> Size:
+    def _canvas(self, size: SizeLike | Spacing) -> Size:
+        """The size in pixels. Raises SizeError for a Spacing that shows another field than this cache."""
+        if isinstance(size, Size):
+            return size
+        spacing = as_spacing(size)
+        if spacing is None:
+            return as_size(size)
+        fit = self._stored.serving.fit
+        field = fit.field if isinstance(fit, Pad) else None
+        if field != spacing.field:
+            shown = "films whole or cropped, not a field in millimetres"
+            raise SizeError(
+                f"{spacing} shows {spacing.field[0]:g} x {spacing.field[1]:g} mm of a film; {self.path} shows "
+                f"{shown if field is None else f'{field[0]:g} x {field[1]:g} mm'}; build to another path with this size"
+            )
+        return spacing.canvas
+
+    def stored_size(self, size: SizeLike | Spacing) -> Size:
         """The size itself, when it is stored. Raises SizeError with what is, and how to add another."""
-        wanted = size if isinstance(size, Size) else as_size(size)
+        wanted = self._canvas(size)
         if wanted not in self.sizes:
             stored = ", ".join(str(s) for s in self.sizes)
             raise SizeError(
@@ -254,12 +354,13 @@ class Cache:
             )
         return chosen
 
-    def stats(self, size: SizeLike, rows: ArrayLike | None = None) -> tuple[float, float]:
-        """Mean and standard deviation of the pixels of these rows (all readable ones) at a stored size, on [0, 1].
+    def stats(self, size: SizeLike | Spacing, rows: ArrayLike | None = None) -> tuple[float, float]:
+        """Mean and standard deviation of the pixels of these rows (all readable ones) at a size, on [0, 1].
 
-        Exact: from integer sums that the build recorded; no pixel is read.
+        From integer sums that the build recorded; no pixel is read. Exact for a stored size; for another they are
+        those of the level that serves it, whose standard deviation is a little larger.
         """
-        level = self.stored_size(size)
+        level = self.serving(size).level
         chosen = self._rows[self.rows() if rows is None else self._checked(rows)]
         if chosen.size == 0:
             raise ArgumentError("stats of no rows: choose at least one")
@@ -315,6 +416,16 @@ class Cache:
     def close(self) -> None:
         """Let go of open files and held memory, for every view of this cache; the next read opens them again."""
         self._stored.close()
+
+
+def _regions(region: ArrayLike, count: int) -> NDArray[np.int64]:
+    found = np.asarray(region)
+    if found.shape not in ((4,), (count, 4)) or found.dtype.kind not in "iu":
+        raise ArgumentError(
+            f"region must be whole numbers (y, x, height, width), one for all or ({count}, 4); found {found.dtype} "
+            f"{found.shape}"
+        )
+    return np.broadcast_to(found.astype(np.int64), (count, 4))
 
 
 def rows_in(

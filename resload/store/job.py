@@ -32,6 +32,7 @@ from resload.errors import (
     DecodeError,
     DiskSpaceError,
 )
+from resload.geometry import Fit, as_fit
 from resload.pipeline import Pipeline, make
 from resload.pipeline.recipe import CatalogFilms
 from resload.size import Size, as_ladder
@@ -57,7 +58,7 @@ def build(
     *,
     pipeline: Pipeline | None = None,
     intensity: str = "auto",
-    fit: str = "stretch",
+    fit: str | Fit = "stretch",
     aspect: str = "pixel",
     kernel: str = "triangle",
     dtype: str = "auto",
@@ -79,7 +80,8 @@ def build(
     Args:
         catalog: the radiographs. On a later run it must hold every radiograph the cache has; others are added.
         path: a folder that is empty, absent, or a cache.
-        sizes: the ladder, for example (64, 128, 256, 512); ints or (height, width).
+        sizes: the ladder, for example (64, 128, 256, 512); ints, (height, width), `Spacing` in millimetres per pixel,
+            or "auto" (also "auto:768"): the ladder that serves every size up to 512 (768) well, with the least disk.
         pipeline: the whole recipe as a value; instead of `sizes` and the five arguments after it.
         intensity, fit, aspect, kernel, dtype: the recipe's parts, see `Pipeline`.
         columns: further catalog columns to copy into the cache; nothing else is copied.
@@ -100,7 +102,8 @@ def build(
         DecodeError: a film cannot be read, with on_error="raise".
     """
     _check_choices(on_error, check, shard_mb)
-    recipe = _recipe(sizes, pipeline, intensity=intensity, fit=fit, aspect=aspect, kernel=kernel, dtype=dtype)
+    parts = {"intensity": intensity, "fit": as_fit(fit), "aspect": aspect, "kernel": kernel, "dtype": dtype}
+    recipe = _recipe(sizes, pipeline, parts)
     kept = tables.kept_of(catalog, columns, identifiers)
     count = thread_count(threads)
     cache = Path(path)
@@ -120,12 +123,13 @@ def _check_choices(on_error: str, check: str, shard_mb: float) -> None:
         raise ArgumentError(f"shard_mb must be positive; found {shard_mb!r}")
 
 
-def _recipe(sizes: object, pipeline: Pipeline | None, **parts: str) -> Pipeline:
+def _recipe(sizes: Any, pipeline: Pipeline | None, parts: dict[str, Any]) -> Pipeline:
     if pipeline is None:
         if sizes is None:
             raise ArgumentError("build needs sizes, for example sizes=(128, 256, 512), or a pipeline; found neither")
-        return Pipeline(as_ladder(sizes), **parts)
-    given = [name for name, value in parts.items() if value != getattr(Pipeline((1,)), name)]  # type: ignore[arg-type]
+        return Pipeline(sizes, **parts)
+    plain = Pipeline(as_ladder(1))
+    given = [name for name, value in parts.items() if value != getattr(plain, name)]
     if sizes is not None or given:
         raise ArgumentError(f"pipeline= holds the whole recipe; do not pass {['sizes', *given]} beside it")
     return pipeline
@@ -392,10 +396,10 @@ class _Job:
         recipe = replace(self.recipe, dtype=step.goal.dtype).with_sizes(step.tasks[0].sizes)
         times = []
         for row in np.linspace(0, len(self.catalog) - 1, 3).astype(int).tolist():
-            path, frame, bits = self.films.source(row)
+            path, known = self.films.source(row)
             begun = time.perf_counter()
             try:
-                make(recipe, path, frame=frame, bits=bits)
+                make(recipe, path, known)
             except DecodeError:
                 continue
             times.append(time.perf_counter() - begun)

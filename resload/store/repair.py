@@ -112,7 +112,7 @@ class _Repair:
             str(size): [crc32c(little_endian(level)), *integer_sums(level)]
             for size, level in zip(self.recipe.sizes, film.levels, strict=True)
         }
-        return {**record_of(film, self.films, place, source_hash, stamp), "levels": levels}
+        return {**record_of(film, source_hash, stamp), "levels": levels}
 
     # -- shards --
 

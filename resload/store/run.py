@@ -89,16 +89,16 @@ def make_record(sources: Sources, item: _Item) -> Record:
             f"{films.paths[catalog_row]}: this file has changed since it was cached, so a new size would not "
             "match the stored ones; restore it, or build to another path"
         )
-    facts = record_of(film, films, catalog_row, source_hash, stamp)
+    facts = record_of(film, source_hash, stamp)
     return {"id": name, **facts, "levels": _write(item, film.levels)}
 
 
 def film_of(films: CatalogFilms, row: int, recipe: Pipeline) -> tuple[Film, str, str]:
     """A catalog's film at every size of the recipe, the hash of its file and its stamp; errors name the file."""
-    path, frame, bits = films.source(row)
-    data, stamp = read_file(Path(str(path)))
+    path, known = films.source(row)
+    data, stamp = read_file(path)
     try:
-        film = make(recipe, data, frame=frame, bits=bits)
+        film = make(recipe, data, known)
     except DecodeError as error:
         raise error.at(path) from error
     return film, content_hash(data), stamp
@@ -128,9 +128,8 @@ def stamp_of(status: os.stat_result) -> str:
     return hashlib.blake2b(f"{status.st_size}:{status.st_mtime_ns}".encode(), digest_size=8).hexdigest()
 
 
-def record_of(film: Film, films: CatalogFilms, row: int, source_hash: str, stamp: str) -> Record:
-    """The columns of tables.RESULTS for a film; the catalog's spacing goes before the header's."""
-    spacing = films.spacing(row, film.spacing)
+def record_of(film: Film, source_hash: str, stamp: str) -> Record:
+    """The columns of tables.RESULTS for a film."""
     content = dict(zip(("y", "x", "height", "width"), film.content, strict=True))
     return {
         "height": film.size.height,
@@ -138,9 +137,10 @@ def record_of(film: Film, films: CatalogFilms, row: int, source_hash: str, stamp
         "bits": film.bits,
         "scale": plain_number(film.scale),
         "intensity": film.intensity,
-        "spacing_y": plain_number(spacing[0]),
-        "spacing_x": plain_number(spacing[1]),
+        "spacing_y": plain_number(film.spacing[0]),
+        "spacing_x": plain_number(film.spacing[1]),
         **{f"content_{name}": value for name, value in content.items()},
+        "chest_wall": film.chest_wall,
         "decoder": film.decoder,
         "source_hash": source_hash,
         "source_stamp": stamp,
@@ -153,7 +153,7 @@ def failed(error: DecodeError) -> Record:
     """The columns of tables.RESULTS for a film that could not be made: a class and a fixed sentence."""
     shape = dict.fromkeys(("height", "width", "bits", "content_y", "content_x", "content_height", "content_width"), 0)
     numbers = dict.fromkeys(("scale", "spacing_y", "spacing_x"))
-    words = dict.fromkeys(("intensity", "decoder", "source_hash", "source_stamp"), "")
+    words = dict.fromkeys(("intensity", "chest_wall", "decoder", "source_hash", "source_stamp"), "")
     return {**shape, **numbers, **words, "status": "failed", "reason": f"{type(error).__name__}: {error.reason}"}
 
 

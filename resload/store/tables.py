@@ -50,6 +50,7 @@ RESULTS: dict[str, str] = {
     "content_x": "int32",
     "content_height": "int32",
     "content_width": "int32",
+    "chest_wall": "str",
     "decoder": "str",
     "source_hash": "str",
     "source_stamp": "str",

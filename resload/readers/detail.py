@@ -1,0 +1,87 @@
+"""The control arm of a resolution study: images shrunk to a size and enlarged again to the one that is served.
+
+They cost the model what images of the served size cost and hold the detail of the smaller one, which tells the value
+of detail from the value of computation.
+"""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from resload.errors import ArgumentError
+from resload.geometry import Rect, canvas_value
+from resload.geometry.places import PLACES
+from resload.pipeline import Pipeline
+from resload.readers.base import Reader
+from resload.resampling import resample
+from resload.size import Size, SizeLike, Spacing, as_size
+from resload.store.gather import Slot
+
+
+class DetailReader:
+    """Another reader's radiographs, at any size with the detail of `detail`. Thread-safe as that reader is.
+
+    The enlargement uses the recipe's kernel. Raises SizeError when the reader cannot serve `detail`; `checked_size`
+    raises ArgumentError for a size smaller than it.
+    """
+
+    def __init__(self, reader: Reader, detail: SizeLike | Spacing, pipeline: Pipeline) -> None:
+        self.inner = reader
+        self.detail = reader.checked_size(detail)
+        self.targets, self.dtype = reader.targets, reader.dtype
+        self._kernel = pipeline.kernel
+        self._canvas = canvas_value(pipeline.fit, self.dtype)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """That of the reader."""
+        return self.inner.table
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def rows(self, *, split: str | None = None, where: object = None) -> NDArray[np.int64]:
+        """Those of the reader."""
+        return self.inner.rows(split=split, where=where)
+
+    def checked_size(self, size: SizeLike | Spacing) -> Size:
+        """Any size with sides of at least those of `detail`."""
+        wanted = size.canvas if isinstance(size, Spacing) else as_size(size)
+        if wanted.height < self.detail.height or wanted.width < self.detail.width:
+            raise ArgumentError(f"detail={self.detail} is enlarged to the size that is served; found size={wanted}")
+        return wanted
+
+    def grain(self, size: Size) -> int:
+        """A few: enlarging takes longer than reading."""
+        return min(4, max(1, self.inner.grain(self.detail)))
+
+    def fill(self, slot: Slot, rows: NDArray[np.int64], size: Size, start: int) -> None:
+        """Read at `detail`, enlarge."""
+        small = Slot(np.empty((len(rows), *self.detail), self.dtype))
+        self.inner.fill(small, rows, self.detail, 0)
+        own, wanted = (self.inner.facts(rows, one)[:, PLACES].astype(int) for one in (self.detail, size))
+        for image, source, target, out in zip(small.out, own.tolist(), wanted.tolist(), slot.out[start:], strict=False):
+            shown, place = Rect(*source[4:]), Rect(*target[4:])
+            out[...] = self._canvas
+            out[place.slices] = resample(image[shown.slices], (place.height, place.width), kernel=self._kernel)
+
+    def facts(self, rows: NDArray[np.int64], size: Size) -> NDArray[np.float32]:
+        """Those of the served size: that is where things lie."""
+        return self.inner.facts(rows, size)
+
+    def stats(self, size: Size, rows: NDArray[np.int64]) -> tuple[float, float]:
+        """Those of `detail`."""
+        return self.inner.stats(self.detail, rows)
+
+    def digest(self) -> str:
+        """Of the ids in row order, and the detail."""
+        return f"{self.inner.digest()}-{self.detail}"
+
+    def served(self, size: Size) -> tuple[Size | None, float]:
+        """How `detail` is served."""
+        return self.inner.served(self.detail)
+
+    @property
+    def boxes(self) -> pd.DataFrame | None:
+        """Those of the reader."""
+        return self.inner.boxes
