@@ -78,10 +78,18 @@ def test_both_rectangles_are_whole_pixels_inside_film_and_canvas(fit, aspect, fi
     """Whatever the fit: at least a pixel, nothing outside, and where there is canvas the film is seen whole."""
     source, target = placed(fit, aspect, film, size)
     height, width = film[:2]
-    assert source.y >= 0 and source.x >= 0 and source.height >= 1 and source.width >= 1
-    assert source.y + source.height <= height and source.x + source.width <= width
-    assert target.y >= 0 and target.x >= 0 and target.height >= 1 and target.width >= 1
-    assert target.y + target.height <= size.height and target.x + target.width <= size.width
+    assert source.y >= 0
+    assert source.x >= 0
+    assert source.height >= 1
+    assert source.width >= 1
+    assert source.y + source.height <= height
+    assert source.x + source.width <= width
+    assert target.y >= 0
+    assert target.x >= 0
+    assert target.height >= 1
+    assert target.width >= 1
+    assert target.y + target.height <= size.height
+    assert target.x + target.width <= size.width
     if target.height < size.height:
         assert source.height == height
     if target.width < size.width:
@@ -129,8 +137,10 @@ def test_crop_to_content_loses_none_of_it(film, size):
     """All of the content is seen, and no more than its shape in the target's asks for."""
     source, _ = placed(Crop("content"), "pixel", film, size)
     y, x, height, width = film[4:8]
-    assert source.y <= y + 0.5 and source.y + source.height >= y + height - 0.5
-    assert source.x <= x + 0.5 and source.x + source.width >= x + width - 0.5
+    assert source.y <= y + 0.5
+    assert source.y + source.height >= y + height - 0.5
+    assert source.x <= x + 0.5
+    assert source.x + source.width >= x + width - 0.5
     scale = min(size.height / height, size.width / width)
     assert source.height <= size.height / scale + 0.5 + 1e-6
     assert source.width <= size.width / scale + 0.5 + 1e-6
@@ -218,7 +228,7 @@ SHAPES = [((300, 260), (0.2, 0.2)), ((241, 333), (0.15, 0.21))]
 TARGETS = [Size(64, 64), Size(96, 71), Size(47, 90)]
 
 
-@pytest.mark.parametrize(("fit", "aspect"), EVERY_FIT, ids=lambda value: str(value))
+@pytest.mark.parametrize(("fit", "aspect"), EVERY_FIT, ids=str)
 @pytest.mark.parametrize(("shape", "spacing"), SHAPES, ids=["tall", "squashed"])
 @pytest.mark.parametrize("size", TARGETS, ids=str)
 def test_a_disc_lies_where_its_map_says(fit, aspect, shape, spacing, size):
@@ -267,10 +277,13 @@ def test_the_field_of_view_does_not_change(film, fit, size):
     np.testing.assert_allclose(facts[SPACING] * found[0, 6:8], film[2:4] * found[0, 2:4], rtol=1e-5)
     y, x, height, width = facts[CONTENT]
     top, left, high, wide = found[0, 4:8]
-    assert height >= 0 and width >= 0
+    assert height >= 0
+    assert width >= 0
     if height > 0 and width > 0:
-        assert y >= top - 1e-3 and x >= left - 1e-3
-        assert y + height <= top + high + 1e-2 and x + width <= left + wide + 1e-2
+        assert y >= top - 1e-3
+        assert x >= left - 1e-3
+        assert y + height <= top + high + 1e-2
+        assert x + width <= left + wide + 1e-2
 
 
 def test_batch_geometry_takes_boxes_and_maps_there_and_back():
@@ -288,7 +301,8 @@ def test_batch_geometry_takes_boxes_and_maps_there_and_back():
     native = geometry.to_source(maps=torch.ones(2, 3, 25, 25, dtype=torch.float16), outside=-1)
     assert [tuple(one.shape) for one in native] == [(3, 100, 80)] * 2
     assert (native[0][:, 10:90] == 1).all()
-    assert (native[0][:, :10] == -1).all() and (native[0][:, 90:] == -1).all()
+    assert (native[0][:, :10] == -1).all()
+    assert (native[0][:, 90:] == -1).all()
     for wrong in ({}, {"points": [[]], "boxes": [[]]}):
         with pytest.raises(ArgumentError, match="exactly one"):
             geometry.to_source(**wrong)
