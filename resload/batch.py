@@ -72,9 +72,10 @@ class Batch:
                 return value.to(device, non_blocking=non_blocking)
             if isinstance(value, list) and value and isinstance(value[0], torch.Tensor):
                 return [there(one) for one in value]
-            return {key: there(one) for key, one in value.items()} if isinstance(value, dict) else value
+            return value
 
-        return replace(self, **{one.name: there(getattr(self, one.name)) for one in fields(self)})
+        moved = {one.name: there(getattr(self, one.name)) for one in fields(self)}
+        return replace(self, **moved | {"scales": {size: there(images) for size, images in self.scales.items()}})
 
     def detection_targets(self) -> list[dict[str, torch.Tensor]]:
         """Boxes as torchvision's detectors take them: one {"boxes": (n, 4) float32, "labels": (n,) int64} per image.

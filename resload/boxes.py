@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from resload.errors import ArgumentError
-from resload.geometry.places import affines
+from resload.geometry.placing import affines
 
 Floats = NDArray[np.float64]
 Tensors = list[torch.Tensor]

@@ -32,7 +32,7 @@ from resload.catalog import Catalog
 from resload.convert import Converter
 from resload.errors import ArgumentError
 from resload.geometry import Geometry
-from resload.geometry.places import CONTENT, PLACES, SPACING
+from resload.geometry.placing import CONTENT, PLACES, SPACING
 from resload.pipeline import Pipeline
 from resload.readers import CacheReader, DetailReader, Reader, SourceReader
 from resload.samplers import Fixed, Images, Sampler, Scales, Sequential, Shuffle, Step

@@ -11,7 +11,7 @@ from resload import Pipeline, Size
 from resload.errors import ArgumentError
 from resload.geometry import Affine, Crop, Geometry, Pad, Rect, Stretch, as_fit, facts_at, film_facts, places
 from resload.geometry.fits import ALIGNMENTS, canvas_value, plain
-from resload.geometry.places import CONTENT, SPACING, affine_of, affines, distorted, placed
+from resload.geometry.placing import CONTENT, SPACING, affine_of, affines, distorted, placed
 from resload.pipeline import Known, make
 
 sides = st.integers(1, 5000)

@@ -10,7 +10,7 @@ import pytest
 from resload import Catalog, Pipeline, Size, open_cache
 from resload.errors import ArgumentError, CorruptCacheError, DecodeError, SizeError, UnreadableFileError
 from resload.geometry import Stretch, facts_at, film_facts, places
-from resload.geometry.places import CONTENT, PLACES, SHAPE
+from resload.geometry.placing import CONTENT, PLACES, SHAPE
 from resload.readers import CacheReader, SourceReader
 from resload.store.gather import Slot
 from resload.store.layout import shard_path

@@ -1,7 +1,7 @@
 """Where a film lies in an image: every fit is a rectangle of the film resized onto a rectangle of the target.
 
 fits     which rectangles: stretch, pad, crop, and a field of view in millimetres
-places   the two rectangles of many films at once, and what follows from them: spacing, content, distortion
+placing  the two rectangles of many films at once, and what follows from them: spacing, content, distortion
 affine   one film's map, for points and boxes, and back
 aligned  a whole batch's maps, for points, boxes and predicted maps, and back
 
@@ -13,7 +13,7 @@ whole pixels, so a film is always resized exactly and pasted, and its map is exa
 from resload.geometry.affine import Affine
 from resload.geometry.aligned import Geometry
 from resload.geometry.fits import ASPECTS, FITS, Crop, Fit, Pad, Stretch, as_fit, canvas_value
-from resload.geometry.places import FACTS, FILM, Rect, facts_at, film_facts, places
+from resload.geometry.placing import FACTS, FILM, Rect, facts_at, film_facts, places
 
 __all__ = [
     "ASPECTS",

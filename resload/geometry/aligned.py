@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from resload.errors import ArgumentError
-from resload.geometry.places import Rect, affines
+from resload.geometry.placing import Rect, affines
 from resload.resampling import resample
 from resload.size import Size
 

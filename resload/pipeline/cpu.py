@@ -19,7 +19,7 @@ from resload.decode import Radiograph
 from resload.errors import ArgumentError, NotARadiographError
 from resload.geometry import Crop, Fit, Pad, Rect
 from resload.geometry.fits import CHEST_WALL
-from resload.geometry.places import WALLS, placed
+from resload.geometry.placing import WALLS, placed
 from resload.size import Size
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import torch
 from resload.errors import ArgumentError, DecodeError
 from resload.geometry import ASPECTS, Affine, Fit, Pad, Stretch, as_fit
 from resload.geometry.fits import plain
-from resload.geometry.places import affine_of
+from resload.geometry.placing import affine_of
 from resload.intensity import RECIPES
 from resload.pipeline.cpu import Film, Known, as_radiograph, make
 from resload.reference import KERNELS

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from resload.errors import ArgumentError
 from resload.geometry import Rect, canvas_value
-from resload.geometry.places import PLACES
+from resload.geometry.placing import PLACES
 from resload.pipeline import Pipeline
 from resload.readers.base import Reader
 from resload.resampling import resample

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from resload.catalog import Catalog
 from resload.errors import ArgumentError, DecodeError
 from resload.geometry import facts_at, film_facts
-from resload.geometry.places import places
+from resload.geometry.placing import places
 from resload.pipeline import Pipeline, make
 from resload.pipeline.recipe import CatalogFilms
 from resload.readers.cache import ids_digest

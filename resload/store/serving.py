@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from resload import composite, geometry
 from resload.errors import ArgumentError, SizeError
 from resload.geometry import Crop, Rect
-from resload.geometry.places import film_facts, places
+from resload.geometry.placing import film_facts, places
 from resload.size import Size, reaches
 from resload.store.layout import Manifest
 
