@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeGuard
 
 from resload.errors import SizeError
 
@@ -111,12 +111,19 @@ def reaches(level: Size, size: Size) -> bool:
     return level == size or all(side <= REACH * own for side, own in zip(size, level, strict=True))
 
 
-def ladder_for(largest: Size) -> tuple[Size, ...]:
+def ladder_for(largest: Size, films: Size = Size(LARGEST, LARGEST)) -> tuple[Size, ...]:
     """The ladder that serves every size up to `largest` within 5/8 of a level, with the fewest pixels.
 
-    Sizes just below `largest` need a level of 8/5 of it, and that one serves all smaller sizes too: one level.
+    Sizes just below `largest` need a level of 8/5 of it, and that one serves all smaller sizes too: one level. It is
+    never larger than the largest film, whose own size holds all there is.
     """
-    return (Size(*(min(LARGEST, math.ceil(side / REACH)) for side in largest)),)
+    return (Size(*(min(own, math.ceil(side / REACH)) for side, own in zip(largest, films, strict=True))),)
+
+
+def largest_asked(sizes: object) -> Size | None:
+    """What "auto" among these sizes is to serve; None where there is none."""
+    found = [as_size(one.partition(":")[2] or LARGEST_SERVED) for one in _listed(sizes) if _is_auto(one)]
+    return Size(max(size.height for size in found), max(size.width for size in found)) if found else None
 
 
 def as_ladder(sizes: object) -> tuple[Size, ...]:
@@ -136,9 +143,13 @@ def _listed(sizes: object) -> list[object]:
     return [sizes] if isinstance(sizes, Size | str) or not isinstance(sizes, Iterable) else list(sizes)
 
 
+def _is_auto(size: object) -> TypeGuard[str]:
+    return isinstance(size, str) and size.lower().partition(":")[0] == AUTO
+
+
 def _ladder_of(size: object) -> tuple[Size, ...]:
-    if isinstance(size, str) and size.lower().partition(":")[0] == AUTO:
-        return ladder_for(as_size(size.partition(":")[2] or LARGEST_SERVED))
+    if (largest := largest_asked([size])) is not None:
+        return ladder_for(largest)
     spacing = as_spacing(size)
     return (as_size(size) if spacing is None else spacing.canvas,)
 

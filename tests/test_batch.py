@@ -123,12 +123,21 @@ def test_a_batch_unpacks_to_images_and_targets():
 def test_to_moves_every_tensor_and_keeps_the_words():
     """`.to` moves all tensors, keeps the rest, and changes neither dtypes nor the batch it was called on."""
     batch = batch_of([[1.0], [0.0]])
+    batch.scales = {Size(2, 3): batch.images, Size(4, 4): torch.zeros(2, 1, 4, 4)}
+    batch.boxes, batch.box_labels = [torch.zeros(1, 4), torch.zeros(0, 4)], [torch.zeros(1), torch.zeros(0)]
     moved = batch.to("meta")
+
+    def check(old, new):
+        assert (new.device.type, new.dtype, new.shape) == ("meta", old.dtype, old.shape)
+        assert old.device.type == "cpu"
+
     for field in dataclasses.fields(Batch):
         old, new = getattr(batch, field.name), getattr(moved, field.name)
         if isinstance(old, torch.Tensor):
-            assert (new.device.type, new.dtype, new.shape) == ("meta", old.dtype, old.shape)
-            assert old.device.type == "cpu"
+            check(old, new)
+        elif field.name in ("scales", "boxes", "box_labels"):
+            for one in range(2) if isinstance(old, list) else old:
+                check(old[one], new[one])
         else:
             assert new is old
     assert batch.to("cpu").images is batch.images

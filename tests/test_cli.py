@@ -397,7 +397,11 @@ def test_titles_name_findings():
         ("verify nowhere.zarr", 1, "no resload cache is here"),
         ("show films.zarr --out a.jpg", 2, "must end in .png"),
         ("show films.zarr --out no/where/a.png", 1, "resload: no/where/a.png: No such file or directory"),
-        ("show films.zarr --out a.png --sizes 33", 2, "33x33 is not stored in films.zarr (stored: 32x32, 48x40)"),
+        (
+            "show films.zarr --out a.png --sizes 99",
+            2,
+            "99x99 is larger than what is stored in films.zarr (32x32, 48x40)",
+        ),
         ("show films.zarr --out a.png --rows 99", 2, "rows must lie in 0 .. 11; found 99"),
         ("show films.zarr --out a.png --count 0", 2, "--count must be >= 1; found 0"),
         ("show films.zarr --out a.png --rows 1 --count 2", 2, "not allowed with"),

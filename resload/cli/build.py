@@ -1,18 +1,36 @@
 """`resload build`: films in, a cache out; the same line again finishes, extends or corrects it."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from resload.cli import info, source
 from resload.cli.answer import Answer, first_of
-from resload.size import as_ladder
+from resload.errors import ArgumentError
+from resload.size import as_ladder, field_of
+
+if TYPE_CHECKING:
+    from resload.geometry import Fit
 
 HELP = "make a cache of films at every size asked for, finish one, or add sizes and films to it"
 EXAMPLE = """  $ resload build films films.zarr --sizes 64 128 256
   $ resload build labels.csv labels.zarr --root films --path File --patient PatientID --targets Nodule \\
-      --split train=.7,val=.1,test=.2 --sizes 128 160x120"""
+      --split train=.7,val=.1,test=.2 --sizes 128 160x120
+  $ resload build films shapes.zarr --sizes auto:512 --fit pad --aspect physical
+  $ resload build films millimetres.zarr --sizes 0.4mm@1024x1024 512"""
 INTERRUPTED = "; what is finished is kept, and the same command goes on from there"
 
-OPTIONS = ("intensity", "kernel", "dtype", "columns", "identifiers", "shard_mb", "on_error", "check", "threads")
+OPTIONS = (
+    "intensity",
+    "aspect",
+    "kernel",
+    "dtype",
+    "columns",
+    "identifiers",
+    "shard_mb",
+    "on_error",
+    "check",
+    "threads",
+)
 """Passed on when they are given, so that `resload.build` alone says what holds when they are not."""
 
 
@@ -20,9 +38,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
     source.arguments(parser)
     parser.add_argument("cache", metavar="CACHE", help="the folder of the cache: new, empty, or a cache")
-    parser.add_argument("--sizes", nargs="+", required=True, metavar="S", help="sides, or HEIGHTxWIDTH: 256 2100x1700")
+    parser.add_argument("--sizes", nargs="+", required=True, metavar="S", help="256 2100x1700 0.4mm@1024x832 auto:512")
     recipe = parser.add_argument_group("the recipe")
     recipe.add_argument("--intensity", metavar="NAME", help="stored values to pixels: auto, display or none (auto)")
+    recipe.add_argument("--fit", metavar="NAME", help="how a film fills a size: stretch, pad or crop (stretch)")
+    recipe.add_argument("--aspect", metavar="NAME", help="what shape pad and crop keep: pixel or physical (pixel)")
+    recipe.add_argument("--align", metavar="WHERE", help="pad: centre, top, left, chest-wall ... (centre)")
+    recipe.add_argument("--pad-value", type=float, metavar="V", help="pad: of the canvas, 0 black to 1 white (0)")
+    recipe.add_argument("--crop-to", metavar="WHAT", help="crop: centre or content, the foreground (centre)")
     recipe.add_argument("--kernel", metavar="NAME", help="of the resize: triangle, area, lanczos3 or cubic (triangle)")
     recipe.add_argument("--dtype", metavar="NAME", help="of the pixels: auto, uint8 or uint16 (auto)")
     kept = parser.add_argument_group("what is kept, and how")
@@ -38,11 +61,12 @@ def run(args: argparse.Namespace) -> Answer:
     """Build, then say what is there; a quarantine is told, and is no failure."""
     from resload.store.job import build
 
-    ladder = as_ladder(args.sizes)  # before a long look at the files
-    catalog = source.catalog(args, progress=True)
+    as_ladder(args.sizes)  # before a long look at the files
     options = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
+    options["fit"] = fit(args)
+    catalog = source.catalog(args, progress=True)
     # Sentences go to stderr, bars only to a terminal. A machine that asked for JSON reads neither.
-    cache = build(catalog, args.cache, ladder, shuffle_seed=args.seed, progress=not args.json, **options)
+    cache = build(catalog, args.cache, args.sizes, shuffle_seed=args.seed, progress=not args.json, **options)
     document = info.described(cache) | {"notes": list(catalog.notes)}
     bad = [f"  {one['path']}: {one['reason']}" for one in document["quarantine"]]
     shown = [f"note: {note}" for note in catalog.notes]
@@ -50,3 +74,19 @@ def run(args: argparse.Namespace) -> Answer:
         again = f"resload repair {args.cache} tries them again"
         shown += [f"quarantined: {len(bad)} ({again})", *first_of(bad, f"resload info {args.cache} --json")]
     return Answer(document, [*shown, *info.sizes(document)])
+
+
+def fit(args: argparse.Namespace) -> "str | Fit":
+    """The fit that the options mean. Raises ArgumentError for options of another fit."""
+    from resload.geometry import Crop, Pad, as_fit
+
+    padding = {"align": args.align, "value": args.pad_value}
+    padding = {name: value for name, value in padding.items() if value is not None}
+    name = args.fit or ("pad" if field_of(args.sizes) is not None else "stretch")
+    if padding and name != "pad":
+        raise ArgumentError(f"--align and --pad-value go with --fit pad; found --fit {name}")
+    if args.crop_to is not None and name != "crop":
+        raise ArgumentError(f"--crop-to goes with --fit crop; found --fit {name}")
+    if padding:
+        return Pad(**padding)
+    return as_fit(name) if args.crop_to is None else Crop(args.crop_to)

@@ -30,6 +30,7 @@ def run(args: argparse.Namespace) -> Answer:
 
 def described(cache: "Cache") -> dict[str, Any]:
     """What a cache holds, as plain values."""
+    from resload.geometry import film_facts
     from resload.store import layout, tables
 
     manifest = layout.read_manifest(cache.path)
@@ -45,6 +46,7 @@ def described(cache: "Cache") -> dict[str, Any]:
         "recipe": dict(manifest.recipe),
         "per_shard": manifest.per_shard,
         "row_groups": manifest.groups,
+        "distorted": cache.pipeline.distorted(film_facts(table.iloc[cache.rows()])),
         "sizes": levels(cache),
         "targets": [target_facts(cache, name) for name in cache.targets],
         "boxes": 0 if cache.boxes is None else len(cache.boxes),

@@ -6,6 +6,7 @@ the intensity is resolved per film and recorded with it.
 """
 
 import json
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from resload.errors import ArgumentError, DecodeError
 from resload.geometry import ASPECTS, Affine, Fit, Pad, Stretch, as_fit
 from resload.geometry.fits import plain
-from resload.geometry.placing import affine_of
+from resload.geometry.placing import affine_of, distorted, places
 from resload.intensity import RECIPES
 from resload.pipeline.cpu import Film, Known, as_radiograph, make
 from resload.reference import KERNELS
@@ -28,6 +30,9 @@ from resload.threads import ordered_map, thread_count
 
 if TYPE_CHECKING:
     from resload.catalog import Catalog
+
+_log = logging.getLogger("resload")
+_MANY_DISTORTED = 0.1
 
 DTYPES = ("auto", "uint8", "uint16")
 RECIPE_FORMAT = 1
@@ -99,6 +104,25 @@ class Pipeline:
         if "bits" not in table or table["bits"].isna().any():
             table = catalog.scan(threads=threads, progress=progress).table
         return replace(self, dtype="uint16" if (table["bits"] > 8).any() else "uint8")
+
+    def distorted(self, films: NDArray[np.float64]) -> float:
+        """Which share of films (`geometry.film_facts`, those whose size is known) a size changes by more than a tenth
+        in shape, at the worst of the sizes; 0 when no size is known.
+        """
+        known = films[films[:, 0] >= 1]
+        if not isinstance(self.fit, Stretch) or not len(known):
+            return 0.0
+        return max(float(distorted(known, places(self.fit, self.aspect, known, size)).mean()) for size in self.sizes)
+
+    def warn_of_distortion(self, films: NDArray[np.float64]) -> None:
+        """Log a warning when that is more than a tenth of them."""
+        share = self.distorted(films)
+        if share > _MANY_DISTORTED:
+            _log.warning(
+                "fit='stretch' changes the shape of %.0f %% of these films by more than a tenth; fit='pad' or 'crop' "
+                "keeps it, and with aspect='physical' also that of films which were squashed before release",
+                100 * share,
+            )
 
     def with_sizes(self, sizes: object) -> "Pipeline":
         """The same recipe at other sizes; a `Spacing` among them must show what the recipe shows, if it says so."""

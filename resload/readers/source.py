@@ -32,6 +32,7 @@ class SourceReader:
         self.dtype: np.dtype[Any] = np.dtype(self.pipeline.dtype)
         self._facts = film_facts(catalog.table)
         self._films = CatalogFilms(catalog)
+        self.pipeline.warn_of_distortion(self._facts)
 
     @property
     def table(self) -> pd.DataFrame:

@@ -32,10 +32,10 @@ from resload.errors import (
     DecodeError,
     DiskSpaceError,
 )
-from resload.geometry import Fit, as_fit
+from resload.geometry import Fit, as_fit, film_facts
 from resload.pipeline import Pipeline, make
 from resload.pipeline.recipe import CatalogFilms
-from resload.size import Size, as_ladder
+from resload.size import Size, as_ladder, ladder_for, largest_asked, reaches
 from resload.store import layout, plan, tables
 from resload.store.cache import Cache, open_cache
 from resload.store.commit import alone
@@ -103,7 +103,7 @@ def build(
     """
     _check_choices(on_error, check, shard_mb)
     parts = {"intensity": intensity, "fit": as_fit(fit), "aspect": aspect, "kernel": kernel, "dtype": dtype}
-    recipe = _recipe(sizes, pipeline, parts)
+    recipe = _recipe(_decided(sizes, catalog, Path(path)), pipeline, parts)
     kept = tables.kept_of(catalog, columns, identifiers)
     count = thread_count(threads)
     cache = Path(path)
@@ -133,6 +133,29 @@ def _recipe(sizes: Any, pipeline: Pipeline | None, parts: dict[str, Any]) -> Pip
     if sizes is not None or given:
         raise ArgumentError(f"pipeline= holds the whole recipe; do not pass {['sizes', *given]} beside it")
     return pipeline
+
+
+def _decided(sizes: Any, catalog: "Catalog", cache: Path) -> Any:
+    """Sizes with "auto" replaced by the ladder it stands for: what the cache has, where that is good enough."""
+    largest = None if sizes is None else largest_asked(sizes)
+    if largest is None:
+        return sizes
+    others = [one for one in ([sizes] if isinstance(sizes, str) else sizes) if largest_asked([one]) is None]
+    films = _largest_film(catalog)
+    wanted = ladder_for(largest, films)
+    if (cache / layout.MANIFEST).exists():
+        present = layout.read_manifest(cache, partial=True).sizes
+        if any(reaches(level, largest) or level == films for level in present):
+            wanted = present
+    return [*others, *wanted]
+
+
+def _largest_film(catalog: "Catalog") -> Size:
+    """(height, width) that no film of the catalog exceeds, from its columns or the files' headers."""
+    table = catalog.table
+    if "height" not in table or table[["height", "width"]].isna().any(axis=None):
+        table = catalog.scan(progress=False).table
+    return Size(*(int(table[name].max()) for name in ("height", "width")))
 
 
 def _claim(cache: Path) -> None:
@@ -201,7 +224,11 @@ class _Job:
 
     def _begin(self) -> None:
         """Decide everything that a cache keeps for life, and write it down before the first film."""
-        recipe = self.recipe.resolve(self.catalog, threads=self.threads, progress=self.progress)
+        catalog = self.catalog
+        if self.recipe.dtype == "auto" and ("bits" not in catalog.table or catalog.table["bits"].isna().any()):
+            catalog = catalog.scan(threads=self.threads, progress=self.progress)
+        recipe = self.recipe.resolve(catalog)
+        recipe.warn_of_distortion(film_facts(catalog.table))
         count = len(self.catalog)
         per_shard = plan.records_per_shard(count, recipe.sizes, recipe.dtype, self.shard_mb)
         settings = {name: value for name, value in recipe.settings().items() if name != "dtype"}
