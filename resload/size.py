@@ -111,13 +111,14 @@ def reaches(level: Size, size: Size) -> bool:
     return level == size or all(side <= REACH * own for side, own in zip(size, level, strict=True))
 
 
-def ladder_for(largest: Size, films: Size = Size(LARGEST, LARGEST)) -> tuple[Size, ...]:
+def ladder_for(largest: Size, films: Size | None = None) -> tuple[Size, ...]:
     """The ladder that serves every size up to `largest` within 5/8 of a level, with the fewest pixels.
 
     Sizes just below `largest` need a level of 8/5 of it, and that one serves all smaller sizes too: one level. It is
     never larger than the largest film, whose own size holds all there is.
     """
-    return (Size(*(min(own, math.ceil(side / REACH)) for side, own in zip(largest, films, strict=True))),)
+    most = films or Size(LARGEST, LARGEST)
+    return (Size(*(min(own, math.ceil(side / REACH)) for side, own in zip(largest, most, strict=True))),)
 
 
 def largest_asked(sizes: object) -> Size | None:

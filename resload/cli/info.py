@@ -12,19 +12,22 @@ if TYPE_CHECKING:
     from resload.store.cache import Cache
 
 HELP = "say what a cache holds: films, splits, sizes, recipe, targets, quarantine, and who could be recognised"
-EXAMPLE = "  $ resload info films.zarr"
+EXAMPLE = """  $ resload info films.zarr
+  $ resload info films.zarr --size 224 320"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
     parser.add_argument("cache", metavar="CACHE", help="the folder of the cache")
+    parser.add_argument("--size", nargs="+", metavar="S", help="which level serves these sizes, and how exactly")
 
 
 def run(args: argparse.Namespace) -> Answer:
     """Open and describe."""
     from resload.store.cache import open_cache
 
-    document = described(open_cache(args.cache))
+    cache = open_cache(args.cache)
+    document = described(cache) | {"served": [served(cache, size) for size in args.size or ()]}
     return Answer(document, lines(document))
 
 
@@ -72,6 +75,12 @@ def levels(cache: "Cache") -> list[dict[str, Any]]:
     return found
 
 
+def served(cache: "Cache", size: str) -> dict[str, Any]:
+    """Which level serves a size, and the expected error, in 1/255 of the range."""
+    found = cache.serving(size)
+    return {"size": str(found.size), "level": str(found.level), "expected_rmse": found.rmse, "worst": found.worst}
+
+
 def middle(values: "NDArray[np.float32]") -> float | None:
     """The median of what is known; None where nothing is."""
     import numpy as np
@@ -100,12 +109,14 @@ def identifying(names: list[str], kept: Any) -> list[str]:
 
 def lines(document: dict[str, Any]) -> list[str]:
     """The same for people."""
-    recipe = ", ".join(f"{name} {value}" for name, value in document["recipe"].items())
+    recipe = ", ".join(f"{name} {setting(value)}" for name, value in document["recipe"].items())
+    squashed = [["distorted", f"{_share(document['distorted'])} of the films by more than a tenth (fit stretch)"]]
     facts = [
         ["cache", f"{document['cache']} (format {document['format']})"],
         ["films", f"{document['films']}, of which {document['readable']} can be read"],
         ["splits", counted(document["splits"])],
         ["pixels", f"{document['dtype']}; {recipe}"],
+        *(squashed if document["distorted"] else []),
         ["row groups", f"{document['row_groups']} of {document['per_shard']} films"],
         ["boxes", str(document["boxes"])],
         ["identifying", f"{', '.join(document['identifying'])}: look at these before you share the cache"],
@@ -115,6 +126,7 @@ def lines(document: dict[str, Any]) -> list[str]:
     return [
         *(f"{name:<13}{value}" for name, value in facts),
         *sizes(document),
+        *servings(document.get("served", [])),
         *targets(document["targets"]),
         *quarantine(document["quarantine"]),
     ]
@@ -124,6 +136,23 @@ def sizes(document: dict[str, Any]) -> list[str]:
     """The levels as a table."""
     rows = [[one["size"], megabytes(one["bytes"]), millimetres(*one["mm_per_pixel"])] for one in document["sizes"]]
     return columns([["size", "on disk", "mm per pixel (median, y x x)"], *rows])
+
+
+def setting(value: Any) -> str:
+    """A part of the recipe: a word, or a fit with its settings."""
+    if not isinstance(value, dict):
+        return str(value)
+    parts = [f"{name} {part}" for name, part in value.items() if name != "name" and part is not None]
+    return f"{value['name']} ({', '.join(parts)})"
+
+
+def servings(found: list[dict[str, Any]]) -> list[str]:
+    """How the sizes that were asked about are served; nothing when none was."""
+    rows = [
+        [one["size"], one["level"], "exact" if one["size"] == one["level"] else f"{one['expected_rmse']:.2f}"]
+        for one in found
+    ]
+    return columns([["size", "served from", "expected rmse (of 255)"], *rows]) if rows else []
 
 
 def targets(found: list[dict[str, Any]]) -> list[str]:

@@ -292,7 +292,7 @@ class Cache:
             slots[level] = Slot(np.empty((count, *level), self.dtype))
         return slots[level]
 
-    def serving(self, size: SizeLike | Spacing, *, allow_upsample: bool = False) -> Served:
+    def serving(self, size: SizeLike | Spacing | str, *, allow_upsample: bool = False) -> Served:
         """Which level serves a size, and how far from the direct resize of the films its pixels are expected to be.
 
         Raises SizeError for a size that cannot be served; logs one warning for a size that is more than 5/8 of every
@@ -310,7 +310,7 @@ class Cache:
         """Whether this size is a stored level that is kept in memory once read, because its records are small."""
         return size in self.sizes and self._stored.level(size).held
 
-    def _canvas(self, size: SizeLike | Spacing) -> Size:
+    def _canvas(self, size: SizeLike | Spacing | str) -> Size:
         """The size in pixels. Raises SizeError for a Spacing that shows another field than this cache."""
         if isinstance(size, Size):
             return size
