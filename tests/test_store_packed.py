@@ -152,6 +152,20 @@ def test_compressing_happens_outside_the_lock(tmp_path, monkeypatch):
     writer.finish(2)
 
 
+def test_records_move_to_another_shard_as_they_are(tmp_path):
+    """Compressed bytes that another version of a library would not write keep their checksum and their pixels."""
+    pixels, options = records("native8", 3), how("native8")
+    other = Codec("blosc", {**NATIVE8.configuration, "clevel": 9})
+    sums = written(tmp_path / "0", pixels, **{**options, "codec": other})
+    shard, writer = PackedShard(tmp_path / "0", count=3, **options), PackedWriter(tmp_path / "1", **options)
+    assert [writer.put_compressed(k, shard.compressed(k, sums[k])) for k in (2, 0, 1)] == [sums[2], sums[0], sums[1]]
+    writer.finish(3)
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "0").read_bytes()
+    assert written(tmp_path / "2", pixels, **options) != sums
+    with pytest.raises(CorruptCacheError, match="record 1 is damaged"):
+        shard.compressed(1, sums[0])
+
+
 def test_reading_from_many_threads(tmp_path):
     """One open shard, many readers."""
     pixels, options = records("blocks16", 16), how("blocks16")
@@ -259,6 +273,17 @@ def test_the_native_codec_fits_the_dtype():
     """Bits are shuffled apart over a value's own bytes."""
     assert native("uint8").configuration["typesize"] == 1
     assert native("uint16").configuration["typesize"] == 2
+
+
+@pytest.mark.parametrize("shuffle", ["noshuffle", "shuffle", "bitshuffle"])
+@pytest.mark.parametrize("typesize", [1, 2])
+def test_blosc_does_what_the_document_says(shuffle, typesize):
+    """The header of a record has the shuffle, typesize, block size and compressor of the configuration."""
+    options = {"cname": "zstd", "clevel": 2, "shuffle": shuffle, "typesize": typesize, "blocksize": 4096}
+    record = Codec("blosc", options).encode(film_like(0, (200, 300), f"uint{8 * typesize}"))
+    flags = record[2]
+    assert (flags & 1, flags >> 2 & 1, flags >> 5) == (shuffle == "shuffle", shuffle == "bitshuffle", 4)  # 4: zstd
+    assert (record[3], int.from_bytes(record[8:12], "little")) == (typesize, 4096)
 
 
 def test_absent_records_are_marked(tmp_path):

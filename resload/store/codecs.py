@@ -48,9 +48,11 @@ class Codec:
         body: Any = little_endian(pixels)
         if self.name == "zstd":
             return bytes(imagecodecs.zstd_encode(body, self.configuration["level"]))
-        options = {name: self.configuration[name] for name in ("shuffle", "typesize", "blocksize")}
-        level, compressor = self.configuration["clevel"], self.configuration["cname"]
-        return bytes(imagecodecs.blosc_encode(body, level, compressor=compressor, numthreads=1, **options))
+        names = {"compressor": "cname", "shuffle": "shuffle", "typesize": "typesize", "blocksize": "blocksize"}
+        options: Any = {name: self.configuration[ours] for name, ours in names.items()}
+        # imagecodecs 2026.3.6 shuffles by the size of the items it is given, whatever `typesize` says.
+        values: Any = np.frombuffer(body, f"u{options['typesize']}")
+        return bytes(imagecodecs.blosc_encode(values, self.configuration["clevel"], numthreads=1, **options))
 
     def span(self, record: NDArray[np.uint8], length: int, first: int) -> int:
         """How many bytes must be decoded to have the `first` ones of `length`: whole blocks of blosc, all of zstd.
@@ -87,14 +89,14 @@ class Codec:
             raise ValueError(f"{len(found)} bytes came out; expected {len(out)}")
 
 
-def _blosc(typesize: int, clevel: int) -> Codec:
-    options = {"typesize": typesize, "cname": "zstd", "clevel": clevel, "shuffle": "bitshuffle", "blocksize": 1 << 19}
+def _blosc(typesize: int) -> Codec:
+    options = {"typesize": typesize, "cname": "zstd", "clevel": 1, "shuffle": "bitshuffle", "blocksize": 1 << 19}
     return Codec("blosc", options)
 
 
-NATIVE8 = _blosc(1, 1)
+NATIVE8 = _blosc(1)
 """Films of 8 bit."""
-NATIVE16 = _blosc(2, 2)
+NATIVE16 = _blosc(2)
 """Films of 16 bit."""
 MASKS = Codec("zstd", {"level": 3, "checksum": False})
 """Coverage: mostly zeros, which zstd passes over."""

@@ -55,7 +55,13 @@ class PackedWriter:
         """Compress and write record k, of the shard's shape and dtype; returns the crc32c of its compressed bytes."""
         if pixels.shape != self._shape or pixels.dtype.name != self._dtype:
             raise AssertionError(f"record {pixels.shape} {pixels.dtype} in a shard of {self._shape} {self._dtype}")
-        record = self._codec.encode(pixels)
+        return self.put_compressed(k, self._codec.encode(pixels))
+
+    def put_compressed(self, k: int, record: bytes) -> int:
+        """Write record k as `PackedShard.compressed` answered it, so that it keeps its crc32c, which is returned.
+
+        Compressed anew, with other versions of the libraries, the same pixels may have other bytes.
+        """
         total = int(crc32c(record))
         stored = record + total.to_bytes(layout.CRC_BYTES, "little")
         with self._lock:
@@ -193,8 +199,11 @@ class PackedShard:
                 out.byteswap(inplace=True)
         return out
 
+    def compressed(self, k: int, expected: int) -> bytes:
+        """The compressed bytes of record k, verified as by `read`."""
+        return self._verified(k, expected).tobytes()
+
     def _verified(self, k: int, expected: int) -> NDArray[np.uint8]:
-        """The compressed bytes of record k."""
         offset, length = self._index[k]
         stored = np.empty(length, np.uint8)
         if not read_at(self.descriptor, stored.data, offset):
