@@ -14,7 +14,7 @@ Everything outside `.build/` is standard Zarr v3 (zarr-specs v3.0: core, and the
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -169,29 +169,48 @@ def _parsed(found: Mapping[str, Any]) -> Manifest:
 
 def array_document(manifest: Manifest, size: Size) -> dict[str, Any]:
     """The zarr.json of one level."""
+    names = ("radiograph", f"y_{size.height}", f"x_{size.width}")
+    return _sharded((manifest.count, *size), manifest.dtype, manifest.per_shard, names)
+
+
+def packed_document(
+    shape: Sequence[int], dtype: str, *, per_shard: int, codec: Mapping[str, Any], names: Sequence[str]
+) -> dict[str, Any]:
+    """The zarr.json of an array of compressed records (`packed.py`).
+
+    shape: (N, H, W) or (N, K, H, W). codec: `Codec.document()` of the writer's codec. names: of the dimensions, such
+    as radiograph, y_native, x_native, or radiograph, label, y_512, x_512.
+    """
+    return _sharded(shape, dtype, per_shard, names, codec)
+
+
+def _sharded(
+    shape: Sequence[int], dtype: str, per_shard: int, names: Sequence[str], *packed: Mapping[str, Any]
+) -> dict[str, Any]:
+    """An array whose shards hold `per_shard` records, each with its checksum behind it."""
     little = {"name": "bytes", "configuration": {"endian": "little"}}
-    pixels = little if manifest.dtype == "uint16" else {"name": "bytes"}
+    pixels = little if dtype == "uint16" else {"name": "bytes"}
     crc = {"name": "crc32c"}
     return {
         "zarr_format": 3,
         "node_type": "array",
-        "shape": [manifest.count, *size],
-        "data_type": manifest.dtype,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [manifest.per_shard, *size]}},
+        "shape": list(shape),
+        "data_type": dtype,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [per_shard, *shape[1:]]}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "fill_value": 0,
         "codecs": [
             {
                 "name": "sharding_indexed",
                 "configuration": {
-                    "chunk_shape": [1, *size],
-                    "codecs": [pixels, crc],
+                    "chunk_shape": [1, *shape[1:]],
+                    "codecs": [pixels, *map(dict, packed), crc],
                     "index_codecs": [little, crc],
                     "index_location": "end",
                 },
             }
         ],
-        "dimension_names": ["radiograph", f"y_{size.height}", f"x_{size.width}"],
+        "dimension_names": list(names),
         "attributes": {},
         "storage_transformers": [],
     }
