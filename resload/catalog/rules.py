@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from resload.errors import CatalogError
+from resload.masks.runs import FORMATS
 
 logger = logging.getLogger("resload")
 
@@ -99,7 +100,7 @@ def checked_boxes(boxes: pd.DataFrame | None, ids: pd.Series) -> pd.DataFrame | 
 
 
 def checked_masks(masks: pd.DataFrame | None, ids: pd.Series) -> pd.DataFrame | None:
-    """Masks by path or run-length (column `rle`), each of a film in the catalog."""
+    """Masks by path or run-length (columns `rle`, `rle_format`), one in each row, each of a film in the catalog."""
     if masks is None:
         return None
     masks = _plain(masks, "the table of masks")
@@ -108,6 +109,17 @@ def checked_masks(masks: pd.DataFrame | None, ids: pd.Series) -> pd.DataFrame | 
         raise CatalogError(f"a table of masks needs a column path or rle; found: {list(masks.columns)}")
     masks["id"] = _names(masks["id"])
     _refuse_strangers(masks["id"], ids, "masks")
+    unclear = masks.reindex(columns=["path", "rle"]).notna().sum(axis=1) != 1
+    if unclear.any():
+        raise CatalogError(
+            f"each mask has either a path or an rle; neither or both have {some(masks['id'][unclear])}. Write '-1' as "
+            "rle for a mask known to be empty, and leave out the rows of masks that are unknown"
+        )
+    if "rle_format" in masks.columns and not masks["rle_format"].dropna().isin(FORMATS).all():
+        raise CatalogError(
+            f"'rle_format' is one of {', '.join(FORMATS)}, or nothing for {FORMATS[0]}; "
+            f"found {some(masks['rle_format'].dropna().unique())}"
+        )
     return masks
 
 
