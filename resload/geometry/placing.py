@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from resload.geometry.affine import Affine
 from resload.geometry.fits import ALIGNMENTS, CHEST_WALL, Crop, Fit, Pad, Stretch
-from resload.size import Size
+from resload.size import Native, Size
 
 Floats = NDArray[np.float64]
 
@@ -64,9 +64,11 @@ def _numbers(table: pd.DataFrame, name: str) -> Floats:
 
 
 def places(fit: Fit, aspect: str, films: Floats, size: Size) -> Floats:
-    """Where each of these films lies at this size, float64 (n, 8)."""
+    """Where each of these films lies at this size, float64 (n, 8); at its own size, at the top left of the canvas."""
     with np.errstate(divide="ignore", invalid="ignore"):  # quarantined films have no height and width
-        if isinstance(fit, Stretch):
+        if isinstance(size, Native):
+            found = np.concatenate([films[:, :2] * 0, films[:, :2]] * 2, axis=1)
+        elif isinstance(fit, Stretch):
             found = _stretched(films, size)
         elif isinstance(fit, Crop):
             found = _cropped(fit, aspect, films, size)

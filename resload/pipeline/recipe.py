@@ -25,7 +25,7 @@ from resload.geometry.placing import affine_of, distorted, places
 from resload.intensity import RECIPES
 from resload.pipeline.cpu import Film, Known, as_radiograph, make
 from resload.reference import KERNELS
-from resload.size import Size, as_ladder, field_of
+from resload.size import Native, Size, as_ladder, field_of
 from resload.threads import ordered_map, thread_count
 
 if TYPE_CHECKING:
@@ -94,16 +94,21 @@ class Pipeline:
             raise ArgumentError("aspect='physical' keeps the body's shape, fit='stretch' does not: use pad or crop")
 
     def resolve(self, catalog: "Catalog", *, threads: int | None = None, progress: bool = False) -> "Pipeline":
-        """The same recipe with its dtype decided: uint16 if any film of the catalog has more than 8 bits.
+        """The same recipe with its dtype decided: uint16 if any film of the catalog has more than 8 bits; and with the
+        canvas of "native", the largest height and width.
 
-        Uses the catalog's `bits` where they are known, and scans the headers of the others.
+        Uses the catalog's columns where they are known, and scans the headers of the others.
         """
-        if self.dtype != "auto":
-            return self
+        open_canvas = Native(0, 0) in self.sizes and not self.sizes[-1].height
+        needed = [*(["bits"] if self.dtype == "auto" else []), *(["height", "width"] if open_canvas else [])]
         table = catalog.table
-        if "bits" not in table or table["bits"].isna().any():
+        if any(name not in table or table[name].isna().any() for name in needed):
             table = catalog.scan(threads=threads, progress=progress).table
-        return replace(self, dtype="uint16" if (table["bits"] > 8).any() else "uint8")
+        dtype = self.dtype if self.dtype != "auto" else "uint16" if (table["bits"] > 8).any() else "uint8"
+        if not open_canvas:
+            return replace(self, dtype=dtype)
+        canvas = Native(*(int(table[name].max()) for name in ("height", "width")))
+        return replace(self, dtype=dtype, sizes=(*self.sizes[:-1], canvas))
 
     def distorted(self, films: NDArray[np.float64]) -> float:
         """Which share of films (`geometry.film_facts`, those whose size is known) a size changes by more than a tenth
@@ -162,10 +167,13 @@ class Pipeline:
     def _result(self, made: Sequence[Film | DecodeError]) -> Result:
         images, maps = {}, {}
         for i, size in enumerate(self.sizes):
+            if isinstance(size, Native):
+                size = Native(*np.max([(0, 0), *(film.size for film in made if isinstance(film, Film))], axis=0).tolist())
             pixels = np.zeros((len(made), 1, *size), self.dtype)
             for row, film in zip(pixels, made, strict=True):
                 if isinstance(film, Film):
-                    row[0] = film.levels[i]
+                    level = film.levels[i]
+                    row[0, : level.shape[0], : level.shape[1]] = level
             images[size] = torch.from_numpy(pixels)
             maps[size] = [affine_of(*film.places[i]) if isinstance(film, Film) else None for film in made]
         return Result(images, maps, [film if isinstance(film, DecodeError) else None for film in made])

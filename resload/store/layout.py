@@ -5,6 +5,11 @@
       images/zarr.json
       images/512x512/zarr.json        array (N, H, W), uint8 or uint16
       images/512x512/c/<g>/0/0        shard g: records g*S .. g*S+S-1, back to back, then the index
+      images/native/zarr.json         only with sizes="native": array (N, H, W) of the largest height and width
+      images/native/c/<g>/0/0         its shards: compressed records (`packed.py`)
+      masks/zarr.json                 only when the catalog has masks
+      masks/512x512/zarr.json         array (N, K, H, W) uint8, coverage
+      masks/512x512/c/<g>/0/0/0       its shards: compressed records
       samples.parquet                 N rows, in row order
       boxes.parquet                   only when the catalog has boxes
       .build/                         only while a build is unfinished
@@ -20,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from resload.errors import IncompleteCacheError, NewerFormatError, NotACacheError
-from resload.size import Size, as_ladder
+from resload.size import Native, Size, as_ladder
 
 FORMAT = 1
 """Version of this layout. A reader refuses a larger one."""
@@ -36,14 +41,42 @@ MISSING = 2**64 - 1
 """Both numbers of an absent record in a shard's index (zarr sharding specification)."""
 
 
+class Masks(Size):
+    """The masks of one level, beside the level itself: `str` is "masks_512x512", as in the table's columns."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return f"masks_{self.height}x{self.width}"
+
+    @property
+    def level(self) -> Size:
+        """The level whose masks they are."""
+        return Size(*self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Masks) and tuple(self) == tuple(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(("masks", *self))
+
+
 def level_folder(size: Size) -> str:
-    """`images/512x512`."""
-    return f"images/{size}"
+    """`images/512x512`, `images/native`, `masks/512x512`."""
+    return f"masks/{size.level}" if isinstance(size, Masks) else f"images/{size}"
 
 
 def shard_path(size: Size, group: int) -> str:
     """`images/512x512/c/3/0/0`, relative to the cache."""
-    return f"{level_folder(size)}/c/{group}/0/0"
+    return f"{level_folder(size)}/c/{group}/0/0" + "/0" * isinstance(size, Masks)
+
+
+def is_packed(size: Size) -> bool:
+    """Whether an array's records are compressed."""
+    return isinstance(size, Native | Masks)
 
 
 def record_bytes(size: Size, dtype: str) -> int:
@@ -84,6 +117,22 @@ class Manifest:
     """"complete", or "building"."""
     tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Name of each table and the sum of its bytes; two sums while one is being replaced by another."""
+    masks: tuple[str, ...] = ()
+    """The labels of the masks, in the order of the masks' second axis; none where there are no masks."""
+
+    @property
+    def arrays(self) -> tuple[Size, ...]:
+        """Every array of the cache: the ladder, and the masks of each of its levels."""
+        levels = [size for size in self.sizes if not isinstance(size, Native)]
+        return (*self.sizes, *(Masks(*size) for size in levels)) if self.masks else self.sizes
+
+    def record_shape(self, size: Size) -> tuple[int, ...]:
+        """Of one record of an array: (H, W), or (K, H, W)."""
+        return (len(self.masks), *size) if isinstance(size, Masks) else tuple(size)
+
+    def record_dtype(self, size: Size) -> str:
+        """Of an array's records."""
+        return "uint8" if isinstance(size, Masks) else self.dtype
 
     @property
     def groups(self) -> int:
@@ -103,7 +152,9 @@ class Manifest:
         return {
             "format": FORMAT,
             "state": self.state,
-            "sizes": [list(size) for size in self.sizes],
+            "sizes": [list(size) for size in self.sizes if not isinstance(size, Native)],
+            **{"native": list(size) for size in self.sizes if isinstance(size, Native)},
+            **({"masks": list(self.masks)} if self.masks else {}),
             "dtype": self.dtype,
             "count": self.count,
             "per_shard": self.per_shard,
@@ -150,8 +201,10 @@ def read_manifest(cache: Path, *, partial: bool = False) -> Manifest:
 def _parsed(found: Mapping[str, Any]) -> Manifest:
     if found["dtype"] not in ("uint8", "uint16") or not 1 <= int(found["per_shard"]) <= 1 << 20 or found["count"] < 0:
         raise ValueError("dtype, per_shard or count is impossible")
+    canvas = [Native(*map(int, found["native"]))] if "native" in found else []
     return Manifest(
-        sizes=as_ladder(found["sizes"]),
+        sizes=as_ladder([*found["sizes"], *canvas]),
+        masks=tuple(map(str, found.get("masks", ()))),
         dtype=found["dtype"],
         count=int(found["count"]),
         per_shard=int(found["per_shard"]),
@@ -226,16 +279,20 @@ def _group(attributes: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[s
     }
 
 
-def images_document(manifest: Manifest) -> dict[str, Any]:
-    """The zarr.json of the group `images`."""
-    return _group({}, {str(size): array_document(manifest, size) for size in manifest.sizes})
+def group_documents(manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """Folder -> zarr.json of the groups `images` and, where there are masks, `masks`."""
+    groups: dict[str, dict[str, Any]] = {"images": {}}
+    for size in manifest.arrays:
+        group, name = level_folder(size).split("/")
+        groups.setdefault(group, {})[name] = array_document(manifest, size)
+    return {group: _group({}, arrays) for group, arrays in groups.items()}
 
 
 def root_document(manifest: Manifest) -> dict[str, Any]:
     """The root zarr.json: everything below inline, so that one read opens the cache."""
-    arrays = {level_folder(size): array_document(manifest, size) for size in manifest.sizes}
-    images: dict[str, Any] = _group({}, {})
-    return _group({"resload": manifest.attributes()}, {"images": images, **arrays})
+    arrays = {level_folder(size): array_document(manifest, size) for size in manifest.arrays}
+    groups: dict[str, Any] = {group: _group({}, {}) for group in group_documents(manifest)}
+    return _group({"resload": manifest.attributes()}, {**groups, **arrays})
 
 
 def as_json(document: Mapping[str, Any]) -> bytes:
