@@ -3,7 +3,11 @@
     NATIVE8, NATIVE16   films: blosc (bits of a value shuffled apart, zstd), in blocks that are decoded one by one
     MASKS               coverage: zstd
 
-Chosen by ratio and speed with benchmarks/native_codecs.py. A record is decoded only after its checksum was verified,
+Chosen by ratio and speed with benchmarks/native_codecs.py: bits shuffled apart are smaller than bytes as they are and
+written soonest; higher levels write slower and gain little; a block is what zstd of this level looks back over, 512 KiB
+(windowLog 19 in its table of levels). lz4 decodes sooner and leaves more bytes to read.
+
+A record is decoded only after its checksum was verified,
 and still is not trusted: its own words about its size must be what is expected, and nothing larger is allocated.
 """
 
