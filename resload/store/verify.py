@@ -14,9 +14,10 @@ from tqdm import tqdm
 
 from resload.errors import CorruptCacheError
 from resload.size import Size
-from resload.store import layout, tables
+from resload.store import documents, layout, tables
 from resload.store.cache import Cache
 from resload.store.layout import Manifest
+from resload.store.arrays import packed_shard
 from resload.store.shard import Shard
 from resload.threads import ordered_map, thread_count
 
@@ -62,9 +63,9 @@ def verify(cache: Cache | str | os.PathLike[str], *, threads: int | None = None,
     """
     path = cache.path if isinstance(cache, Cache) else Path(cache)
     manifest = layout.read_manifest(path)
-    shards = [(size, group) for size in manifest.sizes for group in range(manifest.groups)]
+    shards = [(size, group) for size in manifest.arrays for group in range(manifest.groups)]
     table, _ = tables.read_samples(path, manifest, levels=True)
-    sums = {size: table[tables.level_column("crc32c", size)].to_numpy(np.uint32) for size in manifest.sizes}
+    sums = {size: table[tables.level_column("crc32c", size)].to_numpy(np.uint32) for size in manifest.arrays}
     ids = table["id"].tolist()
     bar = tqdm(total=len(shards), unit="shard", desc=f"verify {path.name}", disable=None if progress else True)
 
@@ -78,21 +79,21 @@ def verify(cache: Cache | str | os.PathLike[str], *, threads: int | None = None,
         problems += found
         bar.update()
     bar.close()
-    return Report(manifest.count * len(manifest.sizes), tuple(problems))
+    return Report(manifest.count * len(manifest.arrays), tuple(problems))
 
 
 def _check_documents(cache: Path, manifest: Manifest) -> list[Problem]:
     """Every metadata document must say what the manifest implies, or other Zarr readers see something else."""
     expected = {
-        layout.MANIFEST: layout.root_document(manifest),
-        f"images/{layout.MANIFEST}": layout.images_document(manifest),
+        layout.MANIFEST: documents.root_document(manifest),
+        **{f"{name}/{layout.MANIFEST}": one for name, one in documents.group_documents(manifest).items()},
     }
-    for size in manifest.sizes:
-        expected[f"{layout.level_folder(size)}/{layout.MANIFEST}"] = layout.array_document(manifest, size)
+    for size in manifest.arrays:
+        expected[f"{layout.level_folder(size)}/{layout.MANIFEST}"] = documents.array_document(manifest, size)
     problems = []
     for name, document in expected.items():
         try:
-            same = json.loads((cache / name).read_bytes()) == json.loads(layout.as_json(document))
+            same = json.loads((cache / name).read_bytes()) == json.loads(documents.as_json(document))
         except (OSError, ValueError):
             same = False
         if not same:
@@ -105,6 +106,8 @@ def _check_shard(
 ) -> list[Problem]:
     name = layout.shard_path(size, group)
     rows = manifest.rows_of(group)
+    if layout.is_packed(size):
+        return _check_packed(cache, manifest, size, group, expected, ids)
     try:
         shard = open_shard(cache, manifest, size, group)
     except CorruptCacheError as exc:
@@ -123,6 +126,29 @@ def _check_shard(
             )
             problems.append(Problem(name, what, row, ids[row]))
     return problems
+
+
+def _check_packed(
+    cache: Path, manifest: Manifest, size: Size, group: int, expected: NDArray[np.uint32], ids: Sequence[str]
+) -> list[Problem]:
+    """Compressed records: both sums of each, and that it decodes to its shape."""
+    name, rows = layout.shard_path(size, group), manifest.rows_of(group)
+    try:
+        shard = packed_shard(cache, manifest, size, group)
+    except CorruptCacheError as exc:
+        return [Problem(name, _words(exc))]
+    problems = []
+    for k, row in enumerate(rows):
+        try:
+            shard.read(k, int(expected[k]))
+        except CorruptCacheError as exc:
+            problems.append(Problem(name, _words(exc), row, ids[row]))
+    return problems
+
+
+def _words(error: CorruptCacheError) -> str:
+    """What is wrong, without the file's name and the remedy."""
+    return str(error).partition(": ")[2].rpartition(";")[0]
 
 
 def open_shard(cache: Path, manifest: Manifest, size: Size, group: int) -> Shard:
