@@ -20,7 +20,7 @@ from trees import tree
 import resload
 from resload.errors import ArgumentError, CorruptCacheError, SizeError
 from resload.size import Size
-from resload.store import gather, layout, shard, tables
+from resload.store import documents, gather, layout, shard, tables
 from resload.store.joined import MOST, joined
 from resload.store.layout import Manifest
 

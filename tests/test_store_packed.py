@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from resload.errors import ArgumentError, CorruptCacheError
-from resload.store import codecs, layout, packed
+from resload.store import codecs, documents, layout, packed
 from resload.store.codecs import MASKS, NATIVE8, NATIVE16, Codec, native, on_canvas
 from resload.store.packed import PackedShard, PackedWriter
 

@@ -77,7 +77,7 @@ def places(fit: Fit, aspect: str, films: Floats, size: Size) -> Floats:
         else:
             found = _in_field(fit, fit.field, films, size)
         found[~np.isfinite(found).all(axis=1) | (films[:, 0] < 1) | (films[:, 1] < 1)] = np.nan
-    return found
+    return np.asarray(found, np.float64)
 
 
 def placed(fit: Fit, aspect: str, film: Floats, size: Size) -> tuple[Rect, Rect] | None:

@@ -135,9 +135,7 @@ def _place(pipeline: "Pipeline", facts: NDArray[np.float64], size: Size) -> tupl
     return found
 
 
-def levels_of(
-    pipeline: "Pipeline", pixels: NDArray[Any], rects: Sequence[tuple[Rect, Rect]]
-) -> list[NDArray[Any]]:
+def levels_of(pipeline: "Pipeline", pixels: NDArray[Any], rects: Sequence[tuple[Rect, Rect]]) -> list[NDArray[Any]]:
     """Each of the pipeline's sizes, resized from its rectangle of the film (H, W) and put on its canvas."""
     made: dict[Size, NDArray[Any]] = {}
     for source in dict.fromkeys(source for source, _ in rects):

@@ -166,9 +166,12 @@ class Pipeline:
 
     def _result(self, made: Sequence[Film | DecodeError]) -> Result:
         images, maps = {}, {}
-        for i, size in enumerate(self.sizes):
+        for i, asked in enumerate(self.sizes):
+            size = asked
             if isinstance(size, Native):
-                size = Native(*np.max([(0, 0), *(film.size for film in made if isinstance(film, Film))], axis=0).tolist())
+                size = Native(
+                    *np.max([(0, 0), *(film.size for film in made if isinstance(film, Film))], axis=0).tolist()
+                )
             pixels = np.zeros((len(made), 1, *size), self.dtype)
             for row, film in zip(pixels, made, strict=True):
                 if isinstance(film, Film):

@@ -24,9 +24,7 @@ def array_document(manifest: Manifest, size: Size) -> dict[str, Any]:
     if not is_packed(size):
         return _sharded(shape, manifest.dtype, manifest.per_shard, names)
     codec = codec_of(manifest, size).document()
-    return packed_document(
-        shape, manifest.record_dtype(size), per_shard=manifest.per_shard, codec=codec, names=names
-    )
+    return packed_document(shape, manifest.record_dtype(size), per_shard=manifest.per_shard, codec=codec, names=names)
 
 
 def packed_document(

@@ -19,7 +19,7 @@ Everything outside `.build/` is standard Zarr v3 (zarr-specs v3.0: core, and the
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,7 @@ class Manifest:
             "format": FORMAT,
             "state": self.state,
             "sizes": [list(size) for size in self.sizes if not isinstance(size, Native)],
-            **{"native": list(size) for size in self.sizes if isinstance(size, Native)},
+            **({"native": list(self.sizes[-1])} if Native(0, 0) in self.sizes else {}),
             **({"masks": list(self.masks)} if self.masks else {}),
             "dtype": self.dtype,
             "count": self.count,

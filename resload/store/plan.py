@@ -53,8 +53,11 @@ mostly zeros."""
 
 
 def _expected_bytes(goal: Manifest, size: Size) -> int:
+    """Of one record."""
     whole = record_bytes(size, goal.record_dtype(size))
-    return round(whole * _PACKED_SHARE[type(size)] * len(goal.masks) ** isinstance(size, Masks)) if is_packed(size) else whole
+    if not is_packed(size):
+        return whole
+    return round(whole * _PACKED_SHARE[type(size)] * (len(goal.masks) if isinstance(size, Masks) else 1))
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ from resload.pipeline.cpu import plain_number
 from resload.pipeline.recipe import CatalogFilms
 from resload.size import Size
 from resload.store import layout
-from resload.store.commit import explained, make_folders, put, write_whole
 from resload.store.arrays import Writer, as_record, writer
+from resload.store.commit import explained, make_folders, put, write_whole
 from resload.store.gather import Level, Slot
 from resload.store.layout import Manifest
 from resload.store.native import Packed
@@ -209,9 +209,7 @@ def levels_recipe(recipe: Pipeline, arrays: Sequence[Size]) -> Pipeline:
     return recipe.with_sizes([one.level if isinstance(one, layout.Masks) else one for one in arrays])
 
 
-def made_of(
-    film: Film, found: FilmMasks | None, recipe: Pipeline, arrays: Sequence[Size]
-) -> dict[Size, NDArray[Any]]:
+def made_of(film: Film, found: FilmMasks | None, recipe: Pipeline, arrays: Sequence[Size]) -> dict[Size, NDArray[Any]]:
     """The records of a film: its pixels at each level, the coverage of its masks."""
     sizes = levels_recipe(recipe, arrays).sizes
     levels, places = dict(zip(sizes, film.levels, strict=True)), dict(zip(sizes, film.places, strict=True))
@@ -239,32 +237,32 @@ def integer_sums(pixels: NDArray[Any]) -> tuple[int, int]:
 def _write(item: _Item, made: Mapping[Size, NDArray[Any]]) -> dict[str, list[int]]:
     """Write a film's records, zeros where there is none; {array: [crc32c, sum, sumsq]}."""
     written = {}
-    for size, writer in item.writers.items():
-        written[str(size)] = write_record(writer, item.k, made.get(size), item.goal, size)
+    for size, shard in item.writers.items():
+        written[str(size)] = write_record(shard, item.k, made.get(size), item.goal, size)
     return written
 
 
-def write_record(writer: Writer, k: int, pixels: NDArray[Any] | None, goal: Manifest, size: Size) -> list[int]:
+def write_record(shard: Writer, k: int, pixels: NDArray[Any] | None, goal: Manifest, size: Size) -> list[int]:
     """Write one record, zeros where there are no pixels; its crc32c, sum and sum of squares."""
     if pixels is None:
         pixels = np.zeros(goal.record_shape(size), goal.record_dtype(size))
     sums = integer_sums(pixels.reshape(-1, pixels.shape[-1]))
-    with explained(writer.path):
-        return [writer.put(k, as_record(pixels, goal, size)), *sums]
+    with explained(shard.path):
+        return [shard.put(k, as_record(pixels, goal, size)), *sums]
 
 
 def _copy_record(sources: Sources, item: _Item) -> None:
     """An old record of a row group that is made again: verified on its way over."""
-    for size, writer in item.writers.items():
-        if isinstance(writer, PackedWriter):
+    for size, shard in item.writers.items():
+        if isinstance(shard, PackedWriter):
             record = sources.packed[size].compressed(item.row)
-            with explained(writer.path):
-                writer.put_compressed(item.k, record)
+            with explained(shard.path):
+                shard.put_compressed(item.k, record)
             continue
         slot = Slot(np.empty((1, *size), sources.recipe.dtype))
         sources.present[size].read(np.array([item.row]), slot)
-        with explained(writer.path):
-            writer.put(item.k, slot.out[0])
+        with explained(shard.path):
+            shard.put(item.k, slot.out[0])
 
 
 # -- one step --------------------------------------------------------------------------------------------
@@ -299,8 +297,8 @@ def run(step: Step, sources: Sources, cache: Path, *, threads: int, progress: bo
             future.result()
     finally:
         finisher.shutdown(wait=True)
-        for writer in opened:
-            writer.close()
+        for shard in opened:
+            shard.close()
         bar.close()
 
 
@@ -318,12 +316,12 @@ def _items(step: Step, scratch: Path, opened: list[Writer]) -> Iterator[_Item]:
 def _finish(cache: Path, item: _Item, records: list[Record]) -> None:
     """Commit one row group: every shard whole and in place, then the file that says so."""
     task = item.task
-    for size, writer in item.writers.items():
+    for size, shard in item.writers.items():
         target = cache / layout.shard_path(size, task.group)
         with explained(target):
-            writer.finish(len(task.rows))
+            shard.finish(len(task.rows))
             make_folders(target.parent, below=cache)
-            put(writer.path, target)
+            put(shard.path, target)
     scratch = cache / layout.BUILD
     document = json.dumps({"sizes": [str(size) for size in task.sizes], "records": records})
     write_whole(document.encode(), rows_file(cache, task.group), scratch=scratch)

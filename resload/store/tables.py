@@ -69,13 +69,13 @@ MASKS_STAMP = "masks_stamp"
 
 
 def mask_column(label: str) -> str:
-    """`mask_nodule`."""
-    return f"mask_{label}"
+    """`mask_area_nodule`."""
+    return f"mask_area_{label}"
 
 
 def is_mask_column(name: str) -> bool:
     """Whether a column says what is known of masks."""
-    return name == MASKS_STAMP or name.startswith("mask_")
+    return name == MASKS_STAMP or name.startswith("mask_area_")
 
 
 def level_column(kind: str, size: Size) -> str:
@@ -101,7 +101,7 @@ def kept_of(catalog: "Catalog", columns: Sequence[str], identifiers: str) -> Kep
         raise ArgumentError(f"columns={missing}: not in the catalog, which has {list(catalog.table.columns)}")
     named = tuple(name for name in columns if name not in CARRIED and name not in RESULTS)
     extra = tuple(name for name in named if name not in catalog.targets)
-    hidden = [name for name in (*catalog.targets, *extra) if name in RESULTS or is_level_column(name)]
+    hidden = [name for name in (*catalog.targets, *extra) if name in RESULTS or is_ours(name)]
     if hidden:
         raise ArgumentError(f"{hidden}: these names are used by the cache itself; rename the columns")
     return Kept(tuple(catalog.targets), extra, identifiers)
@@ -157,8 +157,11 @@ def results_frame(records: Iterable[dict[str, Any]], sizes: Sequence[Size]) -> p
 
 
 def masks_frame(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """What is known of the films' masks: columns `mask_<label>`, the area in pixels of the film, 0 where somebody looked
-    and found nothing, NaN where nobody looked; and `masks_stamp`. Nothing in a cache without masks."""
+    """What is known of the films' masks.
+
+    Columns `mask_area_<label>`, in pixels of the film, 0 where somebody looked and found
+    nothing, NaN where nobody looked; and `masks_stamp`. Nothing in a cache without masks.
+    """
     records = list(records)
     if not records or "masks" not in records[0]:
         return pd.DataFrame(index=range(len(records)))
@@ -262,3 +265,8 @@ def is_level_column(name: str) -> bool:
     """Whether a column belongs to a level, as `crc32c_512x512` does."""
     kind, _, size = name.partition("_")
     return kind in LEVEL_COLUMNS and bool(_ARRAY.fullmatch(size))
+
+
+def is_ours(name: str) -> bool:
+    """Whether a column is one that the cache makes beside RESULTS."""
+    return is_level_column(name) or is_mask_column(name)

@@ -15,9 +15,9 @@ from tqdm import tqdm
 from resload.errors import CorruptCacheError
 from resload.size import Size
 from resload.store import documents, layout, tables
+from resload.store.arrays import packed_shard
 from resload.store.cache import Cache
 from resload.store.layout import Manifest
-from resload.store.arrays import packed_shard
 from resload.store.shard import Shard
 from resload.threads import ordered_map, thread_count
 
