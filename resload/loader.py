@@ -233,7 +233,7 @@ class Loader:
         """Submit the tasks of one batch."""
         count, sizes = len(step), self._sizes_of(step)
         order = _Order(epoch, step, [self._part(count, size) for size in sizes], self._room_for_masks(count, sizes[0]))
-        grain = min(self.reader.grain(size) for size in sizes) or (len(sizes) > 1)
+        grain = min(self.reader.grain(size) for size in sizes) or int(len(sizes) > 1 or order.masks is not None)
         for start in range(0, count, grain or count):
             stop = min(start + (grain or count), count)
             order.work.append(partial(self._make, order, start, stop))
@@ -341,16 +341,15 @@ class Loader:
         )
         return batch if self._device.type == "cpu" else batch.to(self._device)
 
-    def _masks(self, index: NDArray[np.int64], size: Size) -> tuple[torch.Tensor, torch.Tensor] | tuple[None, None]:
+    def _masks(self, order: _Order) -> tuple[torch.Tensor, torch.Tensor] | tuple[None, None]:
         """The masks of a batch, by the loader's rule, and which are known."""
-        rule = self._mask_rule
-        if rule is None:
+        if order.masks is None:
             return None, None
-        found, known = self.reader.masks(index, size, nearest=rule == "nearest")
-        masks = torch.from_numpy(found)
-        if rule is not True:
-            masks = thresholded(masks, "any" if rule == "nearest" else rule)
-        return masks, torch.from_numpy(known)
+        masks, known = (torch.from_numpy(one) for one in order.masks)
+        rule = self._mask_rule
+        if rule is None or rule is True:
+            return masks, known
+        return thresholded(masks, "any" if rule == "nearest" else rule), known
 
     def _images(self, part: _Part) -> torch.Tensor:
         """What was made at one size, finished, on the loader's device."""

@@ -48,7 +48,7 @@ def by_row(loader):
     return {name: image.numpy().copy() for batch in loader for name, image in zip(batch.ids, batch.images, strict=True)}
 
 
-# -- path independence ---------------------------------------------------------------------------------------
+# -- path independence ------------------------------------------------------------------------------
 
 FITS = [
     (Stretch(), "pixel"),
@@ -101,7 +101,7 @@ def _torch(bits):
     return torch.uint8 if bits == 8 else torch.uint16
 
 
-# -- which level ------------------------------------------------------------------------------------------------
+# -- which level ------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +215,7 @@ def test_auto_is_one_level_of_eight_fifths(tmp_path, ladder):
     assert np.abs(whole.read([row], (211, 177))[0] - exact).max() <= 0.51
 
 
-# -- regions -----------------------------------------------------------------------------------------------------------
+# -- regions ----------------------------------------------------------------------------------------
 
 
 def test_regions_are_crops_of_the_film_then_resized(tmp_path):
@@ -241,7 +241,7 @@ def test_regions_are_crops_of_the_film_then_resized(tmp_path):
             cache.read(rows, 70, region=wrong)
 
 
-# -- several sizes at once, detail, boxes ---------------------------------------------------------------------------------
+# -- several sizes at once, detail, boxes -----------------------------------------------------------
 
 
 @pytest.mark.parametrize("where", ["cache", "files"])
@@ -370,7 +370,7 @@ def test_boxes_are_refused_where_there_are_none(ladder):
         batch.detection_targets()
 
 
-# -- from the command line to the batch -----------------------------------------------------------------------------------
+# -- from the command line to the batch -------------------------------------------------------------
 
 
 def test_a_rectangle_a_physical_aspect_and_millimetres_from_the_command_line(tmp_path, capsys, monkeypatch):
