@@ -16,7 +16,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -34,10 +34,12 @@ from resload.errors import ArgumentError
 from resload.geometry import Geometry
 from resload.geometry.placing import CONTENT, PLACES, SPACING
 from resload.masks.inside import thresholded
-from resload.pipeline import Pipeline
+from resload.pipeline import ModelInput, Pipeline
+from resload.pipeline.model_input import decoders_here
 from resload.readers import CacheReader, DetailReader, Reader, SourceReader
 from resload.samplers import Fixed, Images, Sampler, Scales, Sequential, Shuffle, Step
 from resload.samplers.sampler import checked_state
+from resload.scaling import usable_device
 from resload.size import Native, Size, SizeLike, Spacing
 from resload.store.cache import Cache
 from resload.store.gather import Slot
@@ -141,10 +143,10 @@ class Loader:
     ) -> None:
         self.reader = reader_of(data, pipeline, threads, allow_upsample=allow_upsample)
         if detail is not None:
-            self.reader = DetailReader(self.reader, detail, _recipe_of(self.reader))
+            self.reader = DetailReader(self.reader, detail, _recipe_of(self.reader, "detail="))
         self._threads = thread_count(threads)
         self._prefetch = _at_least_one("prefetch", prefetch)
-        self._device = _usable(device)
+        self._device = usable_device(device)
         self._columns = _known_columns(columns, self.reader)
         if sampler is None:
             chosen = _chosen_rows(self.reader, split, rows)
@@ -197,6 +199,31 @@ class Loader:
         mean, std = self.reader.stats(size, rows)
         _log.info("normalize: mean %.6f, std %.6f of %s at %s", mean, std, "split train" if train else "its rows", size)
         return mean, std
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The recipe that makes this loader's tensors from single films: `loader.pipeline.tensor(path)`, and `save`.
+
+        Of the loader's first size, with everything that its images depend on in `Pipeline.model`: dtype, channels,
+        normalization, detail, and how training's pixels were made. Raises ArgumentError for a Reader without a recipe.
+        """
+        arms = self.reader if isinstance(self.reader, DetailReader) else None
+        recipe = _recipe_of(self.reader if arms is None else arms.inner, "Loader.pipeline")
+        size = self.reader.checked_size(self.sampler.sizes.at(0, epoch=0))
+        level, rmse = self.reader.served(size)
+        mean, std = self.normalization or (None, None)
+        model = ModelInput(
+            size=size,
+            dtype=str(self._converter.scaling.dtype).removeprefix("torch."),
+            channels=self._converter.scaling.channels,
+            mean=mean,
+            std=std,
+            detail=None if arms is None else arms.detail,
+            level=level,
+            expected_rmse=rmse,
+            decoders=_decoders(self.reader, self.sampler.rows),
+        )
+        return replace(recipe, sizes=(size,), dtype=str(self.reader.dtype), model=model)
 
     def __len__(self) -> int:
         """Batches in a whole epoch."""
@@ -440,11 +467,18 @@ def _sizes(reader: Reader, size: Any) -> Fixed | Scales:
     return Scales(*(reader.checked_size(one) for one in size))
 
 
-def _recipe_of(reader: Reader) -> Pipeline:
+def _recipe_of(reader: Reader, wanted: str) -> Pipeline:
     found = getattr(reader, "pipeline", None)
     if not isinstance(found, Pipeline):
-        raise ArgumentError("detail= needs data with a pipeline: a Cache, or a Catalog with pipeline=")
+        raise ArgumentError(f"{wanted} needs data with a pipeline: a Cache, or a Catalog with pipeline=")
     return found
+
+
+def _decoders(reader: Reader, rows: NDArray[np.int64]) -> tuple[str, ...]:
+    """What decoded these films: a cache's table tells; files are decoded here."""
+    if "decoder" not in reader.table:
+        return decoders_here()
+    return tuple(sorted(set(reader.table["decoder"].iloc[rows].dropna()) - {""}))
 
 
 def _boxes(reader: Reader, boxes: bool | float) -> Boxes:
@@ -481,16 +515,6 @@ def reader_of(
     if not hasattr(data, "fill"):
         raise ArgumentError(f"data must be a Cache, a Catalog or a Reader; found {type(data).__name__}")
     return data
-
-
-def _usable(device: str | torch.device) -> torch.device:
-    try:
-        found = torch.device(device)
-    except RuntimeError as exc:
-        raise ArgumentError(f"device={device!r}: not a device that torch knows") from exc
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise ArgumentError(f"device={str(found)!r}: torch finds no CUDA device here; use device='cpu'")
-    return found
 
 
 def _at_least_one(name: str, value: int) -> int:

@@ -12,8 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from resload.errors import ArgumentError, CorruptCacheError
+from resload.pipeline.cpu import on_canvas
 from resload.store import codecs, documents, layout, packed
-from resload.store.codecs import MASKS, NATIVE8, NATIVE16, Codec, native, on_canvas
+from resload.store.codecs import MASKS, NATIVE8, NATIVE16, Codec, native
 from resload.store.packed import PackedShard, PackedWriter
 
 SMALL8 = Codec("blosc", {**NATIVE8.configuration, "blocksize": 1024})

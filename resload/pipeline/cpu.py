@@ -157,6 +157,22 @@ def _on_canvas(image: NDArray[Any], place: Rect, size: Size, fit: Fit) -> NDArra
     return out
 
 
+def is_film(value: object) -> bool:
+    """Whether this is one film, rather than several."""
+    if hasattr(value, "save_as"):  # a pydicom dataset
+        return True
+    return isinstance(value, str | Path | bytes | bytearray | memoryview | np.ndarray | Radiograph)
+
+
+def on_canvas(film: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """The film at the top left of zeros: (h, w) -> `shape`, at least as large. Itself where it fills the canvas."""
+    if film.shape == shape:
+        return film
+    canvas = np.zeros(shape, film.dtype)
+    canvas[tuple(map(slice, film.shape))] = film
+    return canvas
+
+
 def as_radiograph(source: object, *, frame: int = 0) -> Radiograph:
     """Any of the forms in which people hold a film, decoded."""
     if isinstance(source, Radiograph):

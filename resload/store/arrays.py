@@ -5,9 +5,9 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from resload.pipeline.cpu import on_canvas
 from resload.size import Native, Size
 from resload.store import layout
-from resload.store.codecs import on_canvas
 from resload.store.documents import codec_of
 from resload.store.layout import Manifest
 from resload.store.packed import PackedShard, PackedWriter

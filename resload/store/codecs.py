@@ -112,15 +112,6 @@ def native(dtype: str) -> Codec:
     return {"uint8": NATIVE8, "uint16": NATIVE16}[dtype]
 
 
-def on_canvas(film: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """The film at the top left of zeros: (h, w) -> `shape`, at least as large. Itself where it fills the canvas."""
-    if film.shape == shape:
-        return film
-    canvas = np.zeros(shape, film.dtype)
-    canvas[tuple(map(slice, film.shape))] = film
-    return canvas
-
-
 def body_bytes(shape: tuple[int, ...], dtype: str) -> int:
     """Bytes of one decoded record. Raises ArgumentError for more than a codec can take."""
     found = int(np.prod(shape, dtype=object)) * layout.item_bytes(dtype)
