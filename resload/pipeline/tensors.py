@@ -6,6 +6,7 @@ Every film is a task of its own, which writes its place of the batch.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,20 +52,19 @@ def _native(
     recipe: "Pipeline", sources: Sequence[tuple[object, Known]], model: "ModelInput", scaling: Scaling, threads: int
 ) -> torch.Tensor:
     """Films at their own size, at the top left of zeros as large as the largest of them."""
-    made = list(
-        ordered_map(
-            lambda place: _made(recipe, *sources[place], place),
-            range(len(sources)),
-            threads=threads,
-            window=len(sources) + 1,
-        )  # fmt: skip
-    )
+    places = range(len(sources))
+    work = partial(_made_at, recipe, sources)
+    made = list(ordered_map(work, places, threads=threads, window=len(sources) + 1))
     model.warn_of_others({film.decoder for film in made})
     canvas = np.max([film.size for film in made], axis=0, initial=1)
     out = np.empty((len(made), model.channels, *canvas), scaling.made)
     for film, place in zip(made, out, strict=True):
         scaling.run(on_canvas(film.levels[0], tuple(canvas))[None], place[None])
     return scaling.finished(torch.from_numpy(out))
+
+
+def _made_at(recipe: "Pipeline", sources: Sequence[tuple[object, Known]], place: int) -> Film:
+    return _made(recipe, *sources[place], place)
 
 
 def _model_of(pipeline: "Pipeline") -> "ModelInput":
