@@ -406,7 +406,7 @@ def test_a_rectangle_a_physical_aspect_and_millimetres_from_the_command_line(tmp
     assert millimetres.sizes == (Size(50, 40), Size(100, 80))
     for size, mm in ((Spacing(0.8, (100, 80)), 0.8), (Spacing(1.6, (50, 40)), 1.6), ((25, 20), 3.2)):
         (batch,) = Loader(millimetres, size=size, batch_size=2)
-        np.testing.assert_allclose(batch.spacing, mm, rtol=0.02)
+        np.testing.assert_allclose(batch.spacing, mm, rtol=0.05)  # 12.5 pixels of film are 12 or 13
     with pytest.raises(SizeError, match=r"0.5mm@100x80 shows 50 x 40 mm of a film; .* shows 80 x 64 mm"):
         millimetres.read([0], Spacing(0.5, (100, 80)))
     assert main(["build", "catalog", "x.zarr", "--sizes", "64", "--align", "top"]) == 2
