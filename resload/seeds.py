@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 
 from resload.errors import ArgumentError
 
-PURPOSES = {"store": 1, "order": 2, "draw": 3, "split": 4, "synthetic": 5, "substitute": 6, "sizes": 7}
+PURPOSES = {
+    "store": 1,
+    "order": 2,
+    "draw": 3,
+    "split": 4,
+    "synthetic": 5,
+    "substitute": 6,
+    "sizes": 7,
+    "report": 8,
+}
 """What randomness is used for; the numbers are part of every plan and of every cache's row order."""
 
 

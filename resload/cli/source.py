@@ -19,9 +19,10 @@ CSV_OPTIONS = ("id", "path", "patient", "targets")
 """They name columns, and so go with a CSV only."""
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     """Add SOURCE and how it is read."""
-    parser.add_argument("source", metavar="SOURCE", help="a folder of films, a saved catalog, or a CSV")
+    several = "?" if optional else None
+    parser.add_argument("source", metavar="SOURCE", nargs=several, help="a folder of films, a saved catalog, or a CSV")
     group = parser.add_argument_group("how SOURCE is read")
     group.add_argument("--dataset", metavar="NAME", help="SOURCE is the folder of this public data set: chestxray14")
     group.add_argument("--no-classes", action="store_true", help="a folder's subfolders are not classes")
