@@ -16,7 +16,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -33,11 +33,14 @@ from resload.convert import Converter
 from resload.errors import ArgumentError
 from resload.geometry import Geometry
 from resload.geometry.placing import CONTENT, PLACES, SPACING
-from resload.pipeline import Pipeline
+from resload.masks.inside import thresholded
+from resload.pipeline import ModelInput, Pipeline
+from resload.pipeline.model_input import decoders_here
 from resload.readers import CacheReader, DetailReader, Reader, SourceReader
 from resload.samplers import Fixed, Images, Sampler, Scales, Sequential, Shuffle, Step
 from resload.samplers.sampler import checked_state
-from resload.size import Size, SizeLike, Spacing
+from resload.scaling import usable_device
+from resload.size import Native, Size, SizeLike, Spacing
 from resload.store.cache import Cache
 from resload.store.gather import Slot
 from resload.threads import thread_count
@@ -63,6 +66,8 @@ class _Order:
     step: Step
     parts: list["_Part"]
     """One for each size of the step, the step's own first."""
+    masks: tuple[NDArray[np.uint8], NDArray[np.bool_]] | None = None
+    """Coverage (n, K, H, W) and which are known (n, K), where masks are asked for."""
     work: list[Callable[[], None]] = field(default_factory=list)
     """Each makes some of the images."""
     tasks: list[Future[None]] = field(default_factory=list)
@@ -93,6 +98,9 @@ class Loader:
         normalize: None; (mean, std) on [0, 1], numbers or one per channel; or "dataset": those of the train split
             (of the loader's rows when there is none), as `loader.normalization` then says.
         columns: further columns of the table, handed out in `Batch.columns`.
+        masks: hand out masks in `Batch.masks`, by the order of `mask_names`: True as coverage, uint8 0 to 255; or
+            by the rule that says what is inside: "any", a share of the pixel's area such as 0.5, or "nearest" (the
+            pixel's centre), as bool.
         boxes: hand out the boxes of findings in `Batch.boxes`, mapped and clipped to each image; a number is the least
             share of a box's area that must be seen for it to be kept (True: any).
         detail: shrink every film to this size first and enlarge it to `size` with the recipe's kernel: the control arm
@@ -124,6 +132,7 @@ class Loader:
         channels: int = 1,
         normalize: str | tuple[Any, Any] | None = None,
         columns: Sequence[str] = (),
+        masks: bool | str | float = False,
         boxes: bool | float = False,
         detail: SizeLike | None = None,
         threads: int | None = None,
@@ -134,10 +143,10 @@ class Loader:
     ) -> None:
         self.reader = reader_of(data, pipeline, threads, allow_upsample=allow_upsample)
         if detail is not None:
-            self.reader = DetailReader(self.reader, detail, _recipe_of(self.reader))
+            self.reader = DetailReader(self.reader, detail, _recipe_of(self.reader, "detail="))
         self._threads = thread_count(threads)
         self._prefetch = _at_least_one("prefetch", prefetch)
-        self._device = _usable(device)
+        self._device = usable_device(device)
         self._columns = _known_columns(columns, self.reader)
         if sampler is None:
             chosen = _chosen_rows(self.reader, split, rows)
@@ -170,6 +179,8 @@ class Loader:
         self._targets, self._ids = _targets(self.reader), _objects(self.reader.table["id"])
         self._known = ~np.isnan(self._targets)
         self._boxes = None if boxes is False else _boxes(self.reader, boxes)
+        self._mask_rule = _mask_rule(self.reader, masks)
+        self.mask_names = () if self._mask_rule is None else self.reader.mask_names
         self.box_names = () if self._boxes is None else self._boxes.names
         self._pool = Pool()
         self._epoch, self._step = 0, 0
@@ -188,6 +199,31 @@ class Loader:
         mean, std = self.reader.stats(size, rows)
         _log.info("normalize: mean %.6f, std %.6f of %s at %s", mean, std, "split train" if train else "its rows", size)
         return mean, std
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The recipe that makes this loader's tensors from single films: `loader.pipeline.tensor(path)`, and `save`.
+
+        Of the loader's first size, with everything that its images depend on in `Pipeline.model`: dtype, channels,
+        normalization, detail, and how training's pixels were made. Raises ArgumentError for a Reader without a recipe.
+        """
+        arms = self.reader if isinstance(self.reader, DetailReader) else None
+        recipe = _recipe_of(self.reader if arms is None else arms.inner, "Loader.pipeline")
+        size = self.reader.checked_size(self.sampler.sizes.at(0, epoch=0))
+        level, rmse = self.reader.served(size)
+        mean, std = self.normalization or (None, None)
+        model = ModelInput(
+            size=size,
+            dtype=str(self._converter.scaling.dtype).removeprefix("torch."),
+            channels=self._converter.scaling.channels,
+            mean=mean,
+            std=std,
+            detail=None if arms is None else arms.detail,
+            level=level,
+            expected_rmse=rmse,
+            decoders=_decoders(self.reader, self.sampler.rows),
+        )
+        return replace(recipe, sizes=(size,), dtype=str(self.reader.dtype), model=model)
 
     def __len__(self) -> int:
         """Batches in a whole epoch."""
@@ -223,11 +259,11 @@ class Loader:
     def _begun(self, epoch: int, step: Step, executor: ThreadPoolExecutor) -> _Order:
         """Submit the tasks of one batch."""
         count, sizes = len(step), self._sizes_of(step)
-        order = _Order(epoch, step, [self._part(count, size) for size in sizes])
-        grain = min(self.reader.grain(size) for size in sizes) or (len(sizes) > 1)
+        order = _Order(epoch, step, [self._part(count, size) for size in sizes], self._room_for_masks(count, sizes[0]))
+        grain = min(self.reader.grain(size) for size in sizes) or int(len(sizes) > 1 or order.masks is not None)
         for start in range(0, count, grain or count):
             stop = min(start + (grain or count), count)
-            order.work.append(partial(self._fill, step, order.parts, start, stop))
+            order.work.append(partial(self._make, order, start, stop))
         if grain:
             order.tasks = [executor.submit(work) for work in order.work]
         return order
@@ -235,14 +271,31 @@ class Loader:
     def _sizes_of(self, step: Step) -> list[Size]:
         """The sizes that a step is served at, its own first."""
         scales = getattr(self.sampler.sizes, "scales", ())
-        return [self.reader.checked_size(size) for size in dict.fromkeys([step.size, *scales])]
+        sizes = [self.reader.checked_size(size) for size in dict.fromkeys([step.size, *scales])]
+        return [self.reader.native_size(step.index) if isinstance(size, Native) else size for size in sizes]
 
     def _part(self, count: int, size: Size) -> _Part:
         shape = self._converter.shape(count, size)
         return _Part(size, shape, self._pool.block(self._converter.bytes(shape)))
 
+    def _room_for_masks(self, count: int, size: Size) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
+        if self._mask_rule is None:
+            return None
+        shape = (count, len(self.mask_names))
+        return np.zeros((*shape, *size), np.uint8), np.zeros(shape, bool)
+
+    def _make(self, order: _Order, start: int, stop: int) -> None:
+        """One task: images start .. stop of a batch, and their masks, on one thread."""
+        self._fill(order.step, order.parts, start, stop)
+        if order.masks is not None:
+            index, size = order.step.index[start:stop], order.parts[0].size
+            coverage, known = order.masks
+            coverage[start:stop], known[start:stop] = self.reader.masks(
+                index, size, nearest=self._mask_rule == "nearest"
+            )
+
     def _fill(self, step: Step, parts: list[_Part], start: int, stop: int) -> None:
-        """One task: images start .. stop of a batch, at each of its sizes, on one thread."""
+        """Images start .. stop of a batch, at each of its sizes."""
         converter, sizes = self._converter, [part.size for part in parts]
         if converter.in_place:
             slots = [part.block.slot((len(step), *part.size), self.reader.dtype) for part in parts]
@@ -288,6 +341,7 @@ class Loader:
         images = {part.size: self._images(part) for part in order.parts}
         index, size = step.index, own.size
         facts = self.reader.facts(index, size)
+        masks, masks_known = self._masks(order)
         level, rmse = self.reader.served(size)
         targets = torch.from_numpy(self._targets.take(index, axis=0))
         boxes, labels = (None, None) if self._boxes is None else self._boxes.of(index, facts[:, PLACES])
@@ -297,7 +351,7 @@ class Loader:
             known=torch.from_numpy(self._known.take(index, axis=0)),
             rows=torch.from_numpy(index.copy()),
             ids=self._ids[index].tolist(),
-            size=size,
+            size=Size(*size),
             level=level,
             expected_rmse=rmse,
             spacing=torch.from_numpy(facts[:, SPACING]),
@@ -305,12 +359,24 @@ class Loader:
             valid=torch.ones(len(step), dtype=torch.bool),
             draws=torch.from_numpy(step.draw.astype(np.int64)),
             columns={name: values[index].tolist() for name, values in self._columns.items()},
-            geometry=Geometry(size, facts[:, PLACES.start :]),
-            scales=images if len(images) > 1 else {},
+            geometry=Geometry(Size(*size), facts[:, PLACES.start :]),
+            scales={Size(*size): one for size, one in images.items()} if len(images) > 1 else {},
+            masks=masks,
+            masks_known=masks_known,
             boxes=boxes,
             box_labels=labels,
         )
         return batch if self._device.type == "cpu" else batch.to(self._device)
+
+    def _masks(self, order: _Order) -> tuple[torch.Tensor, torch.Tensor] | tuple[None, None]:
+        """The masks of a batch, by the loader's rule, and which are known."""
+        if order.masks is None:
+            return None, None
+        masks, known = (torch.from_numpy(one) for one in order.masks)
+        rule = self._mask_rule
+        if rule is None or rule is True:
+            return masks, known
+        return thresholded(masks, "any" if rule == "nearest" else rule), known
 
     def _images(self, part: _Part) -> torch.Tensor:
         """What was made at one size, finished, on the loader's device."""
@@ -401,15 +467,33 @@ def _sizes(reader: Reader, size: Any) -> Fixed | Scales:
     return Scales(*(reader.checked_size(one) for one in size))
 
 
-def _recipe_of(reader: Reader) -> Pipeline:
+def _recipe_of(reader: Reader, wanted: str) -> Pipeline:
     found = getattr(reader, "pipeline", None)
     if not isinstance(found, Pipeline):
-        raise ArgumentError("detail= needs data with a pipeline: a Cache, or a Catalog with pipeline=")
+        raise ArgumentError(f"{wanted} needs data with a pipeline: a Cache, or a Catalog with pipeline=")
     return found
+
+
+def _decoders(reader: Reader, rows: NDArray[np.int64]) -> tuple[str, ...]:
+    """What decoded these films: a cache's table tells; files are decoded here."""
+    if "decoder" not in reader.table:
+        return decoders_here()
+    return tuple(sorted(set(reader.table["decoder"].iloc[rows].dropna()) - {""}))
 
 
 def _boxes(reader: Reader, boxes: bool | float) -> Boxes:
     return Boxes(reader.boxes, reader.table["id"], least=0.0 if boxes is True else boxes)
+
+
+def _mask_rule(reader: Reader, masks: bool | str | float) -> bool | str | float | None:
+    """None when no masks are asked for; else True (coverage), or the rule. Raises ArgumentError."""
+    if masks is False:
+        return None
+    if not reader.mask_names:
+        raise ArgumentError("masks= asked for, and this data has none; give them to the Catalog (masks=)")
+    if masks is not True and masks != "nearest":
+        thresholded(torch.zeros(1, 1, dtype=torch.uint8), masks)  # refuses what is no rule
+    return masks
 
 
 def reader_of(
@@ -431,16 +515,6 @@ def reader_of(
     if not hasattr(data, "fill"):
         raise ArgumentError(f"data must be a Cache, a Catalog or a Reader; found {type(data).__name__}")
     return data
-
-
-def _usable(device: str | torch.device) -> torch.device:
-    try:
-        found = torch.device(device)
-    except RuntimeError as exc:
-        raise ArgumentError(f"device={device!r}: not a device that torch knows") from exc
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise ArgumentError(f"device={str(found)!r}: torch finds no CUDA device here; use device='cpu'")
-    return found
 
 
 def _at_least_one(name: str, value: int) -> int:

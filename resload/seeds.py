@@ -18,7 +18,8 @@ PURPOSES = {
     "synthetic": 5,
     "substitute": 6,
     "sizes": 7,
-    "report": 8,
+    "verify": 8,
+    "report": 9,
 }
 """What randomness is used for; the numbers are part of every plan and of every cache's row order."""
 

@@ -61,6 +61,30 @@ class Spacing:
         return round(self.mm * self.canvas.height, 6), round(self.mm * self.canvas.width, 6)
 
 
+NATIVE = "native"
+
+
+class Native(Size):
+    """The films' own sizes, on a canvas of the largest height and width: `str` is "native", and all natives are equal.
+
+    0 x 0 until a catalog's films are known. As a size of a ladder it is the last.
+    """
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return NATIVE
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Native)
+
+    def __ne__(self, other: object) -> bool:
+        return not isinstance(other, Native)
+
+    def __hash__(self) -> int:
+        return hash(NATIVE)
+
+
 SizeLike: TypeAlias = int | tuple[int, int]
 """What every public function takes for a size: 512, or (height, width)."""
 
@@ -68,10 +92,12 @@ SizeLike: TypeAlias = int | tuple[int, int]
 def as_size(value: object) -> Size:
     """`as_size(512)` is `Size(512, 512)`; `as_size((2100, 1700))` is 2100 high and 1700 wide.
 
-    Strings as the command line writes them are read too: `"512"`, `"2100x1700"`.
+    Strings as the command line writes them are read too: `"512"`, `"2100x1700"`, `"native"`.
 
     Raises SizeError for anything else, and for sides under 1 or over 65,536.
     """
+    if value == NATIVE or isinstance(value, Native):
+        return value if isinstance(value, Native) else Native(0, 0)
     sides = _sides(value)
     if any(not 1 <= side <= LARGEST for side in sides):
         raise SizeError(f"a size needs sides from 1 to {LARGEST}; found {value!r}")
@@ -132,12 +158,12 @@ def as_ladder(sizes: object) -> tuple[Size, ...]:
 
     One int or string is a ladder of one; a sequence is a list of sizes, so a single rectangle is
     written `[(2100, 1700)]`. "auto" is `ladder_for` 512 x 512, "auto:768" or "auto:2100x1700" for other sizes.
-    A `Spacing` counts as its canvas.
+    A `Spacing` counts as its canvas. "native" is the films' own size, and comes last.
     """
     found = {size for one in _listed(sizes) for size in _ladder_of(one)}
     if not found:
         raise SizeError("at least one size is needed, for example sizes=(128, 256, 512); found none")
-    return tuple(sorted(found, key=lambda size: (size.pixels, size)))
+    return tuple(sorted(found, key=lambda size: (isinstance(size, Native), size.pixels, size)))
 
 
 def _listed(sizes: object) -> list[object]:

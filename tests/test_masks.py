@@ -393,6 +393,13 @@ def test_edges_are_exact_fractions():
     assert [Fraction(int(mark), unit) for mark in marks[[0, -1]]] == [2, 35]
 
 
+def test_edges_on_a_film_are_never_rounded():
+    """The largest film at nearly its own size: thirds of pixels are thirds, so that a coverage is exact at any size."""
+    film = (0, 0, 65_536, 1)
+    marks, unit = edges((film, film), ((1, 0, 65_535, 1), (0, 0, 65_533, 1)), 0)
+    assert [Fraction(int(mark), unit) for mark in marks[:3]] == [1 + Fraction(65_535 * i, 65_533) for i in range(3)]
+
+
 def test_edges_of_huge_films_stay_within_64_bits():
     """Two crops of a film of 60,000 rows: borders to a millionth of a pixel, and a full mask stays full."""
     level = (17, 0, 59_961, 1), (0, 0, 8_191, 1)

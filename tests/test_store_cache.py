@@ -20,7 +20,7 @@ from trees import tree
 import resload
 from resload.errors import ArgumentError, CorruptCacheError, SizeError
 from resload.size import Size
-from resload.store import gather, layout, shard, tables
+from resload.store import documents, gather, layout, shard, tables
 from resload.store.joined import MOST, joined
 from resload.store.layout import Manifest
 
@@ -582,7 +582,7 @@ def big_cache(folder, count):
     data = tables.as_parquet(pd.concat([frame, results], axis=1), kept)
     (folder / layout.SAMPLES).write_bytes(data)
     manifest = replace(manifest, tables={layout.SAMPLES: (tables.sum_of(data),)})
-    (folder / layout.MANIFEST).write_bytes(layout.as_json(layout.root_document(manifest)))
+    (folder / layout.MANIFEST).write_bytes(documents.as_json(documents.root_document(manifest)))
 
 
 def test_opening_112120_radiographs(tmp_path):

@@ -12,8 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from resload.errors import ArgumentError, CorruptCacheError
-from resload.store import codecs, layout, packed
-from resload.store.codecs import MASKS, NATIVE8, NATIVE16, Codec, native, on_canvas
+from resload.pipeline.cpu import on_canvas
+from resload.store import codecs, documents, layout, packed
+from resload.store.codecs import MASKS, NATIVE8, NATIVE16, Codec, native
 from resload.store.packed import PackedShard, PackedWriter
 
 SMALL8 = Codec("blosc", {**NATIVE8.configuration, "blocksize": 1024})
@@ -203,17 +204,17 @@ def array(folder, kind, count, per_shard):
     """A group with one array of `count` records, consolidated as a cache is; its pixels and checksums."""
     shape, dtype, codec = KINDS[kind]
     pixels, sums = records(kind, count), []
-    document = layout.packed_document(
+    document = documents.packed_document(
         (count, *shape), dtype, per_shard=per_shard, codec=codec.document(), names=NAMES[len(shape)]
     )
     for group, first in enumerate(range(0, count, per_shard)):
         path = folder.joinpath("level", "c", str(group), *"0" * len(shape))
         path.parent.mkdir(parents=True)
         sums += written(path, pixels[first : first + per_shard], **how(kind, per_shard))
-    (folder / "level" / "zarr.json").write_bytes(layout.as_json(document))
+    (folder / "level" / "zarr.json").write_bytes(documents.as_json(document))
     inline = {"kind": "inline", "must_understand": False, "metadata": {"level": document}}
     root = {"zarr_format": 3, "node_type": "group", "attributes": {}, "consolidated_metadata": inline}
-    (folder / "zarr.json").write_bytes(layout.as_json(root))
+    (folder / "zarr.json").write_bytes(documents.as_json(root))
     return np.stack(pixels), sums
 
 

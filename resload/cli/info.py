@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 HELP = "say what a cache holds: films, splits, sizes, recipe, targets, quarantine, and who could be recognised"
 EXAMPLE = """  $ resload info films.zarr
-  $ resload info films.zarr --size 224 320"""
+  $ resload info films.zarr --size 24 40"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

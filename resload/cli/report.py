@@ -20,7 +20,7 @@ FEW = 4
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
     parser.add_argument("cache", metavar="CACHE", help="the folder of the cache")
-    source.arguments(parser, optional=True)
+    source.arguments(parser, required=False)
     parser.add_argument("--films", type=int, default=64, metavar="N", help="how many films to compare (%(default)s)")
     parser.add_argument("--out", metavar="PNG", help="also draw the report here")
     parser.add_argument("--threads", type=int, metavar="N", help="how many films at once (default: at most 4)")

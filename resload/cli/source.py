@@ -19,10 +19,12 @@ CSV_OPTIONS = ("id", "path", "patient", "targets")
 """They name columns, and so go with a CSV only."""
 
 
-def arguments(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
-    """Add SOURCE and how it is read."""
-    several = "?" if optional else None
-    parser.add_argument("source", metavar="SOURCE", nargs=several, help="a folder of films, a saved catalog, or a CSV")
+def arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Add SOURCE and how it is read; a verb that does not need it finds None."""
+    what, metavar = "a folder of films, a saved catalog, or a CSV", "SOURCE" if required else "[SOURCE]"
+    action = parser.add_argument("source", metavar=metavar, help=what)
+    # nargs="?" instead: "CACHE --option SOURCE" would not find its SOURCE in Python 3.11 (python/cpython#59317)
+    action.required = required
     group = parser.add_argument_group("how SOURCE is read")
     group.add_argument("--dataset", metavar="NAME", help="SOURCE is the folder of this public data set: chestxray14")
     group.add_argument("--no-classes", action="store_true", help="a folder's subfolders are not classes")

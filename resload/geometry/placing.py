@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from resload.geometry.affine import Affine
 from resload.geometry.fits import ALIGNMENTS, CHEST_WALL, Crop, Fit, Pad, Stretch
-from resload.size import Size
+from resload.size import Native, Size
 
 Floats = NDArray[np.float64]
 
@@ -64,9 +64,11 @@ def _numbers(table: pd.DataFrame, name: str) -> Floats:
 
 
 def places(fit: Fit, aspect: str, films: Floats, size: Size) -> Floats:
-    """Where each of these films lies at this size, float64 (n, 8)."""
+    """Where each of these films lies at this size, float64 (n, 8); at its own size, at the top left of the canvas."""
     with np.errstate(divide="ignore", invalid="ignore"):  # quarantined films have no height and width
-        if isinstance(fit, Stretch):
+        if isinstance(size, Native):
+            found = np.concatenate([films[:, :2] * 0, films[:, :2]] * 2, axis=1)
+        elif isinstance(fit, Stretch):
             found = _stretched(films, size)
         elif isinstance(fit, Crop):
             found = _cropped(fit, aspect, films, size)
@@ -75,7 +77,7 @@ def places(fit: Fit, aspect: str, films: Floats, size: Size) -> Floats:
         else:
             found = _in_field(fit, fit.field, films, size)
         found[~np.isfinite(found).all(axis=1) | (films[:, 0] < 1) | (films[:, 1] < 1)] = np.nan
-    return found
+    return np.asarray(found, np.float64)
 
 
 def placed(fit: Fit, aspect: str, film: Floats, size: Size) -> tuple[Rect, Rect] | None:

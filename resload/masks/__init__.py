@@ -5,6 +5,7 @@
     rects.py    where a pixel of one size begins and ends in pixels of another, in whole numbers
     areas.py    how much of each pixel of a size a mask covers, 0 to 255: what is stored
     inside.py   which pixels count as inside, by a rule that is named
+    table.py    the masks of a whole catalog, by row
     back.py     predictions taken back to the film's own pixels
 
 A mask is made at a size by its film's *placement*: an integer rectangle (y, x, height, width) of the film, resized

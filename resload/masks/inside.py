@@ -75,4 +75,4 @@ def _least(rule: str | float) -> int:
             f"rule must be 'any' or a share in (0, 1] such as 0.5; found {rule!r}"
             + ("; the centres of pixels are not in a coverage: use resload.masks.inside.nearest" * (rule == "nearest"))
         )
-    return max(1, math.ceil(255 * rule - 1e-9))  # 255 * (k / 255) may come out a hair above k
+    return math.ceil(255 * rule)

@@ -6,6 +6,7 @@ All stages release the GIL for nearly all of their time; `make` is safe in any n
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +21,7 @@ from resload.errors import ArgumentError, NotARadiographError
 from resload.geometry import Crop, Fit, Pad, Rect
 from resload.geometry.fits import CHEST_WALL
 from resload.geometry.placing import WALLS, placed
-from resload.size import Size
+from resload.size import Native, Size
 
 if TYPE_CHECKING:
     from resload.pipeline.recipe import Pipeline
@@ -31,7 +32,7 @@ class Film:
     """One radiograph made by a pipeline."""
 
     levels: tuple[NDArray[Any], ...]
-    """One (H, W) array of the pipeline's dtype for each of its sizes, in their order."""
+    """One (H, W) array of the pipeline's dtype for each of its sizes, in their order; the film itself for "native"."""
     size: Size
     """Height and width of the decoded film."""
     bits: int
@@ -89,7 +90,7 @@ def make(pipeline: "Pipeline", source: object, known: Known = _NOTHING) -> Film:
     facts = np.array([*pixels.shape, *spacing, *content, WALLS.get(wall, math.nan)], np.float64)
     rects = [_place(pipeline, facts, size) for size in pipeline.sizes]
     return Film(
-        levels=tuple(_levels(pipeline, pixels, rects)),
+        levels=tuple(levels_of(pipeline, pixels, rects)),
         size=Size(*pixels.shape),
         bits=radiograph.bits if known.bits is None else known.bits,
         scale=scale,
@@ -121,6 +122,11 @@ def _looked_at(
 
 def _place(pipeline: "Pipeline", facts: NDArray[np.float64], size: Size) -> tuple[Rect, Rect]:
     found = placed(pipeline.fit, pipeline.aspect, facts, size)
+    if isinstance(size, Native) and size.height and (facts[0] > size.height or facts[1] > size.width):
+        raise NotARadiographError(
+            f"the film is larger than the native canvas of {size.height} x {size.width}; build to another path",
+            detail=f"{facts[0]:g} x {facts[1]:g}",
+        )
     if found is None:
         raise NotARadiographError(
             "its spacing is not known, so it cannot be shown at a size in millimetres; give spacing_y and spacing_x "
@@ -129,8 +135,8 @@ def _place(pipeline: "Pipeline", facts: NDArray[np.float64], size: Size) -> tupl
     return found
 
 
-def _levels(pipeline: "Pipeline", pixels: NDArray[Any], rects: list[tuple[Rect, Rect]]) -> list[NDArray[Any]]:
-    """Each size, resized from its rectangle of the film and put on its canvas."""
+def levels_of(pipeline: "Pipeline", pixels: NDArray[Any], rects: Sequence[tuple[Rect, Rect]]) -> list[NDArray[Any]]:
+    """Each of the pipeline's sizes, resized from its rectangle of the film (H, W) and put on its canvas."""
     made: dict[Size, NDArray[Any]] = {}
     for source in dict.fromkeys(source for source, _ in rects):
         wanted = {size: to for size, (own, to) in zip(pipeline.sizes, rects, strict=True) if own == source}
@@ -144,11 +150,27 @@ def _levels(pipeline: "Pipeline", pixels: NDArray[Any], rects: list[tuple[Rect, 
 
 def _on_canvas(image: NDArray[Any], place: Rect, size: Size, fit: Fit) -> NDArray[Any]:
     """The image itself where it fills the size; else a new canvas with the image on it."""
-    if image.shape == size:
+    if isinstance(size, Native) or image.shape == size:
         return image
     out = np.full(size, geometry.canvas_value(fit, image.dtype), image.dtype)
     out[place.slices] = image
     return out
+
+
+def is_film(value: object) -> bool:
+    """Whether this is one film, rather than several."""
+    if hasattr(value, "save_as"):  # a pydicom dataset
+        return True
+    return isinstance(value, str | Path | bytes | bytearray | memoryview | np.ndarray | Radiograph)
+
+
+def on_canvas(film: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """The film at the top left of zeros: (h, w) -> `shape`, at least as large. Itself where it fills the canvas."""
+    if film.shape == shape:
+        return film
+    canvas = np.zeros(shape, film.dtype)
+    canvas[tuple(map(slice, film.shape))] = film
+    return canvas
 
 
 def as_radiograph(source: object, *, frame: int = 0) -> Radiograph:

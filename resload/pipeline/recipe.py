@@ -2,7 +2,8 @@
 
 Everything that stored pixels depend on, beside the sources themselves, is a field here; threads and devices are
 not. "auto" stands for a decision that depends on the data: `resolve` makes it, once per catalog for the dtype;
-the intensity is resolved per film and recorded with it.
+the intensity is resolved per film and recorded with it. One more field, `model`, says what a model was fed of the
+pixels; they do not depend on it.
 """
 
 import json
@@ -23,9 +24,12 @@ from resload.geometry import ASPECTS, Affine, Fit, Pad, Stretch, as_fit
 from resload.geometry.fits import plain
 from resload.geometry.placing import affine_of, distorted, places
 from resload.intensity import RECIPES
-from resload.pipeline.cpu import Film, Known, as_radiograph, make
+from resload.pipeline import tensors
+from resload.pipeline.cpu import Film, Known, as_radiograph, is_film, make
+from resload.pipeline.model_input import ModelInput
 from resload.reference import KERNELS
-from resload.size import Size, as_ladder, field_of
+from resload.scaling import usable_device
+from resload.size import Native, Size, as_ladder, field_of
 from resload.threads import ordered_map, thread_count
 
 if TYPE_CHECKING:
@@ -76,6 +80,8 @@ class Pipeline:
     """The resampling kernel: one of `resload.reference.KERNELS`."""
     dtype: str = "auto"
     """Of the stored pixels: "uint8", "uint16", or "auto": uint16 if any film has more than 8 bits."""
+    model: ModelInput | None = None
+    """What a model was trained on, for `tensor`; its size is one of `sizes`. Set by `Loader.pipeline`."""
 
     def __post_init__(self) -> None:
         seen = field_of(self.sizes)
@@ -92,18 +98,32 @@ class Pipeline:
                 raise ArgumentError(f"{name} must be one of {', '.join(allowed)}; found {found!r}")
         if self.aspect == "physical" and isinstance(self.fit, Stretch):
             raise ArgumentError("aspect='physical' keeps the body's shape, fit='stretch' does not: use pad or crop")
+        if self.model is not None:
+            self._check_model(self.model)
+
+    def _check_model(self, model: ModelInput) -> None:
+        if model.size not in self.sizes:
+            listed = ", ".join(str(size) for size in self.sizes)
+            raise ArgumentError(f"model: its size {model.size} is none of the recipe's; found {listed}")
+        if self.dtype != "auto":
+            tensors.scaling_of(self, model)
 
     def resolve(self, catalog: "Catalog", *, threads: int | None = None, progress: bool = False) -> "Pipeline":
-        """The same recipe with its dtype decided: uint16 if any film of the catalog has more than 8 bits.
+        """The same recipe with its dtype decided: uint16 if any film of the catalog has more than 8 bits; and with the
+        canvas of "native", the largest height and width.
 
-        Uses the catalog's `bits` where they are known, and scans the headers of the others.
+        Uses the catalog's columns where they are known, and scans the headers of the others.
         """
-        if self.dtype != "auto":
-            return self
+        open_canvas = Native(0, 0) in self.sizes and not self.sizes[-1].height
+        needed = [*(["bits"] if self.dtype == "auto" else []), *(["height", "width"] if open_canvas else [])]
         table = catalog.table
-        if "bits" not in table or table["bits"].isna().any():
+        if any(name not in table or table[name].isna().any() for name in needed):
             table = catalog.scan(threads=threads, progress=progress).table
-        return replace(self, dtype="uint16" if (table["bits"] > 8).any() else "uint8")
+        dtype = self.dtype if self.dtype != "auto" else "uint16" if (table["bits"] > 8).any() else "uint8"
+        if not open_canvas:
+            return replace(self, dtype=dtype)
+        canvas = Native(*(int(table[name].max()) for name in ("height", "width")))
+        return replace(self, dtype=dtype, sizes=(*self.sizes[:-1], canvas))
 
     def distorted(self, films: NDArray[np.float64]) -> float:
         """Which share of films (`geometry.film_facts`, those whose size is known) a size changes by more than a tenth
@@ -125,24 +145,57 @@ class Pipeline:
             )
 
     def with_sizes(self, sizes: object) -> "Pipeline":
-        """The same recipe at other sizes; a `Spacing` among them must show what the recipe shows, if it says so."""
-        return replace(self, sizes=sizes)  # type: ignore[arg-type]  # made a ladder when it is checked
+        """The same recipe at other sizes, without its `model`, which is of one size; a `Spacing` among them must show
+        what the recipe shows, if it says so.
+        """
+        return replace(self, sizes=sizes, model=None)  # type: ignore[arg-type]  # made a ladder when it is checked
 
-    def __call__(self, films: object, *, threads: int | None = None) -> Result:
+    def __call__(
+        self, films: object, *, known: Known | Sequence[Known] | None = None, threads: int | None = None
+    ) -> Result:
         """Make every size of every film; each is decoded once, on `threads` threads.
 
         films: a sequence of paths, bytes, pydicom datasets or (H, W) arrays, or a pair (catalog, rows).
+        known: what a catalog would know of them (spacing, bits, frame, laterality): one for all, or one for each.
         A film that cannot be decoded does not stop the others: see `Result.errors`. Thread-safe.
 
         With dtype "auto", the result is uint16 if any of these films has more than 8 bits: resolve the pipeline
         first when calls must agree.
         """
-        sources = _sources(films)
-        if self.dtype == "auto":
-            return self._with_depth_of(sources)(films, threads=threads)
+        sources = _sources(films, known)
+        recipe = self._with_depth_of(sources) if self.dtype == "auto" else self
         count = thread_count(threads)
-        made = list(ordered_map(self._try, sources, threads=count, window=len(sources) + 1))
-        return self._result(made)
+        made = list(ordered_map(recipe._try, sources, threads=count, window=len(sources) + 1))
+        return recipe._result(made)
+
+    def tensor(
+        self,
+        films: object,
+        *,
+        known: Known | Sequence[Known] | None = None,
+        device: str | torch.device = "cpu",
+        threads: int | None = None,
+    ) -> torch.Tensor:
+        """The tensor (B, C, H, W) that the Loader of this recipe yields for these films; freshly allocated.
+
+        The same bits where training read films or a stored size. Elsewhere it saw a level resized, and this resizes
+        the film itself: expect them `model.expected_rmse` apart, in 1/255 of the range.
+
+        Args:
+            films: one film, for a batch of one: a path, bytes, a pydicom dataset or a (H, W) array; or what a call of
+                the pipeline takes.
+            known: what the catalog knew in training and a single film may not say: one for all films, or one for each.
+                Else the header's spacing counts.
+            device: where the tensor ends up; it is made on the CPU.
+            threads: how many films are made at once.
+
+        Raises DecodeError for the first film that cannot be made, naming its path or place; ArgumentError for a recipe
+        without a `model` or with dtype "auto". Logs a warning, once, where a film is decoded by another version of
+        the decoder than training had. Thread-safe.
+        """
+        target = usable_device(device)
+        sources = _sources([films] if is_film(films) else films, known)
+        return tensors.tensor(self, sources, threads=thread_count(threads)).to(target)
 
     def _with_depth_of(self, sources: Sequence["Source"]) -> "Pipeline":
         deepest = 8
@@ -161,11 +214,17 @@ class Pipeline:
 
     def _result(self, made: Sequence[Film | DecodeError]) -> Result:
         images, maps = {}, {}
-        for i, size in enumerate(self.sizes):
+        for i, asked in enumerate(self.sizes):
+            size = asked
+            if isinstance(size, Native):
+                size = Native(
+                    *np.max([(0, 0), *(film.size for film in made if isinstance(film, Film))], axis=0).tolist()
+                )
             pixels = np.zeros((len(made), 1, *size), self.dtype)
             for row, film in zip(pixels, made, strict=True):
                 if isinstance(film, Film):
-                    row[0] = film.levels[i]
+                    level = film.levels[i]
+                    row[0, : level.shape[0], : level.shape[1]] = level
             images[size] = torch.from_numpy(pixels)
             maps[size] = [affine_of(*film.places[i]) if isinstance(film, Film) else None for film in made]
         return Result(images, maps, [film if isinstance(film, DecodeError) else None for film in made])
@@ -173,13 +232,17 @@ class Pipeline:
     # -- as JSON --
 
     def settings(self) -> dict[str, Any]:
-        """Everything but the sizes, as plain values: what the pixels of one size depend on."""
-        kept = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "sizes"}
+        """Everything but the sizes and the model, as plain values: what the pixels of one size depend on."""
+        kept = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("sizes", "model")}
         return {**kept, "fit": plain(self.fit)}
 
     def save(self, path: str | Path) -> None:
-        """Write the recipe as JSON."""
-        document = {"resload_pipeline": RECIPE_FORMAT, "sizes": [list(size) for size in self.sizes], **self.settings()}
+        """Write the recipe as JSON, with its `model` where it has one."""
+        sizes = [_plain_size(size) for size in self.sizes]
+        document = {"resload_pipeline": RECIPE_FORMAT, "sizes": sizes, **self.settings()}
+        if self.model is not None:
+            model = {one.name: getattr(self.model, one.name) for one in fields(self.model)}
+            document["model"] = {name: _plain_size(value) for name, value in model.items()}
         Path(path).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
@@ -193,9 +256,17 @@ class Pipeline:
         if version != RECIPE_FORMAT:
             raise ArgumentError(f"{path}: recipe format {version}; this resload reads {RECIPE_FORMAT}")
         try:
-            return cls(**document)
+            model = document.pop("model", None)
+            return cls(**document, model=None if model is None else ModelInput(**model))
         except TypeError as exc:
             raise ArgumentError(f"{path}: not a recipe that Pipeline.save wrote ({exc})") from exc
+
+
+def _plain_size(value: Any) -> Any:
+    """A size as JSON has it: [height, width], or "native"; other values as they are."""
+    if isinstance(value, Native):
+        return str(value)
+    return list(value) if isinstance(value, Size) else value
 
 
 Source = tuple[object, Known]
@@ -213,14 +284,30 @@ def _seen_through(fit: Fit, seen: tuple[float, float] | None) -> Fit:
     return replace(fit, field=seen)
 
 
-def _sources(films: object) -> list[Source]:
+def _sources(films: object, known: Known | Sequence[Known] | None = None) -> list[Source]:
     if isinstance(films, tuple) and len(films) == 2 and hasattr(films[0], "table"):
+        if known is not None:
+            raise ArgumentError("known= goes with films; (catalog, rows) takes what the catalog knows")
         catalog, rows = films
-        known = CatalogFilms(catalog)
-        return [known.source(int(row)) for row in rows]
+        table = CatalogFilms(catalog)
+        return [table.source(int(row)) for row in rows]
     if isinstance(films, str | bytes | Path | np.ndarray) or not hasattr(films, "__iter__"):
         raise ArgumentError(f"films are a sequence of films, or (catalog, rows); found one {type(films).__name__}")
-    return [(film, Known()) for film in films]
+    listed = list(films)
+    return list(zip(listed, _known_of(listed, known), strict=True))
+
+
+def _known_of(films: list[object], known: Known | Sequence[Known] | None) -> list[Known]:
+    """What is known of each film."""
+    if known is None or isinstance(known, Known):
+        return [known or Known()] * len(films)
+    each = list(known)
+    if len(each) != len(films) or not all(isinstance(one, Known) for one in each):
+        raise ArgumentError(
+            f"known is one resload.pipeline.Known for all films, or a list with one for each of the {len(films)}; "
+            f"found {known!r}"
+        )
+    return each
 
 
 class CatalogFilms:

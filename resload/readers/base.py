@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from resload.size import Size, SizeLike, Spacing
+from resload.size import Native, Size, SizeLike, Spacing
 from resload.store.gather import Slot
 
 
@@ -45,6 +45,21 @@ class Reader(Protocol):
 
     def served(self, size: Size) -> tuple[Size | None, float]:
         """The stored level that serves a size (None: the files), and the expected rmse, in 1/255 of the range."""
+        ...
+
+    def native_size(self, rows: NDArray[np.int64]) -> Native:
+        """The largest height and width of these rows: what a batch of them takes at the films' own size."""
+        ...
+
+    @property
+    def mask_names(self) -> tuple[str, ...]:
+        """The labels of the masks, in the order of their axis; none where there are no masks."""
+        ...
+
+    def masks(
+        self, rows: NDArray[np.int64], size: Size, *, nearest: bool = False
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Masks of these rows: uint8 (n, K, H, W) coverage, or 255 where a pixel's centre is inside; (n, K) known."""
         ...
 
     def grain(self, size: Size) -> int:

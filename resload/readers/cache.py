@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from resload.size import Size, SizeLike, Spacing
+from resload.size import Native, Size, SizeLike, Spacing
 from resload.store.cache import Cache
 from resload.store.gather import Slot
 
@@ -56,11 +56,28 @@ class CacheReader:
         """The cache's boxes."""
         return self.cache.boxes
 
+    def native_size(self, rows: NDArray[np.int64]) -> Native:
+        """From the cache's table."""
+        return self.cache.native_size(rows)
+
+    @property
+    def mask_names(self) -> tuple[str, ...]:
+        """The cache's."""
+        return self.cache.masks
+
+    def masks(
+        self, rows: NDArray[np.int64], size: Size, *, nearest: bool = False
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """From the stored coverage."""
+        return self.cache.fill_masks(rows, size, nearest=nearest), self.cache.masks_known(rows)
+
     def grain(self, size: Size) -> int:
         """Levels held in memory need no thread; larger records a task of a few megabytes."""
         if self.cache.holds(size):
             return 0
         level = self.cache.serving(size, allow_upsample=self._allow_upsample).level
+        if isinstance(level, Native):
+            return 1  # each is decompressed
         task = _TASK_BYTES if level == size else _RESIZED_TASK_BYTES
         return max(1, task // (level.pixels * self.dtype.itemsize))
 

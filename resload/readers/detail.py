@@ -14,7 +14,7 @@ from resload.geometry.placing import PLACES
 from resload.pipeline import Pipeline
 from resload.readers.base import Reader
 from resload.resampling import resample
-from resload.size import Size, SizeLike, Spacing, as_size
+from resload.size import Native, Size, SizeLike, Spacing, as_size
 from resload.store.gather import Slot
 
 
@@ -47,6 +47,8 @@ class DetailReader:
     def checked_size(self, size: SizeLike | Spacing) -> Size:
         """Any size with sides of at least those of `detail`."""
         wanted = size.canvas if isinstance(size, Spacing) else as_size(size)
+        if isinstance(wanted, Native) or isinstance(self.detail, Native):
+            raise ArgumentError("detail= is enlarged to a size in pixels; the films' own sizes are none")
         if wanted.height < self.detail.height or wanted.width < self.detail.width:
             raise ArgumentError(f"detail={self.detail} is enlarged to the size that is served; found size={wanted}")
         return wanted
@@ -80,6 +82,21 @@ class DetailReader:
     def served(self, size: Size) -> tuple[Size | None, float]:
         """How `detail` is served."""
         return self.inner.served(self.detail)
+
+    def native_size(self, rows: NDArray[np.int64]) -> Native:
+        """That of the reader."""
+        return self.inner.native_size(rows)
+
+    @property
+    def mask_names(self) -> tuple[str, ...]:
+        """Those of the reader."""
+        return self.inner.mask_names
+
+    def masks(
+        self, rows: NDArray[np.int64], size: Size, *, nearest: bool = False
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Those of the reader, at the served size: detail is a matter of images."""
+        return self.inner.masks(rows, size, nearest=nearest)
 
     @property
     def boxes(self) -> pd.DataFrame | None:

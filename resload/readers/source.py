@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 
 from resload.catalog import Catalog
 from resload.errors import ArgumentError, DecodeError
-from resload.geometry import facts_at, film_facts
+from resload.geometry import Rect, facts_at, film_facts
 from resload.geometry.placing import places
+from resload.masks.inside import nearest as nearest_of
+from resload.masks.rects import whole
+from resload.masks.table import MaskTable, coverages
 from resload.pipeline import Pipeline, make
 from resload.pipeline.recipe import CatalogFilms
 from resload.readers.cache import ids_digest
-from resload.size import Size, SizeLike, Spacing, as_size
+from resload.size import Native, Size, SizeLike, Spacing, as_size
 from resload.store.cache import rows_in
 from resload.store.gather import Slot
 
@@ -32,6 +35,7 @@ class SourceReader:
         self.dtype: np.dtype[Any] = np.dtype(self.pipeline.dtype)
         self._facts = film_facts(catalog.table)
         self._films = CatalogFilms(catalog)
+        self._masks = None if catalog.masks is None else MaskTable(catalog.masks, self._films.ids, catalog.root)
         self.pipeline.warn_of_distortion(self._facts)
 
     @property
@@ -53,7 +57,13 @@ class SourceReader:
     def checked_size(self, size: SizeLike | Spacing) -> Size:
         """Any size; a `Spacing` must show what the pipeline shows."""
         if not isinstance(size, Spacing):
-            return as_size(size)
+            wanted = as_size(size)
+            if isinstance(wanted, Native) and not (self._facts[self.rows(), :2] >= 1).all():
+                raise ArgumentError(
+                    "size='native' from files needs their heights and widths beforehand: scan the catalog first "
+                    "(catalog = catalog.scan())"
+                )
+            return wanted
         if self.pipeline.with_sizes([size]) != self.pipeline.with_sizes([size.canvas]):
             raise ArgumentError(
                 f"size={size} shows {size.field[0]:g} x {size.field[1]:g} mm of a film, and the pipeline another part "
@@ -69,6 +79,39 @@ class SourceReader:
     def boxes(self) -> pd.DataFrame | None:
         """The catalog's boxes."""
         return self.catalog.boxes
+
+    def native_size(self, rows: NDArray[np.int64]) -> Native:
+        """From the catalog."""
+        return Native(*self._facts[rows, :2].max(axis=0, initial=1).astype(int).tolist())
+
+    @property
+    def mask_names(self) -> tuple[str, ...]:
+        """The catalog's, sorted."""
+        return () if self._masks is None else self._masks.labels
+
+    def masks(
+        self, rows: NDArray[np.int64], size: Size, *, nearest: bool = False
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """From the catalog's run-lengths and files, under the fit of the images; the films were decoded before."""
+        assert self._masks is not None
+        found = np.zeros((len(rows), len(self.mask_names), *size), np.uint8)
+        known = np.zeros(found.shape[:2], bool)
+        places = self._places(rows, size).astype(int).tolist()
+        for i, (row, place) in enumerate(zip(rows.tolist(), places, strict=True)):
+            film = Size(*self._facts[row, :2].astype(int).tolist())
+            masks, known[i] = self._masks.of(row, film)
+            source, target = Rect(*place[:4]), Rect(*place[4:])
+            if nearest:
+                for mask, out in zip(masks, found[i], strict=True):
+                    if mask is not None:
+                        coverage = mask.view(np.uint8) * np.uint8(255)
+                        out[...] = nearest_of(coverage, whole(film), (source, target), size) * np.uint8(255)
+            else:
+                found[i] = coverages(masks, (source, target), size)
+        return found, known
+
+    def _places(self, rows: NDArray[np.int64], size: Size) -> NDArray[np.float64]:
+        return places(self.pipeline.fit, self.pipeline.aspect, self._facts[rows], size)
 
     def grain(self, size: Size) -> int:
         """One film a task: decoding takes milliseconds."""
@@ -88,13 +131,16 @@ class SourceReader:
             except DecodeError as error:
                 raise error.at(path) from error
             for slot, size in zip(slots, sizes, strict=True):
-                slot.out[start + i] = film.levels[recipe.sizes.index(size)]
+                level, out = film.levels[recipe.sizes.index(size)], slot.out[start + i]
+                if level.shape != out.shape:  # at its own size
+                    out[...] = 0
+                out[: level.shape[0], : level.shape[1]] = level
             self._facts[row] = film.facts
 
     def facts(self, rows: NDArray[np.int64], size: Size) -> NDArray[np.float32]:
         """From the catalog, and from the films themselves once they were decoded."""
         films = self._facts[rows]
-        return facts_at(films, places(self.pipeline.fit, self.pipeline.aspect, films, size))
+        return facts_at(films, self._places(rows, size))
 
     def stats(self, size: Size, rows: NDArray[np.int64]) -> tuple[float, float]:
         """Refused: it would decode every film first."""

@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 import os
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,19 +17,18 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from resload.errors import ArgumentError, CacheMismatchError, IncompleteCacheError, SizeError
-from resload.geometry import Pad, facts_at
+from resload.geometry import Pad
 from resload.pipeline import Pipeline
-from resload.size import Size, SizeLike, Spacing, as_size, as_spacing
+from resload.size import Native, Size, SizeLike, Spacing, as_size, as_spacing
 from resload.store import layout, tables
-from resload.store.gather import Level, Shards, Slot
+from resload.store.gather import Shards, Slot
 from resload.store.layout import Manifest
 from resload.store.plan import begin
 from resload.store.run import read_rows
 from resload.store.serving import Served, Serving
+from resload.store.stored import Stored
 
 _log = logging.getLogger("resload")
-_BUFFER_BYTES = 1 << 20
-"""Of levels that are read before they are resized: near the core."""
 
 
 def open_cache(path: str | os.PathLike[str], *, partial: bool = False, access: str = "pread") -> "Cache":
@@ -58,8 +56,7 @@ def open_cache(path: str | os.PathLike[str], *, partial: bool = False, access: s
         boxes = tables.read_boxes(folder, manifest)
     of_level = [tables.is_level_column(str(name)) for name in table]
     own = table.loc[:, [not flag for flag in of_level]]
-    serving = Serving(str(folder), manifest, own)
-    stored = _Stored(shards, table.loc[:, of_level], serving)
+    stored = Stored(shards, table.loc[:, of_level], Serving(str(folder), manifest, own))
     return Cache(stored, np.arange(manifest.count), own, kept.targets, boxes)
 
 
@@ -71,53 +68,15 @@ def _unfinished(folder: Path, manifest: Manifest) -> pd.DataFrame:
         raise IncompleteCacheError(f"{folder}: nothing of this build can be shown yet") from exc
     pending: dict[str, Any] = {name: None if kind == "float64" else "" if kind == "str" else 0
                                for name, kind in tables.RESULTS.items()}  # fmt: skip
-    pending |= {"status": "pending", "levels": {str(size): [0, 0, 0] for size in manifest.sizes}}
+    pending |= {"status": "pending", "levels": {str(size): [0, 0, 0] for size in manifest.arrays}}
+    if manifest.masks:
+        pending |= {"masks": dict.fromkeys(manifest.masks), "masks_stamp": ""}
     records = [pending] * manifest.count
     for task in begin(manifest).tasks:
         records[task.rows.start : task.rows.stop] = read_rows(folder, task) or [pending] * len(task.rows)
-    frame = tables.results_frame(records, manifest.sizes)
+    frame = tables.results_frame(records, manifest.arrays)
     frame.insert(0, "id", pd.Series(ids, dtype="str"))
     return frame
-
-
-class _Stored:
-    """What all views of one cache share: its files, and what the table remembers of each level's records.
-
-    All of it was read when the cache was opened, so that a cache stays whole in this process when another one adds
-    sizes to it or corrects its tables.
-    """
-
-    def __init__(self, shards: Shards, levels: pd.DataFrame, serving: Serving) -> None:
-        self.shards = shards
-        self.serving = serving
-        self.scratch = threading.local()
-        self.manifest = shards.manifest
-        self.path = shards.cache
-        self._levels: dict[Size, Level] = {}
-        self._lock = threading.Lock()
-        self._columns = {str(name): levels[name].to_numpy() for name in levels}
-
-    def crcs(self, size: Size) -> NDArray[np.uint32]:
-        """Checksums of a level's records, uint32 (N,)."""
-        return self._columns[tables.level_column("crc32c", size)]
-
-    def level(self, size: Size) -> Level:
-        """The reader of one level; the same object until `close`."""
-        level = self._levels.get(size)
-        if level is None:
-            with self._lock:
-                level = self._levels.setdefault(size, Level(self.shards, size, self.crcs(size)))
-        return level
-
-    def close(self) -> None:
-        """Let go of open files and of levels held in memory."""
-        with self._lock:
-            self._levels.clear()
-        self.shards.close()
-
-    def sums(self, size: Size) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-        """Sum and sum of squares of each record's pixels, uint64 (N,)."""
-        return tuple(self._columns[tables.level_column(kind, size)] for kind in ("sum", "sumsq"))  # type: ignore[return-value]  # there are two
 
 
 class Cache:
@@ -136,7 +95,7 @@ class Cache:
 
     def __init__(
         self,
-        stored: _Stored,
+        stored: Stored,
         rows: NDArray[np.int64],
         table: pd.DataFrame,
         targets: tuple[str, ...],
@@ -195,7 +154,7 @@ class Cache:
         """SHA-256 (hex) of the whole cache's content: recipe, ids, sources, and every record of every level."""
         manifest = self._stored.manifest
         total = hashlib.sha256(manifest.fingerprint.encode())
-        for size in manifest.sizes:
+        for size in manifest.arrays:
             total.update(str(size).encode() + self._stored.crcs(size).astype("<u4").tobytes())
         return total.hexdigest()
 
@@ -213,7 +172,7 @@ class Cache:
     def read(
         self,
         rows: ArrayLike,
-        size: SizeLike | Spacing,
+        size: SizeLike | Spacing | str,
         *,
         out: NDArray[Any] | None = None,
         region: ArrayLike | None = None,
@@ -226,7 +185,8 @@ class Cache:
 
         Args:
             rows: row numbers of this view.
-            size: int, (height, width), or a `Spacing` that shows what this cache shows.
+            size: int, (height, width), a `Spacing` that shows what this cache shows, or "native": the films at their
+                own size, at the top left of zeros as large as the largest of them.
             out: a C-contiguous array of that shape and dtype to read into; returned. Otherwise freshly allocated.
             region: (y, x, height, width) in pixels of the film, one for all rows or (B, 4): only this part of each
                 film, cropped and then resized to `size`, from the smallest level with enough pixels of it.
@@ -237,13 +197,16 @@ class Cache:
         while reading, summing and resizing.
         """
         chosen, wanted = self._checked(rows), self._canvas(size)
+        if isinstance(wanted, Native):
+            self.serving(wanted)
+            wanted = self.native_size(chosen)
         shape = (len(chosen), *wanted)
         if out is None:
             out = np.empty(shape, self.dtype)
         elif out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous:
             raise ArgumentError(f"out must be C-contiguous {self.dtype} {shape}; found {out.dtype} {out.shape}")
         if region is not None:
-            self._fill_regions(out, chosen, _regions(region, len(chosen)), wanted)
+            self._stored.fill_regions(out, self._rows[chosen], _regions(region, len(chosen)), wanted)
             return out
         self.serving(wanted, allow_upsample=allow_upsample)
         self.fill(Slot(out), chosen, wanted, allow_upsample=allow_upsample)
@@ -253,44 +216,39 @@ class Cache:
         self, slot: Slot, rows: NDArray[np.int64], size: Size, start: int = 0, *, allow_upsample: bool = False
     ) -> None:
         """`read` for those who keep their buffers: into images start .. of a slot, arguments not checked again."""
-        stored = self._stored
-        level = stored.serving.level_for(size, allow_upsample=allow_upsample)
-        if level == size:
-            stored.level(level).read(self._rows[rows], slot, start)
-            return
-        self._resample(slot.out[start : start + len(rows)], self._rows[rows], level, size, None)
+        self._stored.fill(slot, self._rows[rows], size, start, allow_upsample=allow_upsample)
 
-    def _fill_regions(self, out: NDArray[Any], rows: NDArray[np.int64], regions: NDArray[np.int64], size: Size) -> None:
-        stored = self._rows[rows]
-        level = self._stored.serving.region_level(regions, stored, size)
-        self._resample(out, stored, level, size, regions)
+    def read_masks(self, rows: ArrayLike, size: SizeLike | Spacing | str) -> NDArray[np.uint8]:
+        """The coverage of these rows' masks at a size: (B, K, H, W) uint8, 0 (outside) to 255 (all of a pixel inside).
 
-    def _resample(
-        self,
-        out: NDArray[Any],
-        stored: NDArray[np.int64],
-        level: Size,
-        size: Size,
-        regions: NDArray[np.int64] | None,
-    ) -> None:
-        """Read stored rows at a level, a few at a time into this thread's own buffer, and resize them into `out`."""
-        slot = self._buffer(level)
-        for first in range(0, len(stored), len(slot.out)):
-            part = slice(first, min(first + len(slot.out), len(stored)))
-            self._stored.level(level).read(stored[part], slot)
-            images = slot.out[: part.stop - first]
-            of_part = None if regions is None else regions[part]
-            self._stored.serving.resample(images, stored[part], level, size, out[part], of_part)
+        K as in `masks`. What nobody looked for is 0 too: `masks_known` tells it from what is known to be empty. A
+        stored size comes as it was built, any other from the next larger level: areas of areas. What counts as inside
+        is for the caller to say: `masks >= 128` is half of a pixel, `masks > 0` any of it.
 
-    def _buffer(self, level: Size) -> Slot:
-        """This thread's place for images of a level: new memory costs a page fault for every 4 KB of it."""
-        slots: dict[Size, Slot] = self._stored.scratch.__dict__.setdefault("slots", {})
-        if level not in slots:
-            if len(slots) > 3:
-                slots.clear()
-            count = max(1, _BUFFER_BYTES // (level.pixels * self.dtype.itemsize))
-            slots[level] = Slot(np.empty((count, *level), self.dtype))
-        return slots[level]
+        Raises ArgumentError in a cache without masks and as `read` does, CorruptCacheError for damaged records.
+        """
+        chosen, wanted = self._checked(rows), self._canvas(size)
+        if isinstance(wanted, Native):
+            wanted = self.native_size(chosen)
+        return self._stored.masks(self._rows[chosen], wanted)
+
+    def fill_masks(self, rows: NDArray[np.int64], size: Size, *, nearest: bool = False) -> NDArray[np.uint8]:
+        """`read_masks`, arguments not checked again; `nearest`: 255 where a pixel's centre is inside, else 0."""
+        return self._stored.masks(self._rows[rows], size, nearest=nearest)
+
+    @property
+    def masks(self) -> tuple[str, ...]:
+        """The labels of the masks, in the order of the second axis of `read_masks`; none in a cache without masks."""
+        return self._stored.manifest.masks
+
+    def masks_known(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(B, K): whether anybody looked for this finding on these rows."""
+        names = [tables.mask_column(label) for label in self.masks]
+        return self.table[names].iloc[rows].notna().to_numpy()
+
+    def native_size(self, rows: NDArray[np.int64]) -> Native:
+        """The largest height and width of these rows' films: how large a batch of them is at their own size."""
+        return Native(*self._stored.serving.films[self._rows[rows], :2].max(axis=0, initial=1).astype(int).tolist())
 
     def serving(self, size: SizeLike | Spacing | str, *, allow_upsample: bool = False) -> Served:
         """Which level serves a size, and how far from the direct resize of the films its pixels are expected to be.
@@ -302,9 +260,7 @@ class Cache:
 
     def facts(self, rows: NDArray[np.int64], size: Size) -> NDArray[np.float32]:
         """`geometry.facts_at` of these rows at a size, float32 (n, 16), a new array."""
-        serving, stored = self._stored.serving, self._rows[rows]
-        with np.errstate(divide="ignore", invalid="ignore"):  # quarantined films have no height and width
-            return facts_at(serving.films[stored], serving.places(size, stored).astype(np.float64))
+        return self._stored.serving.facts(self._rows[rows], size)
 
     def holds(self, size: Size) -> bool:
         """Whether this size is a stored level that is kept in memory once read, because its records are small."""
@@ -365,7 +321,7 @@ class Cache:
         if chosen.size == 0:
             raise ArgumentError("stats of no rows: choose at least one")
         total, squares = (sum(column[chosen].tolist()) for column in self._stored.sums(level))
-        count, top = chosen.size * level.pixels, int(np.iinfo(self.dtype).max)
+        count, top = self._stored.pixels(chosen, level), int(np.iinfo(self.dtype).max)
         variance = (squares * count - total * total) / (count * count)
         return total / count / top, float(np.sqrt(variance)) / top
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from resload.errors import (
     ArgumentError,
@@ -33,16 +34,18 @@ from resload.errors import (
     DiskSpaceError,
 )
 from resload.geometry import Fit, as_fit, film_facts
+from resload.masks.table import MaskTable
 from resload.pipeline import Pipeline, make
 from resload.pipeline.recipe import CatalogFilms
-from resload.size import Size, as_ladder, ladder_for, largest_asked, reaches
+from resload.size import Native, Size, as_ladder, ladder_for, largest_asked, reaches
 from resload.store import layout, plan, tables
 from resload.store.cache import Cache, open_cache
 from resload.store.commit import alone
 from resload.store.gather import Level, Shards
 from resload.store.layout import Manifest
+from resload.store.native import Packed
 from resload.store.publish import publish, write, write_manifest
-from resload.store.run import Sources, content_hash, read_file, read_rows, run, stamp_of
+from resload.store.run import Sources, content_hash, levels_recipe, read_file, read_rows, run, stamp_of
 from resload.threads import thread_count
 
 if TYPE_CHECKING:
@@ -185,6 +188,24 @@ class _Job:
         """The catalog as plain lists, made once."""
         return CatalogFilms(self.catalog)
 
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the catalog's masks."""
+        return () if self.catalog.masks is None else tuple(sorted(self.catalog.masks["label"].astype(str).unique()))
+
+    def _mask_table(self, labels: tuple[str, ...]) -> MaskTable | None:
+        """The catalog's masks by its rows, in the order of the cache's labels."""
+        if not labels:
+            return None
+        unknown = sorted(set(self.labels) - set(labels))
+        if self.catalog.masks is None or unknown:
+            found = f"masks of {', '.join(unknown)} too" if unknown else "a catalog without masks"
+            raise CacheMismatchError(
+                f"{self.cache}: holds masks of {', '.join(labels)}; found {found}; give the same kinds of masks, or "
+                "build to another path"
+            )
+        return MaskTable(self.catalog.masks, self.films.ids, self.catalog.root, labels)
+
     # -- which steps --
 
     def bring_up_to_date(self, check: str) -> None:
@@ -219,8 +240,16 @@ class _Job:
             grown = plan.append(present, len(new))
             present = grown.goal
             yield grown, ids
-        if (widened := plan.widen(present, self.recipe.sizes)) is not None:
+        if (widened := plan.widen(present, self._wanted(present), self.labels)) is not None:
             yield widened, ids
+
+    def _wanted(self, present: Manifest) -> tuple[Size, ...]:
+        """The ladder asked for, with the canvas of "native" known where it is to be added."""
+        if Native(0, 0) not in self.recipe.sizes or Native(0, 0) in present.sizes:
+            return self.recipe.sizes
+        known = tables.read_samples(self.cache, present, ["height", "width"])[0]
+        canvas = Native(*(int(known[name].max()) for name in ("height", "width")))
+        return (*self.recipe.sizes[:-1], canvas)
 
     def _begin(self) -> None:
         """Decide everything that a cache keeps for life, and write it down before the first film."""
@@ -234,6 +263,7 @@ class _Job:
         settings = {name: value for name, value in recipe.settings().items() if name != "dtype"}
         goal = Manifest(
             sizes=recipe.sizes,
+            masks=self.labels,
             dtype=recipe.dtype,
             count=count,
             per_shard=per_shard,
@@ -290,11 +320,22 @@ class _Job:
             and source_hash
             and _differs(path := self.films.paths[places[row]], source_hash, stamp, check)
         ]
+        if check != "none":
+            changed += self._changed_masks(known, places)
         if changed:
             raise CacheMismatchError(
                 f"{len(changed)} sources differ from what {self.cache} was built from (first: {changed[0]}); restore "
                 "them, or build to another path"
             )
+
+    def _changed_masks(self, known: pd.DataFrame, places: np.ndarray[Any, np.dtype[np.int64]]) -> list[str]:
+        """Films whose masks, or the files they are in, are no longer what was stored."""
+        if tables.MASKS_STAMP not in known or self.catalog.masks is None:
+            return []
+        labels = [str(name).removeprefix(tables.mask_column("")) for name in known if tables.is_mask_column(str(name))]
+        table = self._mask_table(tuple(label for label in labels if label != tables.MASKS_STAMP))
+        stamps = zip(known["id"], known[tables.MASKS_STAMP], places.tolist(), strict=True)
+        return [f"the masks of {name}" for name, stamp, row in stamps if stamp and table and table.stamp(row) != stamp]
 
     def _places(self, ids: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
         places = pd.Index(self.catalog.table["id"]).get_indexer(pd.Index(ids))
@@ -315,6 +356,8 @@ class _Job:
             on_error=self.on_error,
             known=known,
             present={} if known is None else self._present_levels(known),
+            packed={} if known is None else self._present_packed(known),
+            masks=self._mask_table(step.goal.masks),
         )
         run(left, sources, self.cache, threads=self.threads, progress=self.progress)
         return self._commit(step, ids, known)
@@ -322,8 +365,12 @@ class _Job:
     def _present_levels(self, known: pd.DataFrame) -> dict[Size, Level]:
         manifest = layout.read_manifest(self.cache)
         shards = Shards(self.cache, manifest)
-        columns = {size: known[tables.level_column("crc32c", size)].to_numpy(np.uint32) for size in manifest.sizes}
-        return {size: Level(shards, size, column) for size, column in columns.items()}
+        return {size: Level(shards, size, _crcs(known, size)) for size in manifest.arrays if not layout.is_packed(size)}
+
+    def _present_packed(self, known: pd.DataFrame) -> dict[Size, Packed]:
+        manifest = layout.read_manifest(self.cache)
+        packed = [size for size in manifest.arrays if layout.is_packed(size)]
+        return {size: Packed(self.cache, manifest, size, _crcs(known, size)) for size in packed}
 
     def _adopt(self, step: plan.Step, ids: list[str]) -> None:
         """Keep what an interrupted run of this very step left; sweep what any other left."""
@@ -369,8 +416,9 @@ class _Job:
         if step.kind == "widen":
             assert known is not None
             new = [size for task in step.tasks[:1] for size in task.sizes]
-            return pd.concat([known, tables.levels_frame(records, new)], axis=1)
-        made = tables.results_frame(records, step.goal.sizes)
+            kept = known[[name for name in known if name not in tables.masks_frame(records)]]
+            return pd.concat([kept, tables.masks_frame(records), tables.levels_frame(records, new)], axis=1)
+        made = tables.results_frame(records, step.goal.arrays)
         if known is None:
             return made
         return pd.concat([known[made.columns], made], ignore_index=True)
@@ -383,7 +431,7 @@ class _Job:
             )
 
     def _tables(self, ids: list[str], results: pd.DataFrame) -> dict[str, bytes]:
-        columns = [name for name in results if name in tables.RESULTS or tables.is_level_column(str(name))]
+        columns = [name for name in map(str, results) if name in tables.RESULTS or tables.is_ours(name)]
         frame = pd.concat([tables.from_catalog(self.catalog, self.kept, ids), results[columns]], axis=1)
         files = {layout.SAMPLES: tables.as_parquet(frame, self.kept)}
         boxes = tables.boxes_of(self.catalog, ids)
@@ -420,7 +468,7 @@ class _Job:
 
     def _minutes(self, step: plan.Step) -> str:
         """From the time that three of the films take."""
-        recipe = replace(self.recipe, dtype=step.goal.dtype).with_sizes(step.tasks[0].sizes)
+        recipe = levels_recipe(replace(self.recipe, dtype=step.goal.dtype), step.tasks[0].sizes)
         times = []
         for row in np.linspace(0, len(self.catalog) - 1, 3).astype(int).tolist():
             path, known = self.films.source(row)
@@ -456,6 +504,10 @@ def fingerprint(goal: Manifest, ids: Sequence[str], results: pd.DataFrame) -> Ma
     return replace(goal, fingerprint=hashlib.sha256(f"{head}\n{body}".encode()).hexdigest())
 
 
+def _crcs(known: pd.DataFrame, size: Size) -> NDArray[np.uint32]:
+    return known[tables.level_column("crc32c", size)].to_numpy(np.uint32)
+
+
 def _key(goal: Manifest, ids: Sequence[str]) -> str:
     """Names a step by where it leads, so that only the very same step continues what it began."""
     attributes = replace(goal, state="complete", fingerprint="", tables={}).attributes()
@@ -463,7 +515,7 @@ def _key(goal: Manifest, ids: Sequence[str]) -> str:
 
 
 def _listed(sizes: tuple[Size, ...]) -> str:
-    return ", ".join(str(size.height) if size.height == size.width else str(size) for size in sizes)
+    return ", ".join(str(size.height) if size == Size(size.height, size.height) else str(size) for size in sizes)
 
 
 def _mb(count: int) -> str:

@@ -5,6 +5,11 @@
       images/zarr.json
       images/512x512/zarr.json        array (N, H, W), uint8 or uint16
       images/512x512/c/<g>/0/0        shard g: records g*S .. g*S+S-1, back to back, then the index
+      images/native/zarr.json         only with sizes="native": array (N, H, W) of the largest height and width
+      images/native/c/<g>/0/0         its shards: compressed records (`packed.py`)
+      masks/zarr.json                 only when the catalog has masks
+      masks/512x512/zarr.json         array (N, K, H, W) uint8, coverage
+      masks/512x512/c/<g>/0/0/0       its shards: compressed records
       samples.parquet                 N rows, in row order
       boxes.parquet                   only when the catalog has boxes
       .build/                         only while a build is unfinished
@@ -14,13 +19,13 @@ Everything outside `.build/` is standard Zarr v3 (zarr-specs v3.0: core, and the
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from resload.errors import IncompleteCacheError, NewerFormatError, NotACacheError
-from resload.size import Size, as_ladder
+from resload.size import Native, Size, as_ladder
 
 FORMAT = 1
 """Version of this layout. A reader refuses a larger one."""
@@ -36,14 +41,42 @@ MISSING = 2**64 - 1
 """Both numbers of an absent record in a shard's index (zarr sharding specification)."""
 
 
+class Masks(Size):
+    """The masks of one level, beside the level itself: `str` is "masks_512x512", as in the table's columns."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return f"masks_{self.height}x{self.width}"
+
+    @property
+    def level(self) -> Size:
+        """The level whose masks they are."""
+        return Size(*self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Masks) and tuple(self) == tuple(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(("masks", *self))
+
+
 def level_folder(size: Size) -> str:
-    """`images/512x512`."""
-    return f"images/{size}"
+    """`images/512x512`, `images/native`, `masks/512x512`."""
+    return f"masks/{size.level}" if isinstance(size, Masks) else f"images/{size}"
 
 
 def shard_path(size: Size, group: int) -> str:
     """`images/512x512/c/3/0/0`, relative to the cache."""
-    return f"{level_folder(size)}/c/{group}/0/0"
+    return f"{level_folder(size)}/c/{group}/0/0" + "/0" * isinstance(size, Masks)
+
+
+def is_packed(size: Size) -> bool:
+    """Whether an array's records are compressed."""
+    return isinstance(size, Native | Masks)
 
 
 def record_bytes(size: Size, dtype: str) -> int:
@@ -84,6 +117,22 @@ class Manifest:
     """"complete", or "building"."""
     tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Name of each table and the sum of its bytes; two sums while one is being replaced by another."""
+    masks: tuple[str, ...] = ()
+    """The labels of the masks, in the order of the masks' second axis; none where there are no masks."""
+
+    @property
+    def arrays(self) -> tuple[Size, ...]:
+        """Every array of the cache: the ladder, and the masks of each of its levels."""
+        levels = [size for size in self.sizes if not isinstance(size, Native)]
+        return (*self.sizes, *(Masks(*size) for size in levels)) if self.masks else self.sizes
+
+    def record_shape(self, size: Size) -> tuple[int, ...]:
+        """Of one record of an array: (H, W), or (K, H, W)."""
+        return (len(self.masks), *size) if isinstance(size, Masks) else tuple(size)
+
+    def record_dtype(self, size: Size) -> str:
+        """Of an array's records."""
+        return "uint8" if isinstance(size, Masks) else self.dtype
 
     @property
     def groups(self) -> int:
@@ -103,7 +152,9 @@ class Manifest:
         return {
             "format": FORMAT,
             "state": self.state,
-            "sizes": [list(size) for size in self.sizes],
+            "sizes": [list(size) for size in self.sizes if not isinstance(size, Native)],
+            **({"native": list(self.sizes[-1])} if Native(0, 0) in self.sizes else {}),
+            **({"masks": list(self.masks)} if self.masks else {}),
             "dtype": self.dtype,
             "count": self.count,
             "per_shard": self.per_shard,
@@ -150,8 +201,10 @@ def read_manifest(cache: Path, *, partial: bool = False) -> Manifest:
 def _parsed(found: Mapping[str, Any]) -> Manifest:
     if found["dtype"] not in ("uint8", "uint16") or not 1 <= int(found["per_shard"]) <= 1 << 20 or found["count"] < 0:
         raise ValueError("dtype, per_shard or count is impossible")
+    canvas = [Native(*map(int, found["native"]))] if "native" in found else []
     return Manifest(
-        sizes=as_ladder(found["sizes"]),
+        sizes=as_ladder([*found["sizes"], *canvas]),
+        masks=tuple(map(str, found.get("masks", ()))),
         dtype=found["dtype"],
         count=int(found["count"]),
         per_shard=int(found["per_shard"]),
@@ -162,82 +215,3 @@ def _parsed(found: Mapping[str, Any]) -> Manifest:
         state=str(found["state"]),
         tables={str(name): tuple(map(str, sums)) for name, sums in found["tables"].items()},
     )
-
-
-# -- Zarr v3 documents ----------------------------------------------------------------------------------
-
-
-def array_document(manifest: Manifest, size: Size) -> dict[str, Any]:
-    """The zarr.json of one level."""
-    names = ("radiograph", f"y_{size.height}", f"x_{size.width}")
-    return _sharded((manifest.count, *size), manifest.dtype, manifest.per_shard, names)
-
-
-def packed_document(
-    shape: Sequence[int], dtype: str, *, per_shard: int, codec: Mapping[str, Any], names: Sequence[str]
-) -> dict[str, Any]:
-    """The zarr.json of an array of compressed records (`packed.py`).
-
-    shape: (N, H, W) or (N, K, H, W). codec: `Codec.document()` of the writer's codec. names: of the dimensions, such
-    as radiograph, y_native, x_native, or radiograph, label, y_512, x_512.
-    """
-    return _sharded(shape, dtype, per_shard, names, codec)
-
-
-def _sharded(
-    shape: Sequence[int], dtype: str, per_shard: int, names: Sequence[str], *packed: Mapping[str, Any]
-) -> dict[str, Any]:
-    """An array whose shards hold `per_shard` records, each with its checksum behind it."""
-    little = {"name": "bytes", "configuration": {"endian": "little"}}
-    pixels = little if dtype == "uint16" else {"name": "bytes"}
-    crc = {"name": "crc32c"}
-    return {
-        "zarr_format": 3,
-        "node_type": "array",
-        "shape": list(shape),
-        "data_type": dtype,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [per_shard, *shape[1:]]}},
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": 0,
-        "codecs": [
-            {
-                "name": "sharding_indexed",
-                "configuration": {
-                    "chunk_shape": [1, *shape[1:]],
-                    "codecs": [pixels, *map(dict, packed), crc],
-                    "index_codecs": [little, crc],
-                    "index_location": "end",
-                },
-            }
-        ],
-        "dimension_names": list(names),
-        "attributes": {},
-        "storage_transformers": [],
-    }
-
-
-def _group(attributes: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
-    inline = {"kind": "inline", "must_understand": False, "metadata": dict(metadata)}
-    return {
-        "zarr_format": 3,
-        "node_type": "group",
-        "attributes": dict(attributes),
-        "consolidated_metadata": inline,
-    }
-
-
-def images_document(manifest: Manifest) -> dict[str, Any]:
-    """The zarr.json of the group `images`."""
-    return _group({}, {str(size): array_document(manifest, size) for size in manifest.sizes})
-
-
-def root_document(manifest: Manifest) -> dict[str, Any]:
-    """The root zarr.json: everything below inline, so that one read opens the cache."""
-    arrays = {level_folder(size): array_document(manifest, size) for size in manifest.sizes}
-    images: dict[str, Any] = _group({}, {})
-    return _group({"resload": manifest.attributes()}, {"images": images, **arrays})
-
-
-def as_json(document: Mapping[str, Any]) -> bytes:
-    """A document as it is written: stable, readable, one newline at the end."""
-    return (json.dumps(document, indent=1, ensure_ascii=True) + "\n").encode()

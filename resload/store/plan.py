@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resload import seeds
-from resload.size import Size, as_ladder
-from resload.store.layout import Manifest, index_bytes, record_bytes
+from resload.size import Native, Size, as_ladder
+from resload.store.layout import Manifest, Masks, index_bytes, is_packed, record_bytes
 
 SMALLEST_SHARD, LARGEST_SHARD = 16, 4096
 FEWEST_GROUPS = 64
@@ -47,6 +47,19 @@ def row_order(count: int, seed: int, batch: int) -> NDArray[np.int64]:
     return seeds.permutation(count, seed, 0, "store", batch)
 
 
+_PACKED_SHARE = {Native: 0.6, Masks: 0.02}
+"""Of their bytes that compressed records take, about: films shrink to half (`benchmarks/native_codecs.py`), masks are
+mostly zeros."""
+
+
+def _expected_bytes(goal: Manifest, size: Size) -> int:
+    """Of one record."""
+    whole = record_bytes(size, goal.record_dtype(size))
+    if not is_packed(size):
+        return whole
+    return round(whole * _PACKED_SHARE[type(size)] * (len(goal.masks) if isinstance(size, Masks) else 1))
+
+
 @dataclass(frozen=True)
 class Task:
     """One row group to make: `rows`, of which the first `keep` are copied from the present shard, at `sizes`."""
@@ -73,10 +86,10 @@ class Step:
         return sum(len(task.rows) - task.keep for task in self.tasks)
 
     def bytes(self) -> int:
-        """How many bytes of shards the step writes."""
+        """How many bytes of shards the step writes; of compressed ones, about how many."""
         per_shard = self.goal.per_shard
         return sum(
-            len(task.rows) * record_bytes(size, self.goal.dtype) + index_bytes(per_shard)
+            len(task.rows) * _expected_bytes(self.goal, size) + index_bytes(per_shard)
             for task in self.tasks
             for size in task.sizes
         )
@@ -92,7 +105,7 @@ class Step:
 
 def begin(goal: Manifest) -> Step:
     """The first build: everything."""
-    return Step("begin", goal, tuple(Task(g, goal.rows_of(g), goal.sizes) for g in range(goal.groups)))
+    return Step("begin", goal, tuple(Task(g, goal.rows_of(g), goal.arrays) for g in range(goal.groups)))
 
 
 def append(present: Manifest, added: int) -> Step:
@@ -101,14 +114,15 @@ def append(present: Manifest, added: int) -> Step:
     tasks = []
     for group in range(present.count // present.per_shard, goal.groups):
         rows = goal.rows_of(group)
-        tasks.append(Task(group, rows, goal.sizes, keep=max(0, present.count - rows.start)))
+        tasks.append(Task(group, rows, goal.arrays, keep=max(0, present.count - rows.start)))
     return Step("append", goal, tuple(tasks))
 
 
-def widen(present: Manifest, sizes: tuple[Size, ...]) -> Step | None:
-    """New levels for the rows that are there; None when there is no new one."""
-    new = tuple(size for size in sizes if size not in present.sizes)
+def widen(present: Manifest, sizes: tuple[Size, ...], masks: tuple[str, ...] = ()) -> Step | None:
+    """New levels, and masks, for the rows that are there; None when there is nothing new."""
+    added = [size for size in sizes if size not in present.sizes]
+    goal = replace(present, sizes=as_ladder([*present.sizes, *added]), masks=present.masks or masks)
+    new = tuple(size for size in goal.arrays if size not in present.arrays)
     if not new:
         return None
-    goal = replace(present, sizes=as_ladder([*present.sizes, *new]))
     return Step("widen", goal, tuple(Task(g, goal.rows_of(g), new) for g in range(goal.groups)))

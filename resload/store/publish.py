@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from resload.store import layout, tables
+from resload.store import documents, layout, tables
 from resload.store.commit import explained, make_folders, write_whole
 from resload.store.layout import Manifest
 
@@ -30,15 +30,16 @@ def write(cache: Path, name: str, data: bytes) -> bool:
 
 def write_manifest(cache: Path, manifest: Manifest) -> bool:
     """Write the root document; True when it changed."""
-    return write(cache, layout.MANIFEST, layout.as_json(layout.root_document(manifest)))
+    return write(cache, layout.MANIFEST, documents.as_json(documents.root_document(manifest)))
 
 
 def write_documents(cache: Path, manifest: Manifest) -> None:
-    """Write what is below the root document: the group of levels, and each level."""
-    for size in manifest.sizes:
+    """Write what is below the root document: the groups of levels and masks, and each of them."""
+    for size in manifest.arrays:
         name = f"{layout.level_folder(size)}/{layout.MANIFEST}"
-        write(cache, name, layout.as_json(layout.array_document(manifest, size)))
-    write(cache, f"images/{layout.MANIFEST}", layout.as_json(layout.images_document(manifest)))
+        write(cache, name, documents.as_json(documents.array_document(manifest, size)))
+    for group, document in documents.group_documents(manifest).items():
+        write(cache, f"{group}/{layout.MANIFEST}", documents.as_json(document))
 
 
 def publish(cache: Path, present: Manifest, goal: Manifest, files: Mapping[str, bytes]) -> bool:

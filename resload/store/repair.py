@@ -8,19 +8,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from crc32c import crc32c
 from numpy.typing import NDArray
 
 from resload.errors import CorruptCacheError, DecodeError
+from resload.masks.table import MaskTable
 from resload.pipeline.recipe import CatalogFilms
 from resload.size import Size
 from resload.store import layout, tables
+from resload.store.arrays import Writer, as_record, packed_shard, writer
 from resload.store.cache import Cache, open_cache
 from resload.store.commit import alone, explained, make_folders, put
+from resload.store.documents import codec_of
 from resload.store.job import fingerprint
+from resload.store.packed import PackedShard, PackedWriter
 from resload.store.publish import publish, write_documents
-from resload.store.run import Record, film_of, integer_sums, record_of
-from resload.store.shard import Shard, ShardWriter, little_endian
+from resload.store.run import (
+    Record,
+    film_of,
+    integer_sums,
+    levels_recipe,
+    made_of,
+    mask_facts,
+    masks_of,
+    record_of,
+)
+from resload.store.shard import Shard, little_endian
 from resload.store.verify import Problem, Report, open_shard, record_sums, verify
 
 if TYPE_CHECKING:
@@ -52,6 +66,7 @@ class _Repair:
         self.recipe = open_cache(path).pipeline
         self.scratch = path / layout.BUILD
         self.places = {name: row for row, name in enumerate(self.films.ids)}
+        self.masks = _masks(catalog, self.films, self.manifest)
         self.left: list[Problem] = []
         self.made = 0
 
@@ -71,7 +86,7 @@ class _Repair:
         """(size, group) -> rows to make; a shard that cannot be opened at all needs every one of its rows."""
         by_name = {
             layout.shard_path(size, group): (size, group)
-            for size in self.manifest.sizes
+            for size in self.manifest.arrays
             for group in range(self.manifest.groups)
         }
         wanted: dict[tuple[Size, int], set[int]] = defaultdict(set)
@@ -88,13 +103,13 @@ class _Repair:
         records = {row: record for row in failed if (record := self._now_readable(row)) is not None}
         if not records:
             return False
-        made = tables.results_frame(records.values(), self.manifest.sizes)
+        made = tables.results_frame(records.values(), self.manifest.arrays)
         for name in made:
             column = self.table[name].copy()
             column.iloc[list(records)] = made[name].to_numpy()
             self.table[name] = column
         for row in records:
-            for size in self.manifest.sizes:
+            for size in self.manifest.arrays:
                 wanted[size, row // self.manifest.per_shard].add(row)
         return True
 
@@ -104,56 +119,71 @@ class _Repair:
             return None
         try:
             film, source_hash, stamp = film_of(self.films, place, self.recipe)
+            found = masks_of(self.masks, place, film, self.manifest)
         except DecodeError:
             return None
         if film.bits > 8 and self.manifest.dtype == "uint8":
             return None
         levels = {
-            str(size): [crc32c(little_endian(level)), *integer_sums(level)]
-            for size, level in zip(self.recipe.sizes, film.levels, strict=True)
+            str(size): [crc32c(self._stored(size, pixels)), *integer_sums(pixels.reshape(-1, pixels.shape[-1]))]
+            for size, pixels in made_of(film, found, self.recipe, self.manifest.arrays).items()
         }
-        return {**record_of(film, source_hash, stamp), "levels": levels}
+        return {**record_of(film, source_hash, stamp), "levels": levels, **mask_facts(found, self.manifest)}
+
+    def _stored(self, size: Size, pixels: NDArray[Any]) -> Any:
+        """The bytes of a record, as its checksum is of."""
+        if not layout.is_packed(size):
+            return little_endian(pixels)
+        return codec_of(self.manifest, size).encode(as_record(pixels, self.manifest, size))
 
     # -- shards --
 
     def _mend_shard(self, size: Size, group: int, rows: set[int]) -> None:
         """Write one shard again: whole records copied, the others made."""
         manifest, name = self.manifest, layout.shard_path(size, group)
-        try:
-            old = open_shard(self.path, manifest, size, group)
-        except CorruptCacheError:
-            old = None
+        old = self._present(size, group)
         temporary = self.scratch / f"{size}-{group}.part"
-        writer = ShardWriter(temporary, size=size, dtype=manifest.dtype, per_shard=manifest.per_shard)
+        shard = writer(temporary, manifest, size)
         try:
             for k, row in enumerate(manifest.rows_of(group)):
-                level = self._record(row, size, k, old if row not in rows else None)
-                if level is None:
+                record = self._record(row, size, k, old if row not in rows else None)
+                if record is None:
                     return
                 with explained(self.path / name):
-                    writer.put(k, level)
+                    self._put(shard, k, record, size)
             with explained(self.path / name):
-                writer.finish(len(manifest.rows_of(group)))
+                shard.finish(len(manifest.rows_of(group)))
                 make_folders((self.path / name).parent, below=self.path)
                 put(temporary, self.path / name)
             self.made += len(rows)
         finally:
-            writer.close()
+            shard.close()
             temporary.unlink(missing_ok=True)
 
-    def _record(self, row: int, size: Size, k: int, old: Shard | None) -> NDArray[Any] | None:
-        """A record's pixels with the checksum that the table remembers; None, and a Problem, without them."""
+    def _present(self, size: Size, group: int) -> Shard | PackedShard | None:
+        try:
+            return (packed_shard if layout.is_packed(size) else open_shard)(self.path, self.manifest, size, group)
+        except CorruptCacheError:
+            return None
+
+    def _put(self, shard: Writer, k: int, record: bytes, size: Size) -> None:
+        if isinstance(shard, PackedWriter):
+            shard.put_compressed(k, record)
+            return
+        stored = np.dtype(self.manifest.dtype).newbyteorder("<")
+        shard.put(k, np.frombuffer(record, stored).reshape(size).astype(self.manifest.dtype))
+
+    def _record(self, row: int, size: Size, k: int, old: Shard | PackedShard | None) -> bytes | None:
+        """A record's bytes, with the checksum that the table remembers; None, and a Problem, without them."""
         expected = int(self.table[tables.level_column("crc32c", size)].iloc[row])
-        if old is not None:
-            record = bytearray(old.step)
-            if record_sums(old, k, record) == (expected, expected):
-                stored = np.dtype(self.manifest.dtype).newbyteorder("<")
-                pixels = np.frombuffer(record, stored, size.pixels).reshape(size)
-                return pixels.astype(self.manifest.dtype)
-        level, why = self._made_again(row, size)
-        if level is not None:
-            if crc32c(little_endian(level)) == expected:
-                return level
+        found = _copied(old, k, expected)
+        if found is not None:
+            return found
+        pixels, why = self._made_again(row, size)
+        if pixels is not None:
+            made = bytes(self._stored(size, pixels))
+            if crc32c(made) == expected:
+                return made
             why = "made again it differs from what the table remembers: other codec or library versions?"
         name = str(self.table["id"].iloc[row])
         self.left.append(Problem(layout.shard_path(size, row // self.manifest.per_shard), why, row, name))
@@ -161,17 +191,18 @@ class _Repair:
 
     def _made_again(self, row: int, size: Size) -> tuple[NDArray[Any] | None, str]:
         if self.table["status"].iloc[row] == "failed":
-            return np.zeros(size, self.manifest.dtype), ""
+            return np.zeros(self.manifest.record_shape(size), self.manifest.record_dtype(size)), ""
         place = self.places.get(self.table["id"].iloc[row])
         if place is None:
             return None, "the catalog given to repair does not hold this radiograph"
         try:
-            film, source_hash, _ = film_of(self.films, place, self.recipe.with_sizes([size]))
+            film, source_hash, _ = film_of(self.films, place, levels_recipe(self.recipe, [size]))
+            found = masks_of(self.masks, place, film, self.manifest) if isinstance(size, layout.Masks) else None
         except DecodeError as error:
             return None, f"its source cannot be read: {error}"
         if source_hash != self.table["source_hash"].iloc[row]:
             return None, "its source is no longer the file the cache was built from"
-        return film.levels[0], ""
+        return made_of(film, found, self.recipe, [size])[size], ""
 
     def _publish(self) -> None:
         boxes = self.path / layout.BOXES
@@ -184,3 +215,25 @@ class _Repair:
     def _clear(self) -> None:
         with contextlib.suppress(OSError):  # an unfinished build's files may be in it, and stay
             self.scratch.rmdir()
+
+
+def _copied(old: Shard | PackedShard | None, k: int, expected: int) -> bytes | None:
+    """The bytes of a record that is whole; None for one that is not."""
+    if isinstance(old, PackedShard):
+        try:
+            return old.compressed(k, expected)
+        except CorruptCacheError:
+            return None
+    if old is None:
+        return None
+    record = bytearray(old.step)
+    sums = record_sums(old, k, record)
+    return bytes(record[: -layout.CRC_BYTES]) if sums == (expected, expected) else None
+
+
+def _masks(catalog: "Catalog", films: CatalogFilms, manifest: layout.Manifest) -> MaskTable | None:
+    """The catalog's masks in the order of the cache's labels; without a row where the catalog has none."""
+    if not manifest.masks:
+        return None
+    rows = pd.DataFrame({"id": [], "label": [], "rle": []}) if catalog.masks is None else catalog.masks
+    return MaskTable(rows, films.ids, catalog.root, manifest.masks)

@@ -11,7 +11,7 @@ set. Row groups are finished in order while the next one's films are already bei
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,15 +23,20 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from resload.errors import CacheMismatchError, DecodeError, TooLargeError, UnreadableFileError
+from resload.masks.runs import Mask
+from resload.masks.table import MaskTable, areas, coverages
 from resload.pipeline import Film, Pipeline, make
 from resload.pipeline.cpu import plain_number
 from resload.pipeline.recipe import CatalogFilms
 from resload.size import Size
 from resload.store import layout
+from resload.store.arrays import Writer, as_record, writer
 from resload.store.commit import explained, make_folders, put, write_whole
 from resload.store.gather import Level, Slot
+from resload.store.layout import Manifest
+from resload.store.native import Packed
+from resload.store.packed import PackedWriter
 from resload.store.plan import Step, Task
-from resload.store.shard import ShardWriter
 from resload.threads import ordered_map
 
 LARGEST_FILE_BYTES = 2 << 30
@@ -54,13 +59,18 @@ class Sources:
     """The present table, for rows that are stored already."""
     present: Mapping[Size, Level] = field(default_factory=dict)
     """The present levels, from which an append copies the last row group's old records."""
+    packed: Mapping[Size, Packed] = field(default_factory=dict)
+    """The present arrays of compressed records, for the same."""
+    masks: MaskTable | None = None
+    """Of the catalog, by its rows, in the order of the goal's labels."""
 
 
 @dataclass(frozen=True)
 class _Item:
     task: Task
     k: int
-    writers: dict[Size, ShardWriter]
+    writers: dict[Size, Writer]
+    goal: Manifest
 
     @property
     def row(self) -> int:
@@ -75,22 +85,23 @@ def make_record(sources: Sources, item: _Item) -> Record:
     catalog_row = int(sources.places[item.row])
     films, name = sources.films, sources.films.ids[catalog_row]
     known = None if sources.known is None or item.row >= len(sources.known) else sources.known.iloc[item.row]
-    recipe = sources.recipe.with_sizes(item.task.sizes)
     if known is not None and known["status"] == "failed":
-        return {"id": name, "levels": _write(item, blank(recipe))}
+        return {"id": name, "levels": _write(item, {}), **no_masks(item.goal)}
     try:
-        film, source_hash, stamp = film_of(films, catalog_row, recipe)
+        film, source_hash, stamp = film_of(films, catalog_row, levels_recipe(sources.recipe, item.task.sizes))
+        found = masks_of(sources.masks, catalog_row, film, item.goal)
     except DecodeError as error:
         if sources.on_error == "raise" or known is not None:
             raise
-        return {"id": name, **failed(error), "levels": _write(item, blank(recipe))}
+        return {"id": name, **failed(error), "levels": _write(item, {}), **no_masks(item.goal)}
     if known is not None and known["source_hash"] != source_hash:
         raise CacheMismatchError(
             f"{films.paths[catalog_row]}: this file has changed since it was cached, so a new size would not "
             "match the stored ones; restore it, or build to another path"
         )
     facts = record_of(film, source_hash, stamp)
-    return {"id": name, **facts, "levels": _write(item, film.levels)}
+    made = made_of(film, found, sources.recipe, item.task.sizes)
+    return {"id": name, **facts, "levels": _write(item, made), **mask_facts(found, item.goal)}
 
 
 def film_of(films: CatalogFilms, row: int, recipe: Pipeline) -> tuple[Film, str, str]:
@@ -157,9 +168,58 @@ def failed(error: DecodeError) -> Record:
     return {**shape, **numbers, **words, "status": "failed", "reason": f"{type(error).__name__}: {error.reason}"}
 
 
-def blank(recipe: Pipeline) -> tuple[NDArray[Any], ...]:
-    """Zeros at every size, for a film that could not be made."""
-    return tuple(np.zeros(size, recipe.dtype) for size in recipe.sizes)
+# -- its masks --
+
+
+@dataclass(frozen=True)
+class FilmMasks:
+    """What is known of one film's masks, in the order of a cache's labels."""
+
+    masks: list[Mask | None]
+    """(H, W) bool in the film's pixels; None where nobody looked."""
+    stamp: str
+
+
+def masks_of(table: MaskTable | None, row: int, film: Film, goal: Manifest) -> FilmMasks | None:
+    """The masks of a catalog's film; None in a cache without masks. Raises DecodeError."""
+    if not goal.masks:
+        return None
+    assert table is not None
+    return FilmMasks(table.of(row, film.size)[0], table.stamp(row))
+
+
+def mask_facts(found: FilmMasks | None, goal: Manifest) -> Record:
+    """What the table keeps of masks: their areas in pixels of the film (None: unknown), and their stamp."""
+    if found is None:
+        return {}
+    known = {label: plain_number(float(area)) for label, area in zip(goal.masks, areas(found.masks), strict=True)}
+    return {"masks": known, "masks_stamp": found.stamp}
+
+
+def no_masks(goal: Manifest) -> Record:
+    """`mask_facts` of a film that could not be made."""
+    return {"masks": dict.fromkeys(goal.masks), "masks_stamp": ""} if goal.masks else {}
+
+
+# -- its records --
+
+
+def levels_recipe(recipe: Pipeline, arrays: Sequence[Size]) -> Pipeline:
+    """The recipe that makes all that these arrays need of a film."""
+    return recipe.with_sizes([one.level if isinstance(one, layout.Masks) else one for one in arrays])
+
+
+def made_of(film: Film, found: FilmMasks | None, recipe: Pipeline, arrays: Sequence[Size]) -> dict[Size, NDArray[Any]]:
+    """The records of a film: its pixels at each level, the coverage of its masks."""
+    sizes = levels_recipe(recipe, arrays).sizes
+    levels, places = dict(zip(sizes, film.levels, strict=True)), dict(zip(sizes, film.places, strict=True))
+    made = {}
+    for one in arrays:
+        if not isinstance(one, layout.Masks):
+            made[one] = levels[one]
+        elif found is not None:
+            made[one] = coverages(found.masks, places[one.level], one.level)
+    return made
 
 
 def integer_sums(pixels: NDArray[Any]) -> tuple[int, int]:
@@ -174,21 +234,35 @@ def integer_sums(pixels: NDArray[Any]) -> tuple[int, int]:
     return int(pixels.sum(dtype=np.uint64)), sum(int(row) for row in np.einsum("ij,ij->i", wide, wide))
 
 
-def _write(item: _Item, levels: tuple[NDArray[Any], ...]) -> dict[str, list[int]]:
+def _write(item: _Item, made: Mapping[Size, NDArray[Any]]) -> dict[str, list[int]]:
+    """Write a film's records, zeros where there is none; {array: [crc32c, sum, sumsq]}."""
     written = {}
-    for (size, writer), level in zip(item.writers.items(), levels, strict=True):
-        with explained(writer.path):
-            written[str(size)] = [writer.put(item.k, level), *integer_sums(level)]
+    for size, shard in item.writers.items():
+        written[str(size)] = write_record(shard, item.k, made.get(size), item.goal, size)
     return written
+
+
+def write_record(shard: Writer, k: int, pixels: NDArray[Any] | None, goal: Manifest, size: Size) -> list[int]:
+    """Write one record, zeros where there are no pixels; its crc32c, sum and sum of squares."""
+    if pixels is None:
+        pixels = np.zeros(goal.record_shape(size), goal.record_dtype(size))
+    sums = integer_sums(pixels.reshape(-1, pixels.shape[-1]))
+    with explained(shard.path):
+        return [shard.put(k, as_record(pixels, goal, size)), *sums]
 
 
 def _copy_record(sources: Sources, item: _Item) -> None:
     """An old record of a row group that is made again: verified on its way over."""
-    for size, writer in item.writers.items():
+    for size, shard in item.writers.items():
+        if isinstance(shard, PackedWriter):
+            record = sources.packed[size].compressed(item.row)
+            with explained(shard.path):
+                shard.put_compressed(item.k, record)
+            continue
         slot = Slot(np.empty((1, *size), sources.recipe.dtype))
         sources.present[size].read(np.array([item.row]), slot)
-        with explained(writer.path):
-            writer.put(item.k, slot.out[0])
+        with explained(shard.path):
+            shard.put(item.k, slot.out[0])
 
 
 # -- one step --------------------------------------------------------------------------------------------
@@ -197,7 +271,7 @@ def _copy_record(sources: Sources, item: _Item) -> None:
 def run(step: Step, sources: Sources, cache: Path, *, threads: int, progress: bool) -> None:
     """Make every row group of the step. What is finished stays finished, whatever happens."""
     scratch = cache / layout.BUILD
-    opened: list[ShardWriter] = []
+    opened: list[Writer] = []
     finishing: list[Future[None]] = []
     finisher = ThreadPoolExecutor(1, thread_name_prefix="resload-finish")
     bar = tqdm(total=step.films, unit="film", desc=cache.name, disable=None if progress else True)
@@ -223,31 +297,31 @@ def run(step: Step, sources: Sources, cache: Path, *, threads: int, progress: bo
             future.result()
     finally:
         finisher.shutdown(wait=True)
-        for writer in opened:
-            writer.close()
+        for shard in opened:
+            shard.close()
         bar.close()
 
 
-def _items(step: Step, scratch: Path, opened: list[ShardWriter]) -> Iterator[_Item]:
+def _items(step: Step, scratch: Path, opened: list[Writer]) -> Iterator[_Item]:
     for task in step.tasks:
-        writers = {}
+        writers: dict[Size, Writer] = {}
         for size in task.sizes:
             path = scratch / f"{size}-{task.group}.part"
             with explained(path):
-                writers[size] = ShardWriter(path, size=size, dtype=step.goal.dtype, per_shard=step.goal.per_shard)
+                writers[size] = writer(path, step.goal, size)
             opened.append(writers[size])
-        yield from (_Item(task, k, writers) for k in range(len(task.rows)))
+        yield from (_Item(task, k, writers, step.goal) for k in range(len(task.rows)))
 
 
 def _finish(cache: Path, item: _Item, records: list[Record]) -> None:
     """Commit one row group: every shard whole and in place, then the file that says so."""
     task = item.task
-    for size, writer in item.writers.items():
+    for size, shard in item.writers.items():
         target = cache / layout.shard_path(size, task.group)
         with explained(target):
-            writer.finish(len(task.rows))
+            shard.finish(len(task.rows))
             make_folders(target.parent, below=cache)
-            put(writer.path, target)
+            put(shard.path, target)
     scratch = cache / layout.BUILD
     document = json.dumps({"sizes": [str(size) for size in task.sizes], "records": records})
     write_whole(document.encode(), rows_file(cache, task.group), scratch=scratch)

@@ -2,7 +2,9 @@
 
     a stored size           as it was built
     a smaller one           by a second resize that undoes the level's kernel (`composite`), from the smallest level of
-                            which it is at most 5/8; else from the largest there is, with one warning
+                            which it is at most 5/8
+    any other               from the films at their own size, where the cache has these: the direct resize; else
+                            from the largest level, with one warning
     a larger one            refused, unless the caller asks for it
 
 A film lies in its own rectangle of every size (see `geometry`), so the second resize maps the level's rectangle to the
@@ -21,9 +23,9 @@ from numpy.typing import NDArray
 
 from resload import composite, geometry
 from resload.errors import ArgumentError, SizeError
-from resload.geometry import Crop, Rect
+from resload.geometry import Crop, Rect, facts_at
 from resload.geometry.placing import film_facts, places
-from resload.size import Size, reaches
+from resload.size import Native, Size, reaches
 from resload.store.layout import Manifest
 
 _log = logging.getLogger("resload")
@@ -40,7 +42,8 @@ class Served:
     """The stored size that its pixels come from; the size itself where it is stored."""
     rmse: float
     """Expected distance from the direct resize of the film, root of the mean square, in 1/255 of the range; 0 where
-    the size is stored. For the cache's median film, from the table that `benchmarks/fidelity.py` measured."""
+    the size is stored, or made from the film at its own size. For the cache's median film, from the table that
+    `benchmarks/fidelity.py` measured."""
     worst: float
     """Largest difference of a pixel that was seen there, in the same unit."""
 
@@ -55,9 +58,11 @@ class Serving:
 
     def __init__(self, name: str, manifest: Manifest, table: pd.DataFrame) -> None:
         self.name = name
-        self.sizes = manifest.sizes
+        self.sizes = tuple(size for size in manifest.sizes if not isinstance(size, Native))
+        self.native = next((size for size in manifest.sizes if isinstance(size, Native)), None)
         self.fit = geometry.as_fit(manifest.recipe["fit"])
-        self._aspect, self._kernel, self._dtype = manifest.recipe["aspect"], manifest.recipe["kernel"], manifest.dtype
+        self.kernel: str = manifest.recipe["kernel"]
+        self._aspect, self._dtype = manifest.recipe["aspect"], manifest.dtype
         self.films = film_facts(table)
         self._places: dict[Size, NDArray[np.int32]] = {}
         self._served: dict[Size, Served] = {}
@@ -69,11 +74,17 @@ class Serving:
         """The level that serves a size. Raises SizeError for one that no level can serve."""
         if size in self.sizes:
             return size
+        if isinstance(size, Native):
+            if self.native is None:
+                raise SizeError(f"{self.name} has no native level; add it by running resload.build with sizes 'native'")
+            return self.native
         able = [level for level in self.sizes if self._shows(level, size)]
         good = [level for level in able if reaches(level, size)]
         larger = [level for level in able if level.height >= size.height and level.width >= size.width]
         if good:
             return good[0]
+        if self.native is not None:
+            return self.native
         if larger:
             return larger[-1]
         if able and allow_upsample:
@@ -102,12 +113,12 @@ class Serving:
                 found = self._described(size, level)
                 with self._lock:
                     new = self._served.setdefault(size, found) is found
-                if new and not reaches(level, size):
+                if new and not isinstance(level, Native) and not reaches(level, size):
                     self._warn(found)
         return found
 
     def _described(self, size: Size, level: Size) -> Served:
-        if level == size:
+        if level == size or isinstance(level, Native):
             return Served(size, level, 0.0, 0.0)
         typical = self._typical(level), self._typical(size)
         errors = [
@@ -148,6 +159,11 @@ class Serving:
                 found = self._places.setdefault(size, self._placed(self.films, size))
         return found if rows is None else found.take(rows, axis=0)
 
+    def facts(self, rows: NDArray[np.int64], size: Size) -> NDArray[np.float32]:
+        """`geometry.facts_at` of these rows, float32 (n, 16)."""
+        with np.errstate(divide="ignore", invalid="ignore"):  # quarantined films have no height and width
+            return facts_at(self.films[rows], self.places(size, rows).astype(np.float64))
+
     def _placed(self, films: NDArray[np.float64], size: Size) -> NDArray[np.int32]:
         return np.nan_to_num(places(self.fit, self._aspect, films, size)).astype(np.int32)
 
@@ -186,23 +202,25 @@ class Serving:
             return
         vertical = composite.weights(
             source.height, stored.height, target.height,
-            kernel=self._kernel, begin=part.y - source.y, length=part.height, depth=self._dtype,
+            kernel=self.kernel, begin=part.y - source.y, length=part.height, depth=self._dtype,
         )  # fmt: skip
         horizontal = composite.weights(
             source.width, stored.width, target.width,
-            kernel=self._kernel, begin=part.x - source.x, length=part.width, depth=self._dtype,
+            kernel=self.kernel, begin=part.x - source.x, length=part.width, depth=self._dtype,
         )  # fmt: skip
         composite.resample(image[stored.slices], vertical, horizontal, out=out[target.slices])
 
     def region_level(self, regions: NDArray[np.int64], rows: NDArray[np.int64], size: Size) -> Size:
         """The smallest level on which each of these regions has at least 8/5 as many pixels as it is given; else the
-        largest. Raises ArgumentError for a region that is not part of its film.
+        films at their own size, else the largest. Raises ArgumentError for a region that is not part of its film.
         """
         parts = None
-        for level in self.sizes:
+        for level in (*self.sizes, *([self.native] if self.native else [])):
             parts = self.places(level, rows)
             pixels = regions[:, 2:] * (parts[:, 6:] / np.maximum(parts[:, 2:4], 1))  # of the level, per axis
-            if self._holds(regions, parts).all() and (np.asarray(size) * 8 <= pixels * 5 + 1e-9).all():
+            if self._holds(regions, parts).all() and (
+                isinstance(level, Native) or (np.asarray(size) * 8 <= pixels * 5 + 1e-9).all()
+            ):
                 return level
         assert parts is not None
         outside = ~self._holds(regions, parts)

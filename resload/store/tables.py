@@ -16,6 +16,7 @@ table's bytes, which is verified whenever the table is read.
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,6 +62,20 @@ RESULTS: dict[str, str] = {
 LEVEL_COLUMNS = {"crc32c": "uint32", "sum": "uint64", "sumsq": "uint64"}
 IDENTIFIERS = ("number", "keep")
 _METADATA = b"resload"
+_ARRAY = re.compile(r"native|(masks_)?\d+x\d+")
+
+
+MASKS_STAMP = "masks_stamp"
+
+
+def mask_column(label: str) -> str:
+    """`mask_area_nodule`."""
+    return f"mask_area_{label}"
+
+
+def is_mask_column(name: str) -> bool:
+    """Whether a column says what is known of masks."""
+    return name == MASKS_STAMP or name.startswith("mask_area_")
 
 
 def level_column(kind: str, size: Size) -> str:
@@ -86,7 +101,7 @@ def kept_of(catalog: "Catalog", columns: Sequence[str], identifiers: str) -> Kep
         raise ArgumentError(f"columns={missing}: not in the catalog, which has {list(catalog.table.columns)}")
     named = tuple(name for name in columns if name not in CARRIED and name not in RESULTS)
     extra = tuple(name for name in named if name not in catalog.targets)
-    hidden = [name for name in (*catalog.targets, *extra) if name in RESULTS or is_level_column(name)]
+    hidden = [name for name in (*catalog.targets, *extra) if name in RESULTS or is_ours(name)]
     if hidden:
         raise ArgumentError(f"{hidden}: these names are used by the cache itself; rename the columns")
     return Kept(tuple(catalog.targets), extra, identifiers)
@@ -138,7 +153,24 @@ def results_frame(records: Iterable[dict[str, Any]], sizes: Sequence[Size]) -> p
     for name, dtype in RESULTS.items():
         values = [_unplain(record[name], dtype) for record in records]
         frame[name] = pd.Series(values, dtype=dtype)
-    return pd.concat([frame, levels_frame(records, sizes)], axis=1)
+    return pd.concat([frame, masks_frame(records), levels_frame(records, sizes)], axis=1)
+
+
+def masks_frame(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """What is known of the films' masks.
+
+    Columns `mask_area_<label>`, in pixels of the film, 0 where somebody looked and found
+    nothing, NaN where nobody looked; and `masks_stamp`. Nothing in a cache without masks.
+    """
+    records = list(records)
+    if not records or "masks" not in records[0]:
+        return pd.DataFrame(index=range(len(records)))
+    columns: dict[str, Any] = {
+        mask_column(label): np.array([record["masks"][label] for record in records], np.float32)
+        for label in records[0]["masks"]
+    }
+    stamps = pd.Series([record["masks_stamp"] for record in records], dtype="str")
+    return pd.DataFrame(columns | {MASKS_STAMP: stamps}, index=range(len(records)))
 
 
 def levels_frame(records: Iterable[dict[str, Any]], sizes: Sequence[Size]) -> pd.DataFrame:
@@ -197,7 +229,7 @@ def read_samples(
         schema = pq.read_schema(file)
         note = json.loads(schema.metadata[_METADATA])
         kept = Kept(tuple(note["targets"]), tuple(note["columns"]), note["identifiers"])
-        ours = {level_column(kind, size) for size in manifest.sizes for kind in LEVEL_COLUMNS} if levels else set()
+        ours = {level_column(kind, size) for size in manifest.arrays for kind in LEVEL_COLUMNS} if levels else set()
         wanted = columns if columns is not None else [n for n in schema.names if n in ours or not is_level_column(n)]
         frame = pq.read_table(file, columns=list(wanted)).to_pandas()
         if len(frame) < manifest.count:
@@ -232,4 +264,9 @@ def _verified(cache: Path, manifest: Manifest, name: str) -> Iterator[Any]:
 def is_level_column(name: str) -> bool:
     """Whether a column belongs to a level, as `crc32c_512x512` does."""
     kind, _, size = name.partition("_")
-    return kind in LEVEL_COLUMNS and "x" in size
+    return kind in LEVEL_COLUMNS and bool(_ARRAY.fullmatch(size))
+
+
+def is_ours(name: str) -> bool:
+    """Whether a column is one that the cache makes beside RESULTS."""
+    return is_level_column(name) or is_mask_column(name)

@@ -1,27 +1,35 @@
-"""Checking a cache record by record: every level, every record, both of its checksums, every document."""
+"""Checking a cache record by record: every level, every record, both of its checksums, every document.
+
+Where its films are at hand, a sample of them is decoded again and compared with what is stored (proof.py).
+"""
 
 import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from crc32c import crc32c
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from resload.errors import CorruptCacheError
+from resload.errors import ArgumentError, CorruptCacheError
+from resload.seeds import permutation
 from resload.size import Size
-from resload.store import layout, tables
-from resload.store.cache import Cache
+from resload.store import documents, layout, tables
+from resload.store.arrays import packed_shard
+from resload.store.cache import Cache, open_cache
+from resload.store.job import fingerprint
 from resload.store.layout import Manifest
+from resload.store.proof import Finding, LevelError, Proof
 from resload.store.shard import Shard
 from resload.threads import ordered_map, thread_count
 
 if TYPE_CHECKING:
-    pass
+    from resload.catalog import Catalog
 
 
 @dataclass(frozen=True)
@@ -29,12 +37,14 @@ class Problem:
     """One thing that is wrong."""
 
     file: str
-    """Relative to the cache."""
+    """Relative to the cache; for a source that is missing or has changed, the source's own path."""
     what: str
     """In words."""
     row: int | None = None
     """The row whose record it is; None when the whole file is meant."""
     id: str | None = None
+    repairable: bool = True
+    """Whether it is damage, which `repair` looks for. False for what only a film decoded again can show."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,15 @@ class Report:
     problems: tuple[Problem, ...]
     repaired: int = 0
     """How many records `repair` made again."""
+    sources: int = 0
+    """How many films were decoded again and compared."""
+    readable: int = 0
+    """How many films the cache holds, quarantined ones not counted; 0 from `repair`."""
+    levels: tuple[LevelError, ...] = ()
+    """How far their records are from the float64 reference, for each size."""
+    digest: str = ""
+    """`Cache.digest`: SHA-256 (hex) of recipe, ids, sources and every record of every level; "" from `repair`. It says
+    which pixels these are only when `ok`."""
 
     @property
     def ok(self) -> bool:
@@ -53,50 +72,99 @@ class Report:
         return not self.problems
 
 
-def verify(cache: Cache | str | os.PathLike[str], *, threads: int | None = None, progress: bool = True) -> Report:
+def verify(
+    cache: Cache | str | os.PathLike[str],
+    *,
+    sources: int = 0,
+    catalog: "Catalog | None" = None,
+    seed: int = 0,
+    threads: int | None = None,
+    progress: bool = True,
+) -> Report:
     """Read every record of every level and compare it with both of its checksums.
 
-    cache: an open cache (all of it is checked, also when this is a view) or its path. Quarantined rows are checked
-    too: theirs are zeros. Everything that is wrong is listed; nothing is changed. The tables' own sums are verified
-    by opening the cache, which raises CorruptCacheError.
+    With `sources`, also decode so many films again and compare all that is stored of them with the float64 reference
+    (`resload.reference`): the proof that the cache holds these films and not only that it is as it was written.
+    Everything that is wrong is listed; nothing is changed. The tables' own sums are verified by opening the cache.
+
+    Args:
+        cache: an open cache (all of it is checked, also when this is a view) or its path. Quarantined rows are
+            checked too: theirs are zeros.
+        sources: how many films to decode again, chosen at random among the readable ones; all when there are fewer.
+            A source that is missing, or is not the file it was (by its hash), is a problem.
+        catalog: where the films are, under the same ids; a cache itself does not know where its films lie.
+        seed: of the choice. More films with the same seed are the same ones and others.
+        threads: how many shards, then films, at once; all cores when None.
+        progress: whether to show bars.
+
+    Raises ArgumentError for `sources` below 0 or without a catalog; CorruptCacheError, NotACacheError,
+    IncompleteCacheError and NewerFormatError as `open_cache` does.
     """
-    path = cache.path if isinstance(cache, Cache) else Path(cache)
+    if isinstance(sources, bool) or not isinstance(sources, int) or sources < 0:
+        raise ArgumentError(f"sources must be an int >= 0: how many films to decode again; found {sources!r}")
+    if sources and catalog is None:
+        raise ArgumentError(
+            f"sources={sources} needs the films: give catalog=..., the catalog that the cache was built from"
+        )
+    path, count = cache.path if isinstance(cache, Cache) else Path(cache), thread_count(threads)
+    opened = open_cache(path)
     manifest = layout.read_manifest(path)
-    shards = [(size, group) for size in manifest.sizes for group in range(manifest.groups)]
     table, _ = tables.read_samples(path, manifest, levels=True)
-    sums = {size: table[tables.level_column("crc32c", size)].to_numpy(np.uint32) for size in manifest.sizes}
-    ids = table["id"].tolist()
-    bar = tqdm(total=len(shards), unit="shard", desc=f"verify {path.name}", disable=None if progress else True)
-
-    def check(one: tuple[Size, int]) -> list[Problem]:
-        rows = manifest.rows_of(one[1])
-        return _check_shard(path, manifest, *one, sums[one[0]][rows.start : rows.stop], ids)
-
-    problems = _check_documents(path, manifest)
-    count = thread_count(threads)
-    for found in ordered_map(check, shards, threads=count, window=4 * count):
-        problems += found
-        bar.update()
-    bar.close()
-    return Report(manifest.count * len(manifest.sizes), tuple(problems))
+    problems = _check_documents(path, manifest) + _check_fingerprint(manifest, table)
+    problems += _check_shards(path, manifest, table, threads=count, progress=progress)
+    readable = np.flatnonzero((table["status"] == "ok").to_numpy())
+    done, levels = 0, tuple[LevelError, ...]()
+    if sources and catalog is not None:
+        rows = np.sort(readable[permutation(len(readable), seed, 0, "verify")[:sources]])
+        proof = Proof(opened.pipeline, table, catalog, lambda row, size: _whole(path, manifest, table, row, size))
+        done, levels, found = _check_sources(proof, rows.tolist(), threads=count, progress=progress)
+        problems += [_as_problem(manifest, table, one) for one in found]
+    records = manifest.count * len(manifest.arrays)
+    return Report(records, tuple(problems), 0, done, len(readable), levels, opened.digest)
 
 
 def _check_documents(cache: Path, manifest: Manifest) -> list[Problem]:
     """Every metadata document must say what the manifest implies, or other Zarr readers see something else."""
     expected = {
-        layout.MANIFEST: layout.root_document(manifest),
-        f"images/{layout.MANIFEST}": layout.images_document(manifest),
+        layout.MANIFEST: documents.root_document(manifest),
+        **{f"{name}/{layout.MANIFEST}": one for name, one in documents.group_documents(manifest).items()},
     }
-    for size in manifest.sizes:
-        expected[f"{layout.level_folder(size)}/{layout.MANIFEST}"] = layout.array_document(manifest, size)
+    for size in manifest.arrays:
+        expected[f"{layout.level_folder(size)}/{layout.MANIFEST}"] = documents.array_document(manifest, size)
     problems = []
     for name, document in expected.items():
         try:
-            same = json.loads((cache / name).read_bytes()) == json.loads(layout.as_json(document))
+            same = json.loads((cache / name).read_bytes()) == json.loads(documents.as_json(document))
         except (OSError, ValueError):
             same = False
         if not same:
             problems.append(Problem(name, "missing, or not what the manifest implies"))
+    return problems
+
+
+def _check_fingerprint(manifest: Manifest, table: pd.DataFrame) -> list[Problem]:
+    """The digest that one cites holds it, so it must be that of what is here."""
+    if fingerprint(manifest, table["id"].tolist(), table).fingerprint == manifest.fingerprint:
+        return []
+    return [Problem(layout.MANIFEST, "its fingerprint is not that of its recipe and of the table's ids and sources")]
+
+
+def _check_shards(
+    path: Path, manifest: Manifest, table: pd.DataFrame, *, threads: int, progress: bool
+) -> list[Problem]:
+    shards = [(size, group) for size in manifest.arrays for group in range(manifest.groups)]
+    sums = {size: table[tables.level_column("crc32c", size)].to_numpy(np.uint32) for size in manifest.arrays}
+    ids = table["id"].tolist()
+
+    def check(one: tuple[Size, int]) -> list[Problem]:
+        rows = manifest.rows_of(one[1])
+        return _check_shard(path, manifest, *one, sums[one[0]][rows.start : rows.stop], ids)
+
+    problems = []
+    with tqdm(total=len(shards), unit="shard", desc=f"verify {path.name}", disable=None if progress else True) as bar:
+        for found in ordered_map(check, shards, threads=threads, window=4 * threads):
+            problems += found
+            bar.update()
     return problems
 
 
@@ -105,6 +173,8 @@ def _check_shard(
 ) -> list[Problem]:
     name = layout.shard_path(size, group)
     rows = manifest.rows_of(group)
+    if layout.is_packed(size):
+        return _check_packed(cache, manifest, size, group, expected, ids)
     try:
         shard = open_shard(cache, manifest, size, group)
     except CorruptCacheError as exc:
@@ -123,6 +193,75 @@ def _check_shard(
             )
             problems.append(Problem(name, what, row, ids[row]))
     return problems
+
+
+def _check_packed(
+    cache: Path, manifest: Manifest, size: Size, group: int, expected: NDArray[np.uint32], ids: Sequence[str]
+) -> list[Problem]:
+    """Compressed records: both sums of each, and that it decodes to its shape."""
+    name, rows = layout.shard_path(size, group), manifest.rows_of(group)
+    try:
+        shard = packed_shard(cache, manifest, size, group)
+    except CorruptCacheError as exc:
+        return [Problem(name, _words(exc))]
+    problems = []
+    for k, row in enumerate(rows):
+        try:
+            shard.read(k, int(expected[k]))
+        except CorruptCacheError as exc:
+            problems.append(Problem(name, _words(exc), row, ids[row]))
+    return problems
+
+
+def _words(error: CorruptCacheError) -> str:
+    """What is wrong, without the file's name and the remedy."""
+    return str(error).partition(": ")[2].rpartition(";")[0]
+
+
+# -- films decoded again --
+
+
+def _check_sources(
+    proof: Proof, rows: list[int], *, threads: int, progress: bool
+) -> tuple[int, tuple[LevelError, ...], list[Finding]]:
+    """(how many films were compared, their errors by level, what is wrong)."""
+    errors, problems = [], []
+    with tqdm(total=len(rows), unit="film", desc="sources", disable=None if progress else True) as bar:
+        for of_film, found in proof.of(rows, threads=threads):
+            errors.append(of_film)
+            problems += found
+            bar.update()
+    return sum(1 for one in errors if one), proof.summed(errors), problems
+
+
+def _as_problem(manifest: Manifest, table: pd.DataFrame, found: Finding) -> Problem:
+    if found.size is not None:
+        file = layout.shard_path(found.size, found.row // manifest.per_shard)
+        what = f"{found.size}: {found.what}"
+    else:
+        file = layout.SAMPLES if found.source is None else str(found.source)
+        what = found.what
+    return Problem(file, what, found.row, str(table["id"].iloc[found.row]), repairable=False)
+
+
+def _whole(path: Path, manifest: Manifest, table: pd.DataFrame, row: int, size: Size) -> NDArray[Any] | None:
+    """A record's pixels; None where it is damaged, which the checksums have told already."""
+    group, k = divmod(row, manifest.per_shard)
+    expected = int(table[tables.level_column("crc32c", size)].iloc[row])
+    try:
+        if layout.is_packed(size):
+            height, width = table[["height", "width"]].iloc[row].astype(int)
+            return packed_shard(path, manifest, size, group).read(k, expected, rows=height)[:, :width]
+        shard = open_shard(path, manifest, size, group)
+        record = bytearray(shard.step)
+        if record_sums(shard, k, record) != (expected, expected):
+            return None
+    except CorruptCacheError:
+        return None
+    return np.frombuffer(record, np.dtype(manifest.dtype).newbyteorder("<"), size.pixels).reshape(size)
+
+
+# -- one shard, one record --
 
 
 def open_shard(cache: Path, manifest: Manifest, size: Size, group: int) -> Shard:

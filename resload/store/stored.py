@@ -1,0 +1,202 @@
+"""What all views of one cache share: its open files, and pixels of any size from them."""
+
+import threading
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from resload.errors import ArgumentError, SizeError
+from resload.geometry import Rect
+from resload.masks.areas import recovered
+from resload.masks.inside import nearest as nearest_of
+from resload.masks.rects import Placed
+from resload.pipeline import Pipeline
+from resload.pipeline.cpu import levels_of
+from resload.resampling import pyramid
+from resload.size import Native, Size
+from resload.store import tables
+from resload.store.gather import Level, Shards, Slot
+from resload.store.layout import Masks
+from resload.store.native import Packed
+from resload.store.serving import Serving
+
+_BUFFER_BYTES = 1 << 20
+"""Of levels that are read before they are resized: near the core."""
+
+
+class Stored:
+    """A cache's files, and what the table remembers of each array's records. Thread-safe. Rows are the cache's own.
+
+    All of it was read when the cache was opened, so that a cache stays whole in this process when another one adds
+    sizes to it or corrects its tables.
+    """
+
+    def __init__(self, shards: Shards, levels: pd.DataFrame, serving: Serving) -> None:
+        self.shards = shards
+        self.manifest = shards.manifest
+        self.path = shards.cache
+        self.serving = serving
+        self._levels: dict[Size, Level] = {}
+        self._packed: dict[Size, Packed] = {}
+        self._recipes: dict[Size, Pipeline] = {}
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._columns = {str(name): levels[name].to_numpy() for name in levels}
+
+    def crcs(self, size: Size) -> NDArray[np.uint32]:
+        """Checksums of an array's records, uint32 (N,)."""
+        return self._columns[tables.level_column("crc32c", size)]
+
+    def sums(self, size: Size) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Sum and sum of squares of each record's pixels, uint64 (N,)."""
+        return tuple(self._columns[tables.level_column(kind, size)] for kind in ("sum", "sumsq"))  # type: ignore[return-value]  # there are two
+
+    def pixels(self, rows: NDArray[np.int64], size: Size) -> int:
+        """How many pixels these rows have at a size; at their own, those of the films without the canvas."""
+        if isinstance(size, Native):
+            return int(self.serving.films[rows, :2].prod(axis=1).sum())
+        return len(rows) * size.pixels
+
+    def level(self, size: Size) -> Level:
+        """The reader of one level; the same object until `close`."""
+        level = self._levels.get(size)
+        if level is None:
+            with self._lock:
+                level = self._levels.setdefault(size, Level(self.shards, size, self.crcs(size)))
+        return level
+
+    def packed(self, size: Size) -> Packed:
+        """The reader of one array of compressed records."""
+        found = self._packed.get(size)
+        if found is None:
+            with self._lock:
+                found = self._packed.setdefault(size, Packed(self.path, self.manifest, size, self.crcs(size)))
+        return found
+
+    def close(self) -> None:
+        """Let go of open files and of levels held in memory."""
+        with self._lock:
+            self._levels.clear()
+            for packed in self._packed.values():
+                packed.close()
+        self.shards.close()
+
+    # -- pixels --
+
+    def fill(
+        self, slot: Slot, rows: NDArray[np.int64], size: Size, start: int, *, allow_upsample: bool = False
+    ) -> None:
+        """These rows at a size, into images start .. of a slot."""
+        level = self.serving.level_for(size, allow_upsample=allow_upsample)
+        out = slot.out[start : start + len(rows)]
+        if isinstance(level, Native):
+            self._from_films(out, rows, size)
+        elif level == size:
+            self.level(level).read(rows, slot, start)
+        else:
+            self._resample(out, rows, level, size, None)
+
+    def fill_regions(self, out: NDArray[Any], rows: NDArray[np.int64], regions: NDArray[np.int64], size: Size) -> None:
+        """Parts of these rows' films, (y, x, height, width) in source pixels, resized to `size`, into (n, *size)."""
+        level = self.serving.region_level(regions, rows, size)
+        if not isinstance(level, Native):
+            self._resample(out, rows, level, size, regions)
+            return
+        for image, row, region in zip(out, rows.tolist(), regions.tolist(), strict=True):
+            image[...] = pyramid(self.film(row)[Rect(*region).slices], [size], kernel=self.serving.kernel)[0]
+
+    def film(self, row: int) -> NDArray[Any]:
+        """One film at its own size, (H, W), a new array."""
+        height, width = self.serving.films[row, :2].astype(int).tolist()
+        return self.packed(Native(0, 0)).read(row, height=height)[:, :width]
+
+    def _from_films(self, out: NDArray[Any], rows: NDArray[np.int64], size: Size) -> None:
+        """From the films at their own size: themselves, or what the pipeline makes of them."""
+        recipe = None if isinstance(size, Native) else self._recipe(size)
+        for image, row, place in zip(out, rows.tolist(), self.serving.places(size, rows).tolist(), strict=True):
+            film = self.film(row)
+            if recipe is not None:
+                image[...] = levels_of(recipe, film, [(Rect(*place[:4]), Rect(*place[4:]))])[0]
+                continue
+            height, width = film.shape
+            image[:height, :width] = film
+            image[height:] = 0
+            image[:height, width:] = 0
+
+    def _recipe(self, size: Size) -> Pipeline:
+        found = self._recipes.get(size)
+        if found is None:
+            found = Pipeline((size,), dtype=self.manifest.dtype, **self.manifest.recipe)
+            self._recipes[size] = found
+        return found
+
+    def _resample(
+        self,
+        out: NDArray[Any],
+        rows: NDArray[np.int64],
+        level: Size,
+        size: Size,
+        regions: NDArray[np.int64] | None,
+    ) -> None:
+        """Read rows at a level, a few at a time into this thread's own buffer, and resize them into `out`."""
+        slot = self._buffer(level)
+        for first in range(0, len(rows), len(slot.out)):
+            part = slice(first, min(first + len(slot.out), len(rows)))
+            self.level(level).read(rows[part], slot)
+            images = slot.out[: part.stop - first]
+            of_part = None if regions is None else regions[part]
+            self.serving.resample(images, rows[part], level, size, out[part], of_part)
+
+    def _buffer(self, level: Size) -> Slot:
+        """This thread's place for images of a level: new memory costs a page fault for every 4 KB of it."""
+        slots: dict[Size, Slot] = self._local.__dict__.setdefault("slots", {})
+        if level not in slots:
+            if len(slots) > 3:
+                slots.clear()
+            dtype = np.dtype(self.manifest.dtype)
+            count = max(1, _BUFFER_BYTES // (level.pixels * dtype.itemsize))
+            slots[level] = Slot(np.empty((count, *level), dtype))
+        return slots[level]
+
+    # -- masks --
+
+    def masks(self, rows: NDArray[np.int64], size: Size, *, nearest: bool = False) -> NDArray[np.uint8]:
+        """The coverage of these rows' masks at a size, uint8 (n, K, H, W), a new array.
+
+        nearest: 255 where the centre of a pixel is inside by the largest level, else 0.
+        """
+        labels = self.manifest.masks
+        if not labels:
+            raise ArgumentError(f"{self.path}: this cache has no masks; build it from a Catalog with masks=")
+        level = self._mask_level(size, largest=nearest)
+        out = np.zeros((len(rows), len(labels), *size), np.uint8)
+        there = self.packed(Masks(*level))
+        own, wanted = (self.serving.places(one, rows).tolist() for one in (level, size))
+        for image, row, stored, place in zip(out, rows.tolist(), own, wanted, strict=True):
+            if level == size and not nearest:
+                there.read(row, out=image)
+                continue
+            coverage = there.read(row)
+            if not coverage.any():
+                continue
+            if nearest:
+                image[...] = nearest_of(coverage, _placed(stored), _placed(place), size) * np.uint8(255)
+            else:
+                image[...] = recovered(coverage, _placed(stored), _placed(place), size)
+        return out
+
+    def _mask_level(self, size: Size, *, largest: bool) -> Size:
+        """The level whose masks serve a size: itself, else the smallest that is not smaller, else the largest."""
+        if not self.serving.sizes:
+            raise SizeError(f"{self.path}: masks are kept at sizes in pixels; add one by running resload.build again")
+        if size in self.serving.sizes and not largest:
+            return size
+        fit = [one for one in self.serving.sizes if one.height >= size.height and one.width >= size.width]
+        return fit[0] if fit and not largest else self.serving.sizes[-1]
+
+
+def _placed(place: list[int]) -> Placed:
+    y, x, height, width, *target = place
+    return (y, x, height, width), (target[0], target[1], target[2], target[3])
