@@ -54,6 +54,8 @@ class _Part:
     """The images of a batch at one size."""
 
     size: Size
+    made: Size
+    """What tasks make: the size, or the stored level that the device makes it of."""
     shape: tuple[int, ...]
     block: Block
 
@@ -174,7 +176,7 @@ class Loader:
             _refuse_unservable(sampler, self.reader)
         self.sampler = sampler
         self.normalization = self._statistics(normalize)
-        late = self._device.type != "cpu"
+        late = _works_late(self._device)
         self._converter = Converter(self.reader.dtype, dtype, channels, self.normalization, late=late)
         self._targets, self._ids = _targets(self.reader), _objects(self.reader.table["id"])
         self._known = ~np.isnan(self._targets)
@@ -275,8 +277,11 @@ class Loader:
         return [self.reader.native_size(step.index) if isinstance(size, Native) else size for size in sizes]
 
     def _part(self, count: int, size: Size) -> _Part:
-        shape = self._converter.shape(count, size)
-        return _Part(size, shape, self._pool.block(self._converter.bytes(shape)))
+        made = size
+        if self._converter.late and isinstance(self.reader, CacheReader):
+            made = self.reader.before_resize(size)
+        shape = self._converter.shape(count, made)
+        return _Part(size, made, shape, self._pool.block(self._converter.bytes(shape)))
 
     def _room_for_masks(self, count: int, size: Size) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
         if self._mask_rule is None:
@@ -296,9 +301,9 @@ class Loader:
 
     def _fill(self, step: Step, parts: list[_Part], start: int, stop: int) -> None:
         """Images start .. stop of a batch, at each of its sizes."""
-        converter, sizes = self._converter, [part.size for part in parts]
+        converter, sizes = self._converter, [part.made for part in parts]
         if converter.in_place:
-            slots = [part.block.slot((len(step), *part.size), self.reader.dtype) for part in parts]
+            slots = [part.block.slot((len(step), *part.made), self.reader.dtype) for part in parts]
             self._read(slots, step.index[start:stop], sizes, start)
             return
         images = [part.block.view(part.shape, converter.stored) for part in parts]
@@ -338,7 +343,7 @@ class Loader:
 
     def _batch(self, order: _Order) -> Batch:
         step, (own, *_) = order.step, order.parts
-        images = {part.size: self._images(part) for part in order.parts}
+        images = {part.size: self._images(part, step.index) for part in order.parts}
         index, size = step.index, own.size
         facts = self.reader.facts(index, size)
         masks, masks_known = self._masks(order)
@@ -378,11 +383,13 @@ class Loader:
             return masks, known
         return thresholded(masks, "any" if rule == "nearest" else rule), known
 
-    def _images(self, part: _Part) -> torch.Tensor:
+    def _images(self, part: _Part, rows: NDArray[np.int64]) -> torch.Tensor:
         """What was made at one size, finished, on the loader's device."""
         images = torch.from_numpy(self._pool.lend(part.block, part.shape, self._converter.stored))
         if self._device.type != "cpu":
             images = images.to(self._device)
+        if part.made != part.size and isinstance(self.reader, CacheReader):
+            images = self.reader.resize_on_device(images, rows, part.made, part.size)
         return self._converter.finished(images)
 
     # -- position --
@@ -515,6 +522,11 @@ def reader_of(
     if not hasattr(data, "fill"):
         raise ArgumentError(f"data must be a Cache, a Catalog or a Reader; found {type(data).__name__}")
     return data
+
+
+def _works_late(device: torch.device) -> bool:
+    """Whether stored bytes travel and pixel arithmetic runs where they arrive."""
+    return device.type != "cpu"
 
 
 def _at_least_one(name: str, value: int) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from resload.errors import ArgumentError, CacheMismatchError, IncompleteCacheError, SizeError
@@ -257,6 +258,10 @@ class Cache:
         level, since it is further from exact than it need be.
         """
         return self._stored.serving.served(self._canvas(size), allow_upsample=allow_upsample)
+
+    def resize_on_device(self, images: torch.Tensor, rows: NDArray[np.int64], level: Size, size: Size) -> torch.Tensor:
+        """Levels (B, 1, *level) of these rows, on any device -> (B, 1, *size) float32 there, in whole stored units."""
+        return self._stored.serving.resample_on_device(images, self._rows[rows], level, size)
 
     def facts(self, rows: NDArray[np.int64], size: Size) -> NDArray[np.float32]:
         """`geometry.facts_at` of these rows at a size, float32 (n, 16), a new array."""
