@@ -190,7 +190,7 @@ def _against(report: "Report") -> str:
 
 
 def _short(size: Size) -> str:
-    return str(size.height) if size.height == size.width else str(size)
+    return str(size.height) if str(size) == f"{size.height}x{size.height}" else str(size)
 
 
 def _two(value: float) -> str:
