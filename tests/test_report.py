@@ -326,6 +326,21 @@ def test_without_a_source_the_largest_size_is_what_others_are_compared_with(tmp_
     assert report.octaves[0].high == pytest.approx(0.5 / 0.4)  # 0.2 mm a pixel of the film, half as many pixels
 
 
+@pytest.mark.parametrize("fit", ["stretch", "crop"])
+def test_a_native_size_is_as_good_as_the_files(tmp_path, fit):
+    """Films stored at their own size: the same report with SOURCE and without, whatever part a size shows."""
+    boxes = [(0, "mass", 8, 8, 50, 50)]
+    catalog = catalog_of(tmp_path / "films", [noise((128, 96)), noise((100, 100))], boxes=boxes)
+    cache = resload.build(catalog, tmp_path / "cache", [16, 64, "native"], fit=fit, progress=False)
+    report = resload.resolution_report(cache, progress=False)
+    assert report == resload.resolution_report(cache, catalog, progress=False)
+    assert [one.against for one in report.sizes] == ["film"] * 3
+    assert report.sizes[-1].whole.rmse.p95 == 0 < report.sizes[-2].whole.rmse.median
+    assert report.sizes[-1].lesions[0].pixels.median == pytest.approx(50)
+    assert as_json(report)["sizes"][-1]["size"] == "native"
+    report.draw(tmp_path / "native.png", dpi=40)
+
+
 def test_crops_are_compared_with_sizes_that_show_the_same(tmp_path):
     """A high crop and a square one show other parts of a film; each is held to the largest of its own shape."""
     sizes = [32, 64, (32, 16), (128, 64)]
