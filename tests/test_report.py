@@ -12,12 +12,14 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import resload
-from resload import reference
+from resload import Catalog, reference
 from resload.cli import main
 from resload.errors import ArgumentError, CatalogError, MissingPackageError
 from resload.geometry import Crop, Pad
+from resload.masks.runs import encode_runs
 from resload.report.detail import Compared, grown
 from resload.report.lesions import BoxSides, lesion_sizes
 from resload.report.numbers import plain, psnr, psnr_spread, spread
@@ -560,3 +562,20 @@ def test_real_films(real_data, tmp_path):
     assert large.whole.kept[-1] > 0.95
     assert large.lesions[0].pixels.median == pytest.approx(4 * small.lesions[0].pixels.median, rel=0.01)
     as_json(report)
+
+
+def test_masks_are_findings_where_there_are_no_boxes(tmp_path):
+    """The diameter of a disc of the mask's area, scaled as the film is; neither empty nor unknown masks count."""
+    table = pd.DataFrame({"id": ["a", "b", "c"], "path": ["a.png", "b.png", "c.png"]})
+    y, x = np.mgrid[:200, :100]
+    radius = 20.25
+    disc = (y + 0.5 - 90) ** 2 + (x + 0.5 - 50) ** 2 <= radius**2
+    for name in table["path"]:
+        Image.fromarray(np.full((200, 100), 90, np.uint8)).save(tmp_path / name)
+    masks = pd.DataFrame({"id": ["a", "b"], "label": "mass", "rle": [encode_runs(disc), "-1"]})
+    catalog = Catalog(table, masks=masks, root=tmp_path)
+    cache = resload.build(catalog, tmp_path / "c.zarr", [(100, 50), (100, 100)], progress=False)
+    small, wide = resload.resolution_report(cache, progress=False).sizes
+    for one, diameter in ((small, radius), (wide, radius * 2**0.5)):
+        assert [found.count for found in one.lesions] == [1, 1]
+        assert one.lesions[0].pixels.median == pytest.approx(diameter, rel=0.01)

@@ -15,7 +15,7 @@ from resload.geometry.placing import PLACES, SPACING
 from resload.report import drawing
 from resload.report.detail import Floats
 from resload.report.films import FILM, RETURN, Comparison, Measured, chosen, compared_with, octaves
-from resload.report.lesions import BoxSides, LesionSize, lesion_sizes
+from resload.report.lesions import BoxSides, LesionSize, MaskDiameters, lesion_sizes
 from resload.report.numbers import Spread, plain, psnr_spread, spread
 from resload.size import Native, Size
 from resload.store import layout
@@ -197,9 +197,11 @@ def _bytes(cache: Cache, size: Size) -> int:
 
 
 def _lesions(cache: Cache, size: Size) -> tuple[LesionSize, ...]:
-    if cache.boxes is None:
-        return ()
+    """From the boxes where there are boxes, else from the masks."""
     rows = cache.rows()
+    if cache.boxes is None:
+        masks = MaskDiameters(cache) if cache.masks else None
+        return () if masks is None else lesion_sizes(masks, rows, cache.facts(rows, size)[:, PLACES])
     rows = rows[cache.table["id"].iloc[rows].isin(cache.boxes["id"]).to_numpy()]
     return lesion_sizes(BoxSides(cache), rows, cache.facts(rows, size)[:, PLACES])
 
