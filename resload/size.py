@@ -96,8 +96,10 @@ def as_size(value: object) -> Size:
 
     Raises SizeError for anything else, and for sides under 1 or over 65,536.
     """
-    if value == NATIVE or isinstance(value, Native):
-        return value if isinstance(value, Native) else Native(0, 0)
+    if isinstance(value, Native):
+        return value
+    if isinstance(value, str) and value.lower() == NATIVE:
+        return Native(0, 0)
     sides = _sides(value)
     if any(not 1 <= side <= LARGEST for side in sides):
         raise SizeError(f"a size needs sides from 1 to {LARGEST}; found {value!r}")

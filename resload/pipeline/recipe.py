@@ -116,6 +116,8 @@ class Pipeline:
         """
         open_canvas = Native(0, 0) in self.sizes and not self.sizes[-1].height
         needed = [*(["bits"] if self.dtype == "auto" else []), *(["height", "width"] if open_canvas else [])]
+        if not needed:
+            return self
         table = catalog.table
         if any(name not in table or table[name].isna().any() for name in needed):
             table = catalog.scan(threads=threads, progress=progress).table
