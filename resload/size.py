@@ -65,9 +65,10 @@ NATIVE = "native"
 
 
 class Native(Size):
-    """The films' own sizes, on a canvas of the largest height and width: `str` is "native", and all natives are equal.
+    """The films' own sizes, on a canvas of the largest height and width: `str` is "native".
 
-    0 x 0 until a catalog's films are known. As a size of a ladder it is the last.
+    All natives are equal, and equal to "native", so that it finds them in a dict of sizes. 0 x 0 until a catalog's
+    films are known. As a size of a ladder it is the last.
     """
 
     __slots__ = ()
@@ -76,10 +77,10 @@ class Native(Size):
         return NATIVE
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Native)
+        return isinstance(other, Native) or (isinstance(other, str) and other == NATIVE)
 
     def __ne__(self, other: object) -> bool:
-        return not isinstance(other, Native)
+        return not self == other
 
     def __hash__(self) -> int:
         return hash(NATIVE)
