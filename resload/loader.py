@@ -47,6 +47,8 @@ from resload.threads import thread_count
 from resload.transfer import Block, Pool
 
 _log = logging.getLogger("resload")
+_MASKS_TASK = 16
+"""Films in a task whose images take no time and whose masks are decompressed."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,9 @@ class Loader:
         self._known = ~np.isnan(self._targets)
         self._boxes = None if boxes is False else _boxes(self.reader, boxes)
         self._mask_rule = _mask_rule(self.reader, masks)
+        if self._mask_rule is not None:  # refuses a size whose masks cannot be had
+            first = self.reader.checked_size(self.sampler.sizes.at(0, epoch=0))
+            self.reader.masks(np.empty(0, np.int64), first, nearest=self._mask_rule == "nearest")
         self.mask_names = () if self._mask_rule is None else self.reader.mask_names
         self.box_names = () if self._boxes is None else self._boxes.names
         self._pool = Pool()
@@ -262,7 +267,9 @@ class Loader:
         """Submit the tasks of one batch."""
         count, sizes = len(step), self._sizes_of(step)
         order = _Order(epoch, step, [self._part(count, size) for size in sizes], self._room_for_masks(count, sizes[0]))
-        grain = min(self.reader.grain(size) for size in sizes) or int(len(sizes) > 1 or order.masks is not None)
+        grain = min(self.reader.grain(size) for size in sizes)
+        if not grain and (len(sizes) > 1 or order.masks is not None):
+            grain = 1 if len(sizes) > 1 else _MASKS_TASK
         for start in range(0, count, grain or count):
             stop = min(start + (grain or count), count)
             order.work.append(partial(self._make, order, start, stop))

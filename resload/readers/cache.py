@@ -30,6 +30,7 @@ class CacheReader:
         self.dtype: np.dtype[Any] = cache.dtype
         self._allow_upsample = allow_upsample
         self._facts: dict[Size, NDArray[np.float32]] = {}
+        self._masks_known = cache.masks_known(np.arange(len(cache)))
 
     @property
     def table(self) -> pd.DataFrame:
@@ -70,7 +71,7 @@ class CacheReader:
         self, rows: NDArray[np.int64], size: Size, *, nearest: bool = False
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """From the stored coverage."""
-        return self.cache.fill_masks(rows, size, nearest=nearest), self.cache.masks_known(rows)
+        return self.cache.fill_masks(rows, size, nearest=nearest), self._masks_known[rows]
 
     def grain(self, size: Size) -> int:
         """Levels held in memory need no thread; larger records a task of a few megabytes."""

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from resload import composite, geometry
 from resload.errors import ArgumentError, SizeError
-from resload.geometry import Crop, Rect, facts_at
+from resload.geometry import Crop, Pad, Rect, Stretch, facts_at
 from resload.geometry.placing import film_facts, places
 from resload.size import Native, Size, reaches
 from resload.store.layout import Manifest
@@ -79,7 +79,7 @@ class Serving:
             if self.native is None:
                 raise SizeError(f"{self.name} has no native level; add it by running resload.build with sizes 'native'")
             return self.native
-        able = [level for level in self.sizes if self._shows(level, size)]
+        able = self.showing(size)
         good = [level for level in able if reaches(level, size)]
         larger = [level for level in able if level.height >= size.height and level.width >= size.width]
         if good:
@@ -92,8 +92,14 @@ class Serving:
             return able[-1]
         raise SizeError(self._refusal(size, bool(able)))
 
+    def showing(self, size: Size) -> list[Size]:
+        """The levels that hold all of a film that this size shows, ascending."""
+        return [level for level in self.sizes if self._shows(level, size)]
+
     def _shows(self, level: Size, size: Size) -> bool:
         """Whether the level holds all that this size shows: a crop's part of a film follows the target's shape."""
+        if isinstance(size, Native):
+            return isinstance(self.fit, Stretch) or (isinstance(self.fit, Pad) and self.fit.field is None)
         if not isinstance(self.fit, Crop):
             return True
         return Fraction(level.height, level.width) == Fraction(size.height, size.width)
