@@ -45,7 +45,8 @@ class Batch:
     geometry: Geometry
     """Where each film lies in its image: takes points, boxes and maps to the films' own pixels and back."""
     scales: dict[Size, torch.Tensor] = field(default_factory=dict)
-    """Every size that was asked for at once, `images` among them (the same tensor); empty when it was one."""
+    """Every size that was asked for at once, `images` among them (the same tensor); empty when it was one. The films'
+    own sizes are `scales["native"]`."""
     boxes: list[torch.Tensor] | None = None
     """With `boxes=`: for each image float32 (n, 4), (x1, y1, x2, y2) in pixels at this size, clipped to the part of the
     image that is film; else None."""

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 
 from resload.errors import ArgumentError, require
-from resload.size import Size
+from resload.size import Native, Size
 
 SMALLEST_CELL, LARGEST_CELL = 300, 1024
 """Sides of a cell in pixels: room for its text below, and a file that a journal accepts above."""
@@ -220,7 +220,7 @@ def _write_text(pen: _Pen, layout: _Layout, labels: Sequence[str], spacings: Map
     for column, size in enumerate(layout.sizes):
         y, x = layout.corner(0, column)
         x += layout.cell // 2
-        heading = f"{size[0]} {TIMES} {size[1]}"
+        heading = str(size) if isinstance(size, Native) else f"{size[0]} {TIMES} {size[1]}"
         pen.write(x, y - 1.3 * font, heading, larger=1.15, weight="bold", **middle)
         for row, spacing in enumerate(spacings[size]):
             below = layout.corner(row, column)[0] + layout.cell + 0.75 * font

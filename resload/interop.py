@@ -13,7 +13,7 @@ from resload.loader import reader_of
 from resload.pipeline import Pipeline
 from resload.readers import Reader
 from resload.samplers import Key
-from resload.size import Size, SizeLike
+from resload.size import Native, Size, SizeLike
 from resload.store.cache import Cache
 from resload.store.gather import Slot
 
@@ -53,6 +53,8 @@ class RadiographDataset(torch.utils.data.Dataset[Sample]):
             raise ArgumentError(f"one batch has one size; found keys of {sorted(str(size) for size in sizes)}")
         rows = np.array([self._row(index) for index in indices], np.int64)
         size = self.reader.checked_size(sizes.pop()) if sizes else self.size
+        if isinstance(size, Native):
+            size = self.reader.native_size(rows)
         slot = Slot(np.empty((len(rows), *size), self.reader.dtype))
         self.reader.fill(slot, rows, size, 0)
         shape = self._converter.shape(len(rows), size)

@@ -372,7 +372,7 @@ class Loader:
             draws=torch.from_numpy(step.draw.astype(np.int64)),
             columns={name: values[index].tolist() for name, values in self._columns.items()},
             geometry=Geometry(Size(*size), facts[:, PLACES.start :]),
-            scales={Size(*size): one for size, one in images.items()} if len(images) > 1 else {},
+            scales=images if len(images) > 1 else {},
             masks=masks,
             masks_known=masks_known,
             boxes=boxes,

@@ -65,9 +65,10 @@ NATIVE = "native"
 
 
 class Native(Size):
-    """The films' own sizes, on a canvas of the largest height and width: `str` is "native", and all natives are equal.
+    """The films' own sizes, on a canvas of the largest height and width: `str` is "native".
 
-    0 x 0 until a catalog's films are known. As a size of a ladder it is the last.
+    All natives are equal, and equal to "native", so that it finds them in a dict of sizes. 0 x 0 until a catalog's
+    films are known. As a size of a ladder it is the last.
     """
 
     __slots__ = ()
@@ -76,10 +77,10 @@ class Native(Size):
         return NATIVE
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Native)
+        return isinstance(other, Native) or (isinstance(other, str) and other == NATIVE)
 
     def __ne__(self, other: object) -> bool:
-        return not isinstance(other, Native)
+        return not self == other
 
     def __hash__(self) -> int:
         return hash(NATIVE)
@@ -96,8 +97,10 @@ def as_size(value: object) -> Size:
 
     Raises SizeError for anything else, and for sides under 1 or over 65,536.
     """
-    if value == NATIVE or isinstance(value, Native):
-        return value if isinstance(value, Native) else Native(0, 0)
+    if isinstance(value, Native):
+        return value
+    if isinstance(value, str) and value.lower() == NATIVE:
+        return Native(0, 0)
     sides = _sides(value)
     if any(not 1 <= side <= LARGEST for side in sides):
         raise SizeError(f"a size needs sides from 1 to {LARGEST}; found {value!r}")

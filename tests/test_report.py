@@ -12,12 +12,14 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import resload
-from resload import reference
+from resload import Catalog, reference
 from resload.cli import main
 from resload.errors import ArgumentError, CatalogError, MissingPackageError
 from resload.geometry import Crop, Pad
+from resload.masks.runs import encode_runs
 from resload.report.detail import Compared, grown
 from resload.report.lesions import BoxSides, lesion_sizes
 from resload.report.numbers import plain, psnr, psnr_spread, spread
@@ -326,6 +328,21 @@ def test_without_a_source_the_largest_size_is_what_others_are_compared_with(tmp_
     assert report.octaves[0].high == pytest.approx(0.5 / 0.4)  # 0.2 mm a pixel of the film, half as many pixels
 
 
+@pytest.mark.parametrize("fit", ["stretch", "crop"])
+def test_a_native_size_is_as_good_as_the_files(tmp_path, fit):
+    """Films stored at their own size: the same report with SOURCE and without, whatever part a size shows."""
+    boxes = [(0, "mass", 8, 8, 50, 50)]
+    catalog = catalog_of(tmp_path / "films", [noise((128, 96)), noise((100, 100))], boxes=boxes)
+    cache = resload.build(catalog, tmp_path / "cache", [16, 64, "native"], fit=fit, progress=False)
+    report = resload.resolution_report(cache, progress=False)
+    assert report == resload.resolution_report(cache, catalog, progress=False)
+    assert [one.against for one in report.sizes] == ["film"] * 3
+    assert report.sizes[-1].whole.rmse.p95 == 0 < report.sizes[-2].whole.rmse.median
+    assert report.sizes[-1].lesions[0].pixels.median == pytest.approx(50)
+    assert as_json(report)["sizes"][-1]["size"] == "native"
+    report.draw(tmp_path / "native.png", dpi=40)
+
+
 def test_crops_are_compared_with_sizes_that_show_the_same(tmp_path):
     """A high crop and a square one show other parts of a film; each is held to the largest of its own shape."""
     sizes = [32, 64, (32, 16), (128, 64)]
@@ -545,3 +562,20 @@ def test_real_films(real_data, tmp_path):
     assert large.whole.kept[-1] > 0.95
     assert large.lesions[0].pixels.median == pytest.approx(4 * small.lesions[0].pixels.median, rel=0.01)
     as_json(report)
+
+
+def test_masks_are_findings_where_there_are_no_boxes(tmp_path):
+    """The diameter of a disc of the mask's area, scaled as the film is; neither empty nor unknown masks count."""
+    table = pd.DataFrame({"id": ["a", "b", "c"], "path": ["a.png", "b.png", "c.png"]})
+    y, x = np.mgrid[:200, :100]
+    radius = 20.25
+    disc = (y + 0.5 - 90) ** 2 + (x + 0.5 - 50) ** 2 <= radius**2
+    for name in table["path"]:
+        Image.fromarray(np.full((200, 100), 90, np.uint8)).save(tmp_path / name)
+    masks = pd.DataFrame({"id": ["a", "b"], "label": "mass", "rle": [encode_runs(disc), "-1"]})
+    catalog = Catalog(table, masks=masks, root=tmp_path)
+    cache = resload.build(catalog, tmp_path / "c.zarr", [(100, 50), (100, 100)], progress=False)
+    small, wide = resload.resolution_report(cache, progress=False).sizes
+    for one, diameter in ((small, radius), (wide, radius * 2**0.5)):
+        assert [found.count for found in one.lesions] == [1, 1]
+        assert one.lesions[0].pixels.median == pytest.approx(diameter, rel=0.01)

@@ -38,7 +38,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
     source.arguments(parser)
     parser.add_argument("cache", metavar="CACHE", help="the folder of the cache: new, empty, or a cache")
-    parser.add_argument("--sizes", nargs="+", required=True, metavar="S", help="256 2100x1700 0.4mm@1024x832 auto:512")
+    sizes = "256 2100x1700 0.4mm@1024x832 auto:512 native"
+    parser.add_argument("--sizes", nargs="+", required=True, metavar="S", help=sizes)
     recipe = parser.add_argument_group("the recipe")
     recipe.add_argument("--intensity", metavar="NAME", help="stored values to pixels: auto, display or none (auto)")
     recipe.add_argument("--fit", metavar="NAME", help="how a film fills a size: stretch, pad or crop (stretch)")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from resload.cli.answer import Answer, counts
 from resload.errors import ArgumentError
-from resload.size import as_ladder
+from resload.size import Native, as_ladder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,12 +39,15 @@ def run(args: argparse.Namespace) -> Answer:
     cache = open_cache(args.cache)
     rows = chosen(cache, args)
     sizes = cache.sizes if args.sizes is None else as_ladder(args.sizes)
-    images = {size: cache.read(rows, size) for size in sizes}  # refuses rows and sizes that are not there
+    images = {}
+    for size in sizes:
+        found = cache.read(rows, size)  # refuses rows and sizes that are not there
+        images[Native(*found.shape[1:]) if isinstance(size, Native) else size] = found
     reader = CacheReader(cache)
     contact_sheet(
         images,
         titles=[title(cache, row) for row in rows.tolist()],
-        spacings={size: reader.facts(rows, size)[:, :2] for size in sizes},
+        spacings={size: reader.facts(rows, size)[:, :2] for size in images},
         path=args.out,
         dpi=args.dpi,
     )

@@ -2,7 +2,7 @@
 
     sniff           which format, by content          radiograph.py   Header, Radiograph, Values
     read_header     what the file says of itself      gray.py         colour to luma
-    decode          the pixels                        codecs.py       the one door to imagecodecs
+    decode          the pixels                        codecs.py       the door to imagecodecs, for films
 
     raster.py -- png.py, jpeg.py, tiff.py      dicom.py -- elements.py, fragments.py, frames.py
         codestream.py  claims and end markers of JPEG, JPEG-LS and JPEG 2000      window.py  bytes of a file

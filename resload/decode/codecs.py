@@ -1,4 +1,6 @@
-"""The one door to imagecodecs: a table of codecs, and their errors turned into ours.
+"""The door to imagecodecs for films: a table of codecs, and their errors turned into ours.
+
+The only other one is `store/codecs.py`, for a cache's compressed records.
 
 A codec is chosen by the format or the transfer syntax and by nothing else. When it fails the file is
 refused; no second codec is tried, since two decoders that disagree would make the pixels depend on luck.

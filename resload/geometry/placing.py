@@ -57,6 +57,11 @@ def film_facts(table: pd.DataFrame) -> Floats:
     return np.stack([*columns, wall.to_numpy(np.float64, na_value=np.nan)], axis=1)
 
 
+def native_canvas(films: Floats) -> Native:
+    """The largest height and width of these films (n, FACTS), at least 1 x 1."""
+    return Native(*np.nan_to_num(films[:, :2]).max(axis=0, initial=1).astype(int).tolist())
+
+
 def _numbers(table: pd.DataFrame, name: str) -> Floats:
     if name not in table:
         return np.full(len(table), np.nan)

@@ -124,7 +124,8 @@ def _place(pipeline: "Pipeline", facts: NDArray[np.float64], size: Size) -> tupl
     found = placed(pipeline.fit, pipeline.aspect, facts, size)
     if isinstance(size, Native) and size.height and (facts[0] > size.height or facts[1] > size.width):
         raise NotARadiographError(
-            f"the film is larger than the native canvas of {size.height} x {size.width}; build to another path",
+            f"the film is larger than the native canvas of {size.height} x {size.width}; correct the catalog's height "
+            "and width where it has them, or build to another path",
             detail=f"{facts[0]:g} x {facts[1]:g}",
         )
     if found is None:

@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 from resload.errors import ArgumentError, DecodeError
 from resload.geometry import ASPECTS, Affine, Fit, Pad, Stretch, as_fit
 from resload.geometry.fits import plain
-from resload.geometry.placing import affine_of, distorted, places
+from resload.geometry.placing import affine_of, distorted, film_facts, native_canvas, places
 from resload.intensity import RECIPES
 from resload.pipeline import tensors
 from resload.pipeline.cpu import Film, Known, as_radiograph, is_film, make
 from resload.pipeline.model_input import ModelInput
 from resload.reference import KERNELS
 from resload.scaling import usable_device
-from resload.size import Native, Size, as_ladder, field_of
+from resload.size import NATIVE, Native, Size, as_ladder, field_of
 from resload.threads import ordered_map, thread_count
 
 if TYPE_CHECKING:
@@ -116,14 +116,15 @@ class Pipeline:
         """
         open_canvas = Native(0, 0) in self.sizes and not self.sizes[-1].height
         needed = [*(["bits"] if self.dtype == "auto" else []), *(["height", "width"] if open_canvas else [])]
+        if not needed:
+            return self
         table = catalog.table
         if any(name not in table or table[name].isna().any() for name in needed):
             table = catalog.scan(threads=threads, progress=progress).table
         dtype = self.dtype if self.dtype != "auto" else "uint16" if (table["bits"] > 8).any() else "uint8"
         if not open_canvas:
             return replace(self, dtype=dtype)
-        canvas = Native(*(int(table[name].max()) for name in ("height", "width")))
-        return replace(self, dtype=dtype, sizes=(*self.sizes[:-1], canvas))
+        return replace(self, dtype=dtype, sizes=(*self.sizes[:-1], native_canvas(film_facts(table))))
 
     def distorted(self, films: NDArray[np.float64]) -> float:
         """Which share of films (`geometry.film_facts`, those whose size is known) a size changes by more than a tenth
@@ -150,6 +151,10 @@ class Pipeline:
         """
         return replace(self, sizes=sizes, model=None)  # type: ignore[arg-type]  # made a ladder when it is checked
 
+    def without_canvas(self) -> "Pipeline":
+        """The same recipe for films of any size: the canvas that `resolve` gave "native" is of one catalog's films."""
+        return replace(self, sizes=[NATIVE if isinstance(size, Native) else size for size in self.sizes])  # type: ignore[arg-type]  # made a ladder when it is checked
+
     def __call__(
         self, films: object, *, known: Known | Sequence[Known] | None = None, threads: int | None = None
     ) -> Result:
@@ -163,7 +168,7 @@ class Pipeline:
         first when calls must agree.
         """
         sources = _sources(films, known)
-        recipe = self._with_depth_of(sources) if self.dtype == "auto" else self
+        recipe = (self._with_depth_of(sources) if self.dtype == "auto" else self).without_canvas()
         count = thread_count(threads)
         made = list(ordered_map(recipe._try, sources, threads=count, window=len(sources) + 1))
         return recipe._result(made)

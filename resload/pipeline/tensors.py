@@ -20,7 +20,7 @@ from resload.geometry.placing import placed
 from resload.pipeline.cpu import Film, Known, make, on_canvas
 from resload.resampling import resample
 from resload.scaling import DTYPES, Scaling
-from resload.size import Native, Size
+from resload.size import NATIVE, Native, Size
 from resload.threads import ordered_map
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ def tensor(pipeline: "Pipeline", sources: Sequence[tuple[object, Known]], *, thr
     """`Pipeline.tensor` on the CPU, for films with what is known of them."""
     model = _model_of(pipeline)
     scaling = scaling_of(pipeline, model)
+    if isinstance(model.size, Native):  # whatever the canvas of training's films was
+        return _native(pipeline.with_sizes(NATIVE), sources, model, scaling, threads)
     recipe = pipeline.with_sizes([model.detail or model.size])
-    if isinstance(model.size, Native):
-        return _native(recipe, sources, model, scaling, threads)
     out = np.empty((len(sources), model.channels, *model.size), scaling.made)
 
     def one(place: int) -> str:

@@ -48,7 +48,7 @@ class DetailReader:
         """Any size with sides of at least those of `detail`."""
         wanted = size.canvas if isinstance(size, Spacing) else as_size(size)
         if isinstance(wanted, Native) or isinstance(self.detail, Native):
-            raise ArgumentError("detail= is enlarged to a size in pixels; the films' own sizes are none")
+            raise ArgumentError("detail= is a size in pixels, enlarged to another; found 'native'")
         if wanted.height < self.detail.height or wanted.width < self.detail.width:
             raise ArgumentError(f"detail={self.detail} is enlarged to the size that is served; found size={wanted}")
         return wanted

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from resload.catalog import Catalog
 from resload.errors import ArgumentError, DecodeError
 from resload.geometry import Rect, facts_at, film_facts
-from resload.geometry.placing import places
+from resload.geometry.placing import native_canvas, places
 from resload.masks.inside import nearest as nearest_of
 from resload.masks.rects import whole
 from resload.masks.table import MaskTable, coverages
@@ -82,7 +82,7 @@ class SourceReader:
 
     def native_size(self, rows: NDArray[np.int64]) -> Native:
         """From the catalog."""
-        return Native(*self._facts[rows, :2].max(axis=0, initial=1).astype(int).tolist())
+        return native_canvas(self._facts[rows])
 
     @property
     def mask_names(self) -> tuple[str, ...]:

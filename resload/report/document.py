@@ -15,9 +15,9 @@ from resload.geometry.placing import PLACES, SPACING
 from resload.report import drawing
 from resload.report.detail import Floats
 from resload.report.films import FILM, RETURN, Comparison, Measured, chosen, compared_with, octaves
-from resload.report.lesions import BoxSides, LesionSize, lesion_sizes
+from resload.report.lesions import BoxSides, LesionSize, MaskDiameters, lesion_sizes
 from resload.report.numbers import Spread, plain, psnr_spread, spread
-from resload.size import Size
+from resload.size import Native, Size
 from resload.store import layout
 from resload.store.cache import Cache, open_cache
 from resload.threads import ordered_map, thread_count
@@ -125,7 +125,8 @@ def resolution_report(
     Args:
         cache: an open cache, a view of one, or its path.
         catalog: the films that it was built from: sizes are then compared with the films' own pixels, decoded as the
-            cache's recipe says. Without it, with the largest size that shows the same part of the films.
+            cache's recipe says. Without it, with the native size, if the cache has it; else with the largest size that
+            shows the same part of the films.
         films: of how many films the detail is compared; those with boxes come first.
         seed: of their choice.
         threads: how many films at once; at most 4 when None, for films are large.
@@ -138,7 +139,7 @@ def resolution_report(
     count = min(MOST_THREADS, thread_count(None)) if threads is None else thread_count(threads)
     opened = cache if isinstance(cache, Cache) else open_cache(cache)
     rows = chosen(opened, films, seed, catalog)
-    native = catalog is not None
+    native = catalog is not None or Native(0, 0) in opened.sizes
     against = compared_with(opened, rows, native=native)
     bands = octaves(opened, rows, native=native)
     comparison = Comparison(opened, catalog, against, bands)
@@ -196,9 +197,11 @@ def _bytes(cache: Cache, size: Size) -> int:
 
 
 def _lesions(cache: Cache, size: Size) -> tuple[LesionSize, ...]:
-    if cache.boxes is None:
-        return ()
+    """From the boxes where there are boxes, else from the masks."""
     rows = cache.rows()
+    if cache.boxes is None:
+        masks = MaskDiameters(cache) if cache.masks else None
+        return () if masks is None else lesion_sizes(masks, rows, cache.facts(rows, size)[:, PLACES])
     rows = rows[cache.table["id"].iloc[rows].isin(cache.boxes["id"]).to_numpy()]
     return lesion_sizes(BoxSides(cache), rows, cache.facts(rows, size)[:, PLACES])
 

@@ -64,7 +64,7 @@ def draw(report: "Report", path: str | os.PathLike[str], *, dpi: int) -> None:
 
 def _findings(axes: Any, report: "Report") -> None:
     """Medians, quartiles and 5th to 95th percentiles of the findings' shorter sides."""
-    _sides(axes, report, "Findings: shorter side of their boxes", "pixels of the size")
+    _sides(axes, report, "Findings: shorter side of boxes, or diameter of masks", "pixels of the size")
     shown = [(x, one.lesions[0]) for x, one in enumerate(report.sizes) if one.lesions]
     if not shown:
         _nothing(axes, "no boxes")
@@ -190,7 +190,7 @@ def _against(report: "Report") -> str:
 
 
 def _short(size: Size) -> str:
-    return str(size.height) if size.height == size.width else str(size)
+    return str(size.height) if str(size) == f"{size.height}x{size.height}" else str(size)
 
 
 def _two(value: float) -> str:

@@ -1,7 +1,8 @@
 """Which films are compared, and with what.
 
-    with a catalog      each size  <->  the film's own pixels, decoded again by the cache's recipe
-    without             each size  <->  the largest size of the cache that shows the same part of the films
+    with a catalog           each size  <->  the film's own pixels, decoded again by the cache's recipe
+    a cache of native size   each size  <->  the film's own pixels, as they are stored
+    neither                  each size  <->  the largest size of the cache that shows the same part of the films
 
 What a size keeps is taken from the cache as it is stored, cut to the part that is film, and brought back to the
 film's shape by one declared kernel; only the part of the film that the size shows is compared.
@@ -22,7 +23,7 @@ from resload.pipeline.recipe import CatalogFilms
 from resload.report.detail import Compared, Floats, Image, Loss
 from resload.resampling import resample
 from resload.seeds import permutation
-from resload.size import Size
+from resload.size import Native, Size
 from resload.store.cache import Cache
 from resload.store.run import film_of
 
@@ -135,7 +136,7 @@ class Comparison:
             return error
 
     def _measured(self, row: int) -> Measured:
-        native = None if self._films is None else self._native(row, self._films)
+        native = self._native(row) if None in self._against.values() else None
         seen: dict[tuple[Size | None, Rect], Compared] = {}
         lost = {}
         for size, other in self._against.items():
@@ -164,13 +165,16 @@ class Comparison:
         stored = self._cache.read(rows, size)[0][Rect(*values[4:]).slices]
         return Rect(*values[:4]), np.ascontiguousarray(stored.astype(np.float32) / self._top)
 
-    def _native(self, row: int, films: CatalogFilms) -> Image:
-        """The whole film, decoded as the cache's recipe does, in the cache's depth."""
+    def _native(self, row: int) -> Image:
+        """The whole film in the cache's depth: decoded as its recipe does, or its own native level."""
+        if self._films is None:
+            return self._level(row, Native(0, 0))[1]
         film_row: pd.Series[Any] = self._cache.table.iloc[row]
         size = Size(int(film_row["height"]), int(film_row["width"]))
         recipe = replace(self._recipe, sizes=(size,), fit=Stretch(), aspect="pixel")
         place = self._places[film_row["id"]]
-        film, source_hash, _ = film_of(films, place, recipe)
+        film, source_hash, _ = film_of(self._films, place, recipe)
         if source_hash != film_row["source_hash"]:
-            raise UnreadableFileError("this is no longer the file the cache was built from", path=films.paths[place])
+            path = self._films.paths[place]
+            raise UnreadableFileError("this is no longer the file the cache was built from", path=path)
         return np.asarray(film.levels[0].astype(np.float32) / self._top)

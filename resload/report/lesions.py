@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resload.boxes import Boxes
+from resload.geometry.placing import affines
 from resload.report.numbers import Spread, spread
 from resload.store.cache import Cache
+from resload.store.tables import mask_column
 
 FEW = (2, 4, 8)
 """Findings are counted that are shorter than so many pixels."""
@@ -31,7 +33,7 @@ class LesionSize:
     count: int
     """How many can be seen at this size: whole or clipped, not outside it."""
     pixels: Spread
-    """The shorter side of their boxes, in pixels of the size."""
+    """The shorter side of their boxes, or the diameter of a disc of their masks' area, in pixels of the size."""
     under: dict[int, float]
     """Share of them under 2, 4 and 8 pixels."""
 
@@ -64,6 +66,26 @@ class BoxSides:
         corners = np.concatenate([np.zeros((0, 4)), *(one.numpy() for one in boxes)])
         numbers = np.concatenate([np.zeros(0, np.int64), *(one.numpy() for one in labels)])
         return (corners[:, 2:] - corners[:, :2]).min(axis=1), numbers
+
+
+class MaskDiameters:
+    """The diameters of discs that cover as many pixels as a cache's masks do, by their areas on the film.
+
+    A mask's area at a size is that on the film, scaled as the film is; what a crop does not show is not left out.
+    """
+
+    def __init__(self, cache: Cache) -> None:
+        self.names = cache.masks
+        self._areas = cache.table[[mask_column(label) for label in cache.masks]].to_numpy(np.float64)
+
+    def __call__(
+        self, rows: NDArray[np.int64], places: NDArray[np.floating[Any]]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """See `Lesions`."""
+        scale = np.prod(affines(places.astype(np.float64))[:, :2], axis=1)
+        diameters = 2 * np.sqrt(self._areas[rows] * scale[:, None] / np.pi)
+        which, labels = np.nonzero(self._areas[rows] > 0)  # neither empty nor unknown
+        return diameters[which, labels], labels
 
 
 def lesion_sizes(

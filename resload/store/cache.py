@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from resload.errors import ArgumentError, CacheMismatchError, IncompleteCacheError, SizeError
 from resload.geometry import Pad
+from resload.geometry.placing import native_canvas
 from resload.pipeline import Pipeline
 from resload.size import Native, Size, SizeLike, Spacing, as_size, as_spacing
 from resload.store import layout, tables
@@ -199,6 +200,8 @@ class Cache:
         """
         chosen, wanted = self._checked(rows), self._canvas(size)
         if isinstance(wanted, Native):
+            if region is not None:
+                raise ArgumentError("a region is resized to a size in pixels; found size='native': say how large")
             self.serving(wanted)
             wanted = self.native_size(chosen)
         shape = (len(chosen), *wanted)
@@ -253,7 +256,7 @@ class Cache:
 
     def native_size(self, rows: NDArray[np.int64]) -> Native:
         """The largest height and width of these rows' films: how large a batch of them is at their own size."""
-        return Native(*self._stored.serving.films[self._rows[rows], :2].max(axis=0, initial=1).astype(int).tolist())
+        return native_canvas(self._stored.serving.films[self._rows[rows]])
 
     def serving(self, size: SizeLike | Spacing | str, *, allow_upsample: bool = False) -> Served:
         """Which level serves a size, and how far from the direct resize of the films its pixels are expected to be.
@@ -273,7 +276,7 @@ class Cache:
 
     def holds(self, size: Size) -> bool:
         """Whether this size is a stored level that is kept in memory once read, because its records are small."""
-        return size in self.sizes and self._stored.level(size).held
+        return size in self.sizes and not isinstance(size, Native) and self._stored.level(size).held
 
     def _canvas(self, size: SizeLike | Spacing | str) -> Size:
         """The size in pixels. Raises SizeError for a Spacing that shows another field than this cache."""

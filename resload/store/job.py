@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import gt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,12 +35,14 @@ from resload.errors import (
     DiskSpaceError,
 )
 from resload.geometry import Fit, as_fit, film_facts
+from resload.geometry.placing import native_canvas
 from resload.masks.table import MaskTable
 from resload.pipeline import Pipeline, make
 from resload.pipeline.recipe import CatalogFilms
-from resload.size import Native, Size, as_ladder, ladder_for, largest_asked, reaches
+from resload.size import NATIVE, Native, Size, as_ladder, ladder_for, largest_asked, reaches
 from resload.store import layout, plan, tables
 from resload.store.cache import Cache, open_cache
+from resload.store.codecs import body_bytes
 from resload.store.commit import alone
 from resload.store.gather import Level, Shards
 from resload.store.layout import Manifest
@@ -148,7 +151,7 @@ def _decided(sizes: Any, catalog: "Catalog", cache: Path) -> Any:
     wanted = ladder_for(largest, films)
     if (cache / layout.MANIFEST).exists():
         present = layout.read_manifest(cache, partial=True).sizes
-        if any(reaches(level, largest) or level == films for level in present):
+        if any(isinstance(level, Native) or reaches(level, largest) or level == films for level in present):
             wanted = present
     return [*others, *wanted]
 
@@ -234,7 +237,7 @@ class _Job:
         names = self.catalog.table["id"]
         new = [name for name in names if name not in stored]
         if new:
-            self._check_depth(present, new)
+            self._check_new(present, new)
             order = plan.row_order(len(new), present.shuffle_seed, len(present.batches))
             ids = [*ids, *(new[i] for i in order)]
             grown = plan.append(present, len(new))
@@ -247,16 +250,16 @@ class _Job:
         """The ladder asked for, with the canvas of "native" known where it is to be added."""
         if Native(0, 0) not in self.recipe.sizes or Native(0, 0) in present.sizes:
             return self.recipe.sizes
-        known = tables.read_samples(self.cache, present, ["height", "width"])[0]
-        canvas = Native(*(int(known[name].max()) for name in ("height", "width")))
-        return (*self.recipe.sizes[:-1], canvas)
+        now = layout.read_manifest(self.cache)  # rows may just have been appended
+        known = tables.read_samples(self.cache, now, ["height", "width"])[0]
+        return (*self.recipe.sizes[:-1], native_canvas(film_facts(known)))
 
     def _begin(self) -> None:
         """Decide everything that a cache keeps for life, and write it down before the first film."""
         catalog = self.catalog
         if self.recipe.dtype == "auto" and ("bits" not in catalog.table or catalog.table["bits"].isna().any()):
             catalog = catalog.scan(threads=self.threads, progress=self.progress)
-        recipe = self.recipe.resolve(catalog)
+        recipe = self.recipe.without_canvas().resolve(catalog)
         recipe.warn_of_distortion(film_facts(catalog.table))
         count = len(self.catalog)
         per_shard = plan.records_per_shard(count, recipe.sizes, recipe.dtype, self.shard_mb)
@@ -292,10 +295,19 @@ class _Job:
                 f"{self.cache}: holds {present.dtype}, asked for {self.recipe.dtype}; build to another path"
             )
 
-    def _check_depth(self, present: Manifest, new: list[str]) -> None:
+    def _check_new(self, present: Manifest, new: list[str]) -> None:
+        """New films must fit into what is there: its depth, and its native canvas."""
         added = self.catalog.select(self.catalog.table["id"].isin(new))
-        deeper = replace(self.recipe, dtype="auto").resolve(added, threads=self.threads, progress=self.progress)
-        if present.dtype == "uint8" and deeper.dtype == "uint16":
+        canvas = present.sizes[-1]
+        recipe = replace(self.recipe, dtype="auto").with_sizes(NATIVE if isinstance(canvas, Native) else 1)
+        found = recipe.resolve(added, threads=self.threads, progress=self.progress)
+        if isinstance(canvas, Native) and any(map(gt, found.sizes[-1], canvas)):
+            largest, native = (f"{size.height} x {size.width}" for size in (found.sizes[-1], canvas))
+            raise CacheMismatchError(
+                f"{self.cache}: its native canvas is {native}, and the {len(new)} new films are up to {largest}; "
+                "leave the larger ones out of the catalog, or build all of them to another path"
+            )
+        if present.dtype == "uint8" and found.dtype == "uint16":
             raise CacheMismatchError(
                 f"{self.cache}: holds uint8, and some of the {len(new)} new films have more than 8 bits, which "
                 "would be lost; build them to another path, or all of them with dtype='uint16'"
@@ -459,6 +471,8 @@ class _Job:
         shutil.rmtree(self.cache / layout.BUILD, ignore_errors=True)
 
     def _check_room(self, step: plan.Step) -> None:
+        for size in filter(layout.is_packed, step.goal.arrays):
+            body_bytes(step.goal.record_shape(size), step.goal.record_dtype(size))  # refuses what no codec can take
         need, free = step.bytes(), shutil.disk_usage(self.cache).free
         if need > free:
             raise DiskSpaceError(

@@ -71,8 +71,9 @@ class Stored:
         """The reader of one array of compressed records."""
         found = self._packed.get(size)
         if found is None:
+            own = next(one for one in self.manifest.arrays if one == size)  # all natives are equal: the cache's canvas
             with self._lock:
-                found = self._packed.setdefault(size, Packed(self.path, self.manifest, size, self.crcs(size)))
+                found = self._packed.setdefault(size, Packed(self.path, self.manifest, own, self.crcs(size)))
         return found
 
     def close(self) -> None:
@@ -109,8 +110,9 @@ class Stored:
 
     def film(self, row: int) -> NDArray[Any]:
         """One film at its own size, (H, W), a new array."""
+        assert self.serving.native is not None
         height, width = self.serving.films[row, :2].astype(int).tolist()
-        return self.packed(Native(0, 0)).read(row, height=height)[:, :width]
+        return self.packed(self.serving.native).read(row, height=height)[:, :width]
 
     def _from_films(self, out: NDArray[Any], rows: NDArray[np.int64], size: Size) -> None:
         """From the films at their own size: themselves, or what the pipeline makes of them."""
