@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 from trees import stamps, tree
 
 import resload
+from resload.cli import main
 from resload.errors import ArgumentError, CacheMismatchError, CorruptCacheError, DecodeError, SizeError
 from resload.geometry import Crop, Pad, Rect, Stretch
 from resload.masks.areas import coverage
+from resload.masks.inside import vanished
 from resload.masks.read import film_masks
 from resload.masks.runs import encode_runs
 from resload.samplers import Fixed, Images, Sampler, Sequential
@@ -690,3 +692,104 @@ def test_a_bad_mask_stops_a_loader_on_files(films, tmp_path):
     assert len(batches(mine, pipeline=resload.Pipeline(32))[0]) == 3
     with pytest.raises(DecodeError, match=f"{name}.png: mask 'lung' of film {name}"):
         batches(mine, pipeline=resload.Pipeline(32), masks=True)
+
+
+# -- what `resload info` says of them --
+
+
+def areas(mask, source, target):
+    """The share of each pixel of `target` that a mask covers, float64: its integral read off at fractions of pixels."""
+    integral = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1))
+    integral[1:, 1:] = mask.cumsum(0).cumsum(1)
+    for start, length, count in zip(source, source[2:], target[2:], strict=False):
+        at = start + np.arange(count + 1) * length / count
+        first = np.minimum(at.astype(int), len(integral) - 2)
+        part = (at - first)[:, None]
+        integral = (integral[first] * (1 - part) + integral[first + 1] * part).T
+    return np.diff(np.diff(integral, axis=0), axis=1) * target[2] * target[3] / (source[2] * source[3])
+
+
+def told(capsys, path):
+    """The document and the text of `resload info`."""
+    assert main(["info", str(path), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert main(["info", str(path)]) == 0
+    return document, capsys.readouterr().out
+
+
+def test_info_counts_the_masks_that_vanish(fitted, films, capsys):
+    """By size, label and rule, as float64 sums without resload's coverage say; with those that a crop cuts off."""
+    document, text = told(capsys, fitted.path)
+    rows, counted = fitted.rows(), {}
+    for size in fitted.sizes:
+        for label in LABELS:
+            counted[str(size), label] = {"masks": 0, "any": 0, "half": 0}
+        for row in rows:
+            one = fitted.table.iloc[row]
+            place = fitted.facts(np.array([row]), size)[0, 6:14].astype(int).tolist()
+            for label, mask in zip(LABELS, truth(films, one["id"], (one["height"], one["width"]))[0], strict=True):
+                if mask is not None and mask.any():
+                    share = areas(mask, place[:4], place[4:])
+                    counts = counted[str(size), label]
+                    counts["masks"] += 1
+                    counts["any"] += not (share > 1e-9).any()
+                    counts["half"] += not (share >= 0.5 - 1e-9).any()
+    found = {(one["size"], one["label"]): {"masks": one["masks"], **one["vanish"]} for one in document["vanishing"]}
+    assert found == counted
+    labels = {one["label"]: one for one in document["masks"]}
+    known = fitted.masks_known(rows).sum(axis=0)
+    assert [labels[label]["known"] for label in LABELS] == known.tolist()
+    assert labels["effusion"] == {"label": "effusion", "known": 1, "empty": 1}
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "size masks any overlap area >= 0.5 on disk, all labels" in lines
+    nodules = counted["32x32", "nodule"]
+    start = f"32x32 nodule {nodules['masks']} {nodules['any']} {nodules['half']} "
+    assert sum(line.startswith(start) for line in lines) == 1
+    assert "(read from their records)" in text
+
+
+def test_info_of_a_cache_without_masks(films, tmp_path, capsys):
+    """Nothing is said of masks."""
+    build(changed(films, masks=None), tmp_path / "c.zarr", (32,))
+    document, text = told(capsys, tmp_path / "c.zarr")
+    assert (document["masks"], document["vanishing"]) == ([], [])
+    assert "masks of" not in text
+
+
+def test_info_finds_damaged_masks(films, tmp_path, capsys):
+    """Exit code 1 and the shard's name."""
+    cache = build(films, tmp_path / "c.zarr", (32,))
+    shard = cache.path / layout.shard_path(Masks(32, 32), 0)
+    shard.write_bytes(shard.read_bytes()[:-3])
+    assert main(["info", str(cache.path)]) == 1
+    assert "masks/32x32/c/0/0/0/0: its index is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.real
+def test_info_of_siims_masks(real_data, tmp_path, capsys):
+    """SIIM-ACR's outlines on blank films of 1024 x 1024: as many vanish as resload.masks and float64 sums say."""
+    table = pd.read_csv(real_data / "siim" / "train-rle-sample.csv", skipinitialspace=True)
+    table.columns = ["id", "rle"]
+    blank = imagecodecs.png_encode(np.zeros((1024, 1024), np.uint8))
+    ids = table["id"].unique()
+    for name in ids:
+        (tmp_path / f"{name}.png").write_bytes(blank)
+    masks = table.assign(label="pneumothorax", rle=table["rle"].str.strip())
+    catalog = resload.Catalog(pd.DataFrame({"id": ids, "path": ids + ".png"}), masks=masks, root=tmp_path)
+    sides = (16, 24, 32, 64)
+    cache = build(catalog, tmp_path / "c.zarr", sides)
+    document, _ = told(capsys, cache.path)
+    (label,) = document["masks"]
+    assert (label["known"], len(cache.quarantine)) == (len(ids), 0)
+    whole = (0, 0, 1024, 1024)
+    by_area = dict.fromkeys(sides, 0)
+    by_masks = dict.fromkeys(sides, 0)
+    for _, rows in masks.groupby("id"):
+        (mask,), _ = film_masks(rows, ["pneumothorax"], 1024)
+        for side in sides if mask.any() else ():
+            by_area[side] += not (areas(mask, whole, (0, 0, side, side)) >= 0.5 - 1e-9).any()
+            by_masks[side] += bool(vanished(coverage(mask, whole, (0, 0, side, side), side), 0.5))
+    found = {int(one["size"].split("x")[0]): one["vanish"] for one in document["vanishing"]}
+    assert {side: one["half"] for side, one in found.items()} == by_area == by_masks
+    assert all(one["any"] == 0 for one in found.values())
+    assert by_area[16] > by_area[24] > by_area[32] > by_area[64] == 0
