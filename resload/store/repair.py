@@ -202,6 +202,8 @@ class _Repair:
             return None, f"its source cannot be read: {error}"
         if source_hash != self.table["source_hash"].iloc[row]:
             return None, "its source is no longer the file the cache was built from"
+        if found is not None and found.content_hash != self.table[tables.MASKS_HASH].iloc[row]:
+            return None, "its masks are no longer those the cache was built from"
         return made_of(film, found, self.recipe, [size])[size], ""
 
     def _publish(self) -> None:
