@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from resload.report import resolution_report as resolution_report
     from resload.resampling import resample as resample
     from resload.size import Size as Size
+    from resload.store.builder import build as build
     from resload.store.cache import Cache as Cache
     from resload.store.cache import open_cache as open_cache
-    from resload.store.job import build as build
     from resload.store.repair import repair as repair
     from resload.store.verify import verify as verify
 
@@ -38,7 +38,7 @@ _HOMES = {
     "Pipeline": "resload.pipeline",
     "ResloadError": "resload.errors",
     "Size": "resload.size",
-    "build": "resload.store.job",
+    "build": "resload.store.builder",
     "masked_bce": "resload.batch",
     "open_cache": "resload.store.cache",
     "repair": "resload.store.repair",

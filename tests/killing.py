@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import resload
-from resload.store import job, verify  # noqa: F401 - imported before forking, so that children start at once
+from resload.store import builder, verify  # noqa: F401 - imported before forking, so that children start at once
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from resload.cli import main, source
 from resload.cli.answer import columns, counted, first_of, megabytes, millimetres
 from resload.errors import ArgumentError, CorruptCacheError
 from resload.pipeline.recipe import DTYPES
-from resload.store.job import CHECKS
+from resload.store.builder import CHECKS
 from resload.store.tables import IDENTIFIERS
 from resload.testing import write_synthetic
 
@@ -438,7 +438,7 @@ def test_ctrl_c_ends_with_a_sentence(copy, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("resload.store.job.build", interrupted)
+    monkeypatch.setattr("resload.store.builder.build", interrupted)
     assert main(["build", "films", "x.zarr", "--sizes", "16"]) == 130
     assert capsys.readouterr().err == (
         "resload: interrupted; what is finished is kept, and the same command goes on from there\n"

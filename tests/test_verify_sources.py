@@ -19,7 +19,7 @@ from resload.errors import ArgumentError
 from resload.geometry import Crop, Pad
 from resload.size import Size
 from resload.store import layout, tables
-from resload.store.job import fingerprint
+from resload.store.identity import fingerprint
 from resload.store.proof import exact, limit
 from resload.store.publish import publish
 from resload.store.run import integer_sums

@@ -60,7 +60,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Answer:
     """Build, then say what is there; a quarantine is told, and is no failure."""
-    from resload.store.job import build
+    from resload.store.builder import build
 
     as_ladder(args.sizes)  # before a long look at the files
     options = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}

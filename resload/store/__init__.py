@@ -1,10 +1,15 @@
 """The cache on disk. Nothing here knows of batches, devices or models.
 
-layout.py   names and documents          plan.py     what is missing (pure)
-shard.py    one shard, written, opened   commit.py   making files appear whole
-gather.py   reading records, verified    publish.py  replacing tables and manifest together
-tables.py   samples and boxes            run.py      films -> shards, on threads
-cache.py    open_cache and Cache         job.py      build: which steps, and their order
-verify.py   checking                     proof.py    checking against the films themselves
-repair.py   making again what is damaged
+layout.py    names, the manifest             plan.py       what is missing (pure)
+documents.py Zarr's metadata                 commit.py     making files appear whole
+shard.py     one shard, written, opened      publish.py    replacing tables and manifest together
+packed.py    one shard of compressed records run.py        films -> shards, on threads
+codecs.py    how those are compressed        job.py        which steps, and their order
+arrays.py    either kind of shard            builder.py    build: its arguments
+gather.py    reading records, verified       unchanged.py  whether sources are what they were
+native.py    reading compressed records      identity.py   fingerprints
+tables.py    samples and boxes               words.py      sizes, bytes, time in words
+serving.py   any size: from which level      verify.py     checking
+stored.py    pixels of any size              proof.py      checking against the films themselves
+cache.py     open_cache and Cache            repair.py     making again what is damaged
 """

@@ -1,4 +1,4 @@
-"""`build`: from a catalog to a complete cache, in steps that each end in one.
+"""The job of `build`: from a catalog to a complete cache, in steps that each end in one.
 
 What there is to do follows from the cache alone, so running the same build again finishes what is missing:
 
@@ -10,172 +10,46 @@ What there is to do follows from the cache alone, so running the same build agai
 A present cache stays readable all the while: the manifest is replaced last. No complete shard is touched.
 """
 
-import hashlib
 import json
-import os
 import shutil
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import gt
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from resload.errors import (
-    ArgumentError,
-    CacheMismatchError,
-    CatalogError,
-    DecodeError,
-    DiskSpaceError,
-)
-from resload.geometry import Fit, as_fit, film_facts
+from resload.errors import CacheMismatchError, CatalogError, DiskSpaceError
+from resload.geometry import film_facts
 from resload.geometry.placing import native_canvas
 from resload.masks.table import MaskTable
-from resload.pipeline import Pipeline, make
+from resload.pipeline import Pipeline
 from resload.pipeline.recipe import CatalogFilms
-from resload.size import NATIVE, Native, Size, as_ladder, ladder_for, largest_asked, reaches
+from resload.size import NATIVE, Native, Size
 from resload.store import layout, plan, tables
-from resload.store.cache import Cache, open_cache
 from resload.store.codecs import body_bytes
-from resload.store.commit import alone
 from resload.store.gather import Level, Shards
+from resload.store.identity import fingerprint, step_key
 from resload.store.layout import Manifest
 from resload.store.native import Packed
 from resload.store.publish import publish, write, write_manifest
-from resload.store.run import Sources, content_hash, levels_recipe, read_file, read_rows, run, stamp_of
-from resload.threads import thread_count
+from resload.store.run import Sources, levels_recipe, read_rows, run
+from resload.store.unchanged import changed_masks, changed_sources
+from resload.store.words import how_long, listed, megabytes
 
 if TYPE_CHECKING:
     from resload.catalog import Catalog
 
-CHECKS = ("stamp", "hash", "none")
-
-
-def build(
-    catalog: "Catalog",
-    path: str | os.PathLike[str],
-    sizes: object = None,
-    *,
-    pipeline: Pipeline | None = None,
-    intensity: str = "auto",
-    fit: str | Fit = "stretch",
-    aspect: str = "pixel",
-    kernel: str = "triangle",
-    dtype: str = "auto",
-    columns: Sequence[str] = (),
-    identifiers: str = "number",
-    shard_mb: float = 512,
-    shuffle_seed: int = 0,
-    on_error: str = "quarantine",
-    check: str = "stamp",
-    threads: int | None = None,
-    progress: bool = True,
-) -> Cache:
-    """Build, finish, extend or correct the cache at `path`, and open it.
-
-    First says how many bytes, files and minutes it takes, and refuses if the disk has less room. Running it again
-    finishes what is missing, adds new sizes and rows, writes the tables again when targets or splits changed, and
-    touches no complete shard. May be killed at any moment: only the row groups in flight are lost.
-
-    Args:
-        catalog: the radiographs. On a later run it must hold every radiograph the cache has; others are added.
-        path: a folder that is empty, absent, or a cache.
-        sizes: the ladder, for example (64, 128, 256, 512); ints, (height, width), `Spacing` in millimetres per pixel,
-            or "auto" (also "auto:768"): the ladder that serves every size up to 512 (768) well, with the least disk.
-        pipeline: the whole recipe as a value; instead of `sizes` and the five arguments after it.
-        intensity, fit, aspect, kernel, dtype: the recipe's parts, see `Pipeline`.
-        columns: further catalog columns to copy into the cache; nothing else is copied.
-        identifiers: "number" stores patients and groups as plain numbers, "keep" as they are.
-        shard_mb: upper bound of a shard file, in MiB.
-        shuffle_seed: of the order in which films are stored; a cache keeps the one it began with.
-        on_error: "quarantine" stores zeros and the reason for a film that cannot be read, "raise" stops.
-        check: how a stored film's source is compared with the file that is there now: "stamp" by size and
-            modification time, and by content when these differ; "hash" always by content; "none" not at all.
-        threads: how many films at once; as many as this process may use when None.
-        progress: say what is done, on stderr.
-
-    Raises:
-        CacheMismatchError: the cache there has another recipe or depth, or its sources have changed.
-        DiskSpaceError: the disk has less room than the step needs.
-        CatalogError: no film of the catalog can be read.
-        BuildInProgressError: another process is building this cache.
-        DecodeError: a film cannot be read, with on_error="raise".
-    """
-    _check_choices(on_error, check, shard_mb)
-    parts = {"intensity": intensity, "fit": as_fit(fit), "aspect": aspect, "kernel": kernel, "dtype": dtype}
-    recipe = _recipe(_decided(sizes, catalog, Path(path)), pipeline, parts)
-    kept = tables.kept_of(catalog, columns, identifiers)
-    count = thread_count(threads)
-    cache = Path(path)
-    _claim(cache)
-    with alone(cache):
-        job = _Job(catalog, cache, recipe, kept, shard_mb, shuffle_seed, on_error, count, progress)
-        job.bring_up_to_date(check)
-    return open_cache(cache)
-
-
-def _check_choices(on_error: str, check: str, shard_mb: float) -> None:
-    if on_error not in ("quarantine", "raise"):
-        raise ArgumentError(f"on_error must be quarantine or raise; found {on_error!r}")
-    if check not in CHECKS:
-        raise ArgumentError(f"check must be one of {', '.join(CHECKS)}; found {check!r}")
-    if not shard_mb > 0:
-        raise ArgumentError(f"shard_mb must be positive; found {shard_mb!r}")
-
-
-def _recipe(sizes: Any, pipeline: Pipeline | None, parts: dict[str, Any]) -> Pipeline:
-    if pipeline is None:
-        if sizes is None:
-            raise ArgumentError("build needs sizes, for example sizes=(128, 256, 512), or a pipeline; found neither")
-        return Pipeline(sizes, **parts)
-    plain = Pipeline(as_ladder(1))
-    given = [name for name, value in parts.items() if value != getattr(plain, name)]
-    if sizes is not None or given:
-        raise ArgumentError(f"pipeline= holds the whole recipe; do not pass {['sizes', *given]} beside it")
-    return pipeline
-
-
-def _decided(sizes: Any, catalog: "Catalog", cache: Path) -> Any:
-    """Sizes with "auto" replaced by the ladder it stands for: what the cache has, where that is good enough."""
-    largest = None if sizes is None else largest_asked(sizes)
-    if largest is None:
-        return sizes
-    others = [one for one in ([sizes] if isinstance(sizes, str) else sizes) if largest_asked([one]) is None]
-    films = _largest_film(catalog)
-    wanted = ladder_for(largest, films)
-    if (cache / layout.MANIFEST).exists():
-        present = layout.read_manifest(cache, partial=True).sizes
-        if any(isinstance(level, Native) or reaches(level, largest) or level == films for level in present):
-            wanted = present
-    return [*others, *wanted]
-
-
-def _largest_film(catalog: "Catalog") -> Size:
-    """(height, width) that no film of the catalog exceeds, from its columns or the files' headers."""
-    table = catalog.table
-    if "height" not in table or table[["height", "width"]].isna().any(axis=None):
-        table = catalog.scan(progress=False).table
-    return Size(*(int(table[name].max()) for name in ("height", "width")))
-
-
-def _claim(cache: Path) -> None:
-    """Make the folder, unless something else is there."""
-    if cache.exists() and not cache.is_dir():
-        raise CacheMismatchError(f"{cache}: a file is here; give the path of a new folder for the cache")
-    entries = {entry.name for entry in cache.iterdir()} if cache.is_dir() else set()
-    if entries - {layout.BUILD} and layout.MANIFEST not in entries:  # .build alone: killed in its first instants
-        raise CacheMismatchError(f"{cache}: this folder holds other files; give the path of a new one")
-    cache.mkdir(parents=True, exist_ok=True)
-
 
 @dataclass
-class _Job:
+class Job:
+    """Brings the cache at a path up to date with a catalog and a recipe."""
+
     catalog: "Catalog"
     cache: Path
     recipe: Pipeline
@@ -229,7 +103,7 @@ class _Job:
             present = self._take(step, all_ids, known)
             worked = True
         if not worked and not self._retarget(present):
-            self._say(f"complete ({present.count} radiographs at {_listed(present.sizes)}); nothing to do")
+            self._say(f"complete ({present.count} radiographs at {listed(present.sizes)}); nothing to do")
         self._sweep()
 
     def _updates(self, present: Manifest, ids: list[str]) -> Iterator[tuple[plan.Step, list[str]]]:
@@ -323,39 +197,15 @@ class _Job:
         """A stored film whose file is there must still be that file; one that is gone is not missed until needed."""
         tables.from_catalog(self.catalog, self.kept, ids)
         places = self._places(ids)
-        changed = [
-            path
-            for row, (source_hash, stamp) in enumerate(
-                zip(known["source_hash"].tolist(), known["source_stamp"].tolist(), strict=True)
-            )
-            if check != "none"
-            and source_hash
-            and _differs(path := self.films.paths[places[row]], source_hash, stamp, check)
-        ]
-        changed += self._changed_masks(present, known, places, check)
+        changed = changed_sources(self.films, known, places, check)
+        if self.catalog.masks is not None and present.masks:
+            table = self._mask_table(present.masks)  # refuses labels that the cache does not have
+            changed += changed_masks(table, known, places, check)
         if changed:
             raise CacheMismatchError(
                 f"{len(changed)} sources differ from what {self.cache} was built from (first: {changed[0]}); restore "
                 "them, or build to another path"
             )
-
-    def _changed_masks(
-        self, present: Manifest, known: pd.DataFrame, places: NDArray[np.int64], check: str
-    ) -> list[str]:
-        """Films whose masks, or the files they are in, are no longer what was stored; files that are gone are not
-        missed.
-        """
-        if self.catalog.masks is None or not present.masks:
-            return []
-        table = self._mask_table(present.masks)  # refuses labels that the cache does not have
-        if table is None or check == "none":
-            return []
-        stored = zip(known["id"], known[tables.MASKS_HASH], known[tables.MASKS_STAMP], places.tolist(), strict=True)
-        return [
-            f"the masks of {name}"
-            for name, content, stamp, row in stored
-            if content and _masks_differ(table, row, content, stamp, check)
-        ]
 
     def _places(self, ids: Sequence[str]) -> NDArray[np.int64]:
         places = pd.Index(self.catalog.table["id"]).get_indexer(pd.Index(ids))
@@ -396,7 +246,7 @@ class _Job:
         """Keep what an interrupted run of this very step left; sweep what any other left."""
         path = self.cache / layout.BUILD / layout.PLAN
         try:
-            same = json.loads(path.read_bytes())["key"] == _key(step.goal, ids)
+            same = json.loads(path.read_bytes())["key"] == step_key(step.goal, ids)
         except (OSError, ValueError, KeyError):
             same = False
         if not same:
@@ -406,7 +256,9 @@ class _Job:
             part.unlink()
 
     def _write_plan(self, goal: Manifest, ids: list[str]) -> None:
-        write(self.cache, f"{layout.BUILD}/{layout.PLAN}", json.dumps({"key": _key(goal, ids), "ids": ids}).encode())
+        write(
+            self.cache, f"{layout.BUILD}/{layout.PLAN}", json.dumps({"key": step_key(goal, ids), "ids": ids}).encode()
+        )
 
     def _planned_ids(self) -> list[str]:
         path = self.cache / layout.BUILD / layout.PLAN
@@ -426,7 +278,7 @@ class _Job:
         self._sweep()
         bad = int((results["status"] == "failed").sum())
         self._say(
-            f"complete: {goal.count} radiographs at {_listed(goal.sizes)}"
+            f"complete: {goal.count} radiographs at {listed(goal.sizes)}"
             + (f"; {bad} quarantined (cache.quarantine says why)" if bad else "")
         )
         return layout.read_manifest(self.cache)
@@ -476,7 +328,7 @@ class _Job:
         need, free = step.bytes(), shutil.disk_usage(self.cache).free
         if need > free:
             raise DiskSpaceError(
-                f"{self.cache}: {_mb(need)} are needed and {_mb(free)} are free; free some space, "
+                f"{self.cache}: {megabytes(need)} are needed and {megabytes(free)} are free; free some space, "
                 "choose another disk, or fewer or smaller sizes"
             )
 
@@ -485,69 +337,14 @@ class _Job:
         if done:
             self._say(f"{done} row groups are there already")
         if self.progress and step.tasks:
-            minutes = self._minutes(step)
-            self._say(f"{step.films} films -> {_mb(step.bytes())} in {step.files()} files, about {minutes}")
-
-    def _minutes(self, step: plan.Step) -> str:
-        """From the time that three of the films take."""
-        recipe = levels_recipe(replace(self.recipe, dtype=step.goal.dtype), step.tasks[0].sizes)
-        times = []
-        for row in np.linspace(0, len(self.catalog) - 1, 3).astype(int).tolist():
-            path, known = self.films.source(row)
-            begun = time.perf_counter()
-            try:
-                make(recipe, path, known)
-            except DecodeError:
-                continue
-            times.append(time.perf_counter() - begun)
-        if not times:
-            return "an unknown time"
-        seconds = float(np.median(times)) * step.films / self.threads
-        return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(seconds, 1):.0f} s"
+            recipe = levels_recipe(replace(self.recipe, dtype=step.goal.dtype), step.tasks[0].sizes)
+            minutes = how_long(recipe, self.films, step.films, self.threads)
+            self._say(f"{step.films} films -> {megabytes(step.bytes())} in {step.files()} files, about {minutes}")
 
     def _say(self, words: str) -> None:
         if self.progress:
             sys.stderr.write(f"{self.cache.name}: {words}\n")
 
 
-def _differs(path: Path, source_hash: str, stamp: str, check: str) -> bool:
-    try:
-        if check == "stamp" and stamp_of(path.stat()) == stamp:
-            return False
-        return content_hash(read_file(path)[0]) != source_hash
-    except OSError:
-        return False
-
-
-def _masks_differ(masks: MaskTable, row: int, content: str, stamp: str, check: str) -> bool:
-    try:
-        return not (check == "stamp" and masks.stamp(row) == stamp) and masks.content_hash(row) != content
-    except OSError:
-        return False
-
-
-def fingerprint(goal: Manifest, ids: Sequence[str], results: pd.DataFrame) -> Manifest:
-    """The manifest with its fingerprint: of format, recipe, depth, ids and source hashes."""
-    head = json.dumps([layout.FORMAT, dict(goal.recipe), goal.dtype], sort_keys=True)
-    body = "\n".join(f"{name}\t{source}" for name, source in zip(ids, results["source_hash"], strict=True))
-    return replace(goal, fingerprint=hashlib.sha256(f"{head}\n{body}".encode()).hexdigest())
-
-
 def _crcs(known: pd.DataFrame, size: Size) -> NDArray[np.uint32]:
     return known[tables.level_column("crc32c", size)].to_numpy(np.uint32)
-
-
-def _key(goal: Manifest, ids: Sequence[str]) -> str:
-    """Names a step by where it leads, so that only the very same step continues what it began."""
-    attributes = replace(goal, state="complete", fingerprint="", tables={}).attributes()
-    return hashlib.sha256("\n".join([json.dumps(attributes, sort_keys=True), *ids]).encode()).hexdigest()
-
-
-def _listed(sizes: tuple[Size, ...]) -> str:
-    return ", ".join(str(size.height) if size == Size(size.height, size.height) else str(size) for size in sizes)
-
-
-def _mb(count: int) -> str:
-    if count < 10e6:
-        return f"{count / 1e3:,.0f} kB"
-    return f"{count / 1e6:,.0f} MB" if count < 10e9 else f"{count / 1e9:,.1f} GB"

@@ -21,7 +21,7 @@ from resload.store.arrays import Writer, as_record, packed_shard, writer
 from resload.store.cache import Cache, open_cache
 from resload.store.commit import alone, explained, make_folders, put
 from resload.store.documents import codec_of
-from resload.store.job import fingerprint
+from resload.store.identity import fingerprint
 from resload.store.packed import PackedShard, PackedWriter
 from resload.store.publish import publish, write_documents
 from resload.store.run import (

@@ -22,7 +22,7 @@ from resload.size import Size
 from resload.store import documents, layout, tables
 from resload.store.arrays import packed_shard
 from resload.store.cache import Cache, open_cache
-from resload.store.job import fingerprint
+from resload.store.identity import fingerprint
 from resload.store.layout import Manifest
 from resload.store.proof import Finding, LevelError, Proof
 from resload.store.shard import Shard
