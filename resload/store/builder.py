@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from resload.errors import ArgumentError, CacheMismatchError
 from resload.geometry import Fit, as_fit
 from resload.pipeline import Pipeline
-from resload.size import Size, as_ladder, ladder_for, largest_asked, reaches
+from resload.size import Native, Size, as_ladder, ladder_for, largest_asked, reaches
 from resload.store import layout, tables
 from resload.store.cache import Cache, open_cache
 from resload.store.commit import alone

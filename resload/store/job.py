@@ -86,6 +86,7 @@ class Job:
     # -- which steps --
 
     def bring_up_to_date(self, check: str) -> None:
+        """Take every step that is missing. check: how stored films are compared with their files."""
         worked = False
         if not (self.cache / layout.MANIFEST).exists():
             self._begin()
@@ -256,9 +257,8 @@ class Job:
             part.unlink()
 
     def _write_plan(self, goal: Manifest, ids: list[str]) -> None:
-        write(
-            self.cache, f"{layout.BUILD}/{layout.PLAN}", json.dumps({"key": step_key(goal, ids), "ids": ids}).encode()
-        )
+        document = json.dumps({"key": step_key(goal, ids), "ids": ids})
+        write(self.cache, f"{layout.BUILD}/{layout.PLAN}", document.encode())
 
     def _planned_ids(self) -> list[str]:
         path = self.cache / layout.BUILD / layout.PLAN

@@ -28,10 +28,12 @@ def how_long(recipe: Pipeline, films: CatalogFilms, count: int, threads: int) ->
 
 
 def listed(sizes: tuple[Size, ...]) -> str:
+    """Sizes as people write them: `64, 128, 160x120`."""
     return ", ".join(str(size.height) if size == Size(size.height, size.height) else str(size) for size in sizes)
 
 
 def megabytes(count: int) -> str:
+    """A number of bytes with its unit."""
     if count < 10e6:
         return f"{count / 1e3:,.0f} kB"
     return f"{count / 1e6:,.0f} MB" if count < 10e9 else f"{count / 1e9:,.1f} GB"
