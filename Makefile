@@ -45,6 +45,7 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/cached_loading.py
 	$(BIN)/python benchmarks/build_cost.py
+	$(BIN)/python benchmarks/any_size.py
 
 docs: $(STAMP)
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

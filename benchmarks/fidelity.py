@@ -14,7 +14,8 @@ films and that of the worst film, and the largest error of any pixel, in grey le
 `--ship` writes resload/composite/fidelity.json, which `composite.expected` reads: rmse of the worst film, largest
 error of any pixel, of real and of synthetic films, rounded up. Cells that no film is large enough for take the values
 of the next smaller n / L.
-`benchmarks/fidelity_choices.py` measures what composite.py could do differently, on the same films.
+`benchmarks/fidelity_choices.py` measures what composite.py could do differently, on the same films;
+`benchmarks/fidelity_figure.py` draws the picture.
 """
 
 import argparse

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from resload.interop import torch_dataset as torch_dataset
     from resload.loader import Loader as Loader
     from resload.pipeline import Pipeline as Pipeline
+    from resload.report import resolution_report as resolution_report
     from resload.resampling import resample as resample
     from resload.size import Size as Size
     from resload.store.cache import Cache as Cache
@@ -42,6 +43,7 @@ _HOMES = {
     "open_cache": "resload.store.cache",
     "repair": "resload.store.repair",
     "resample": "resload.resampling",
+    "resolution_report": "resload.report",
     "torch_dataset": "resload.interop",
     "verify": "resload.store.verify",
 }

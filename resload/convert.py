@@ -42,16 +42,16 @@ class Converter:
     ) -> None:
         self.scaling = Scaling(source, dtype, channels, normalization)
         self._source, self._channels = source, channels
-        self._late = late and dtype in FLOATS
-        self.stored = source if self._late else self.scaling.made
-        self.in_place = self._late or (self.stored == source and channels == 1)
+        self.late = late and dtype in FLOATS
+        self.stored = source if self.late else self.scaling.made
+        self.in_place = self.late or (self.stored == source and channels == 1)
         self._local = threading.local()
 
     # -- shapes and memory --
 
     def shape(self, count: int, size: Size) -> tuple[int, ...]:
         """Of the block a batch is made in."""
-        return (count, 1 if self._late else self._channels, *size)
+        return (count, 1 if self.late else self._channels, *size)
 
     def bytes(self, shape: tuple[int, ...]) -> int:
         """Of a batch's block."""
@@ -73,4 +73,4 @@ class Converter:
 
     def finished(self, images: torch.Tensor) -> torch.Tensor:
         """The last step, on the whole batch and its device: half precisions, and with `late` the arithmetic."""
-        return self.scaling.finished(self.scaling.on_device(images) if self._late else images)
+        return self.scaling.finished(self.scaling.on_device(images) if self.late else images)

@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from resload.errors import ArgumentError
 
-PURPOSES = {"store": 1, "order": 2, "draw": 3, "split": 4, "synthetic": 5, "substitute": 6, "sizes": 7, "verify": 8}
+PURPOSES = {
+    "store": 1,
+    "order": 2,
+    "draw": 3,
+    "split": 4,
+    "synthetic": 5,
+    "substitute": 6,
+    "sizes": 7,
+    "verify": 8,
+    "report": 9,
+}
 """What randomness is used for; the numbers are part of every plan and of every cache's row order."""
 
 

@@ -503,7 +503,7 @@ def parsers():
 
 def test_the_verbs_are_those_of_the_design():
     """One verb each, in the order one uses them."""
-    assert list(parsers()) == ["scan", "build", "info", "verify", "repair", "show"]
+    assert list(parsers()) == ["scan", "build", "info", "verify", "repair", "show", "report"]
 
 
 @pytest.mark.parametrize("verb", list(parsers()))

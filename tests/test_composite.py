@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resload import composite, intensity, reference, resampling
-from resload.composite import axis
+from resload.composite import Error, axis
 from resload.decode import decode
 from resload.errors import ArgumentError
 from resload.size import Size
@@ -262,8 +262,8 @@ def study(film, level, target, *, rounded_once=False):
     return composite.resample_float(stored, made, made) - exact, plain - exact, composite.expected(n, level, target)
 
 
-SLACK = 1.5
-"""Between the table's cells a little more than the worse neighbour is seen, at levels under 100 px."""
+SLACK = Error(rmse=1.5, worst=2.0)
+"""Between the table's cells more than the worse neighbour is seen now and then, mostly at levels of 64 to 80 px."""
 
 
 @settings(max_examples=60, deadline=None)
@@ -278,8 +278,8 @@ def test_synthetic_films_stay_within_what_is_expected(index, n, level_share, tar
     target = max(1, round(level * target_share))
     film = resampling.pyramid(synthetic_film(index, size=1024).pixels, [Size(n, n)])[0]
     error, _, expected = study(film, level, target)
-    assert rms(error) <= SLACK * expected.rmse + FLOAT32
-    assert np.abs(error).max() <= SLACK * expected.worst + FLOAT32
+    assert rms(error) <= SLACK.rmse * expected.rmse + FLOAT32
+    assert np.abs(error).max() <= SLACK.worst * expected.worst + FLOAT32
 
 
 def test_expected_is_zero_where_nothing_is_undone():
@@ -334,6 +334,19 @@ def test_real_films_keep_the_bounds(real_films, level, target, rmse, rounded_onc
 @pytest.mark.real
 @pytest.mark.parametrize(("level", "target"), [(512, 448), (512, 320), (512, 64), (256, 224), (256, 96), (128, 64)])
 def test_real_films_gain(real_films, level, target):
-    """At least 1.6 times nearer than the plain second resize, at every size."""
+    """At least 1.6 times nearer than the plain second resize, and no worse than expected: the study saw these films."""
     found = [study(film, level, target) for film in real_films]
     assert rms([error for error, _, _ in found]) <= rms([plain for _, plain, _ in found]) / 1.6
+    for error, _, expected in found:
+        assert rms(error) <= expected.rmse
+        assert np.abs(error).max() <= expected.worst
+
+
+def test_the_page_quotes_the_result():
+    """The table in docs/explanation/resampling.md is made of rows of the committed result."""
+    root = Path(__file__).parent.parent
+    result = (root / "benchmarks" / "results" / "fidelity.md").read_text(encoding="utf-8").splitlines()
+    page = (root / "docs" / "explanation" / "resampling.md").read_text(encoding="utf-8").splitlines()
+    quoted = [line for line in page if " -> " in line and line.startswith("|")]
+    assert len(quoted) > 5
+    assert [line for line in quoted if line not in result] == []

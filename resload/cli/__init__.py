@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from types import ModuleType
 
-from resload.cli import build, info, repair, scan, show, verify
+from resload.cli import build, info, repair, report, scan, show, verify
 from resload.cli.answer import Answer
 from resload.errors import ArgumentError, CatalogError, ResloadError
 
@@ -30,6 +30,7 @@ VERBS: dict[str, ModuleType] = {
     "verify": verify,
     "repair": repair,
     "show": show,
+    "report": report,
 }
 
 

@@ -1,8 +1,9 @@
-"""`resload info`: what a cache holds, from its manifest and tables; no pixel is read."""
+"""`resload info`: what a cache holds, from its manifest and tables; of pixels only masks are read."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from resload.cli import vanishing
 from resload.cli.answer import Answer, columns, counted, counts, first_of, megabytes, millimetres
 
 if TYPE_CHECKING:
@@ -11,9 +12,12 @@ if TYPE_CHECKING:
 
     from resload.store.cache import Cache
 
-HELP = "say what a cache holds: films, splits, sizes, recipe, targets, quarantine, and who could be recognised"
+HELP = (
+    "say what a cache holds: films, splits, sizes, recipe, targets, how many masks vanish at each size (their records "
+    "are read), quarantine, and who could be recognised"
+)
 EXAMPLE = """  $ resload info films.zarr
-  $ resload info films.zarr --size 224 320"""
+  $ resload info films.zarr --size 24 40"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +57,8 @@ def described(cache: "Cache") -> dict[str, Any]:
         "sizes": levels(cache),
         "targets": [target_facts(cache, name) for name in cache.targets],
         "boxes": 0 if cache.boxes is None else len(cache.boxes),
+        "masks": vanishing.masks(cache),
+        "vanishing": vanishing.vanishing(cache),
         "quarantine": cache.quarantine.to_dict("records"),
         "identifying": identifying(list(table.columns), kept),
         "fingerprint": manifest.fingerprint,
@@ -128,6 +134,7 @@ def lines(document: dict[str, Any]) -> list[str]:
         *sizes(document),
         *servings(document.get("served", [])),
         *targets(document["targets"]),
+        *vanishing.lines(document),
         *quarantine(document["quarantine"]),
     ]
 

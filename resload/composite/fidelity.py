@@ -16,11 +16,13 @@ class Error(NamedTuple):
 
 
 def expected(n: int, level: int, target: int) -> Error:
-    """The largest error that real films showed where an 8-bit level of `n` pixels served `target` ones.
+    """The largest error that films showed where an 8-bit level of `n` pixels served `target` ones.
 
-    From resload/fidelity.json, which `benchmarks/fidelity.py --ship` measures: per cell (n / level, level,
-    target / level) the rmse of the worst film and the worst pixel of all. Between cells the worst neighbour holds;
-    beyond them the last. Zero where no second resize is needed: n == level, or target == level.
+    From the table in fidelity.json, which `benchmarks/fidelity.py --ship` measures: per cell (n / level, level,
+    target / level) the rmse of the worst film and the worst pixel of all, of real and of synthetic films. Between
+    cells the worst neighbour holds, beyond them the last: a figure to go by, not a bound. Another film may do worse,
+    and so may a question between two cells; tests/test_composite.py says by how much. Zero where no second resize is
+    needed: n == level, or target == level. A level of 16 bits errs less.
     """
     if level in (n, target):
         return Error(0.0, 0.0)

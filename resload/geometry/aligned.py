@@ -55,10 +55,13 @@ class Geometry:
     ) -> Any:  # fmt: skip
         """From the images back to the films' own pixels: one of points, boxes, maps.
 
-        points: B of (n, 2). boxes: B of (n, 4). Returns a list of B float64 tensors of the same shapes, not clipped.
-        maps: (B, K, h, w) of any float dtype, such as a model's probabilities; h x w may be smaller than the images
-            (a stride). Returns a list of B float32 tensors (K, height, width) on the CPU: each map resized linearly
-            onto the part of the film that the image shows, and `outside` elsewhere. Measure Dice on these.
+        Args:
+            points: B of (n, 2); returns a list of B float64 tensors of the same shapes, not clipped.
+            boxes: B of (n, 4); the same.
+            maps: (B, K, h, w) of any float dtype, such as a model's probabilities; h x w may be smaller than the
+                images (a stride). Returns a list of B float32 tensors (K, height, width) on the CPU: each map resized
+                linearly onto the part of the film that the image shows, and `outside` elsewhere. Measure Dice on these.
+            outside: what maps hold where the image does not show the film.
 
         Raises ArgumentError when not exactly one is given, or not one for each film.
         """
@@ -72,8 +75,10 @@ class Geometry:
     ) -> Any:  # fmt: skip
         """From the films' own pixels to the images: one of points, boxes, maps.
 
-        points, boxes: as in `to_source`. maps: B tensors (K, height, width) of the films' sizes; returns float32
-        (B, K, *size), antialiased, 0 on the canvas.
+        Args:
+            points, boxes: as in `to_source`.
+            maps: B tensors (K, height, width) of the films' sizes; returns float32 (B, K, H, W), antialiased, 0 on
+                the canvas.
         """
         if maps is not None and points is None and boxes is None:
             return self._shown(maps)

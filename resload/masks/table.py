@@ -1,8 +1,9 @@
 """The masks of a whole catalog, by row: what building and loading ask of them."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from resload.masks.areas import Coverage, coverage
 from resload.masks.read import film_masks
 from resload.masks.rects import Rect
-from resload.masks.runs import Mask
+from resload.masks.runs import FORMATS, Mask, is_empty
 from resload.size import Size, SizeLike
 
 
@@ -32,32 +33,60 @@ class MaskTable:
         order = np.argsort(rows, kind="stable")
         order = order[rows[order] >= 0]
         self._table = table.iloc[order]
-        self._starts = np.searchsorted(rows[order], np.arange(len(ids) + 1))
+        self._starts = np.searchsorted(rows[order], np.arange(len(ids) + 1)).tolist()
+        columns = {"label": "", "path": None, "rle": "", "rle_format": FORMATS[0]}
+        self._parts = [_texts(self._table, name, missing) for name, missing in columns.items()]
 
     def of(self, row: int, size: SizeLike) -> tuple[list[Mask | None], NDArray[np.bool_]]:
         """`film_masks` of one row, for a film of this (height, width). Raises as it does."""
         return film_masks(self._rows(row), self.labels, size, self._root)
 
+    def content_hash(self, row: int) -> str:
+        """32 hex digits of all that a film's masks are made of: its rows of the table, and the bytes of their files.
+
+        Raises OSError for a file that is not there.
+        """
+        return _digest(self._words(row, lambda path: hashlib.blake2b(path.read_bytes()).hexdigest()), 16)
+
     def stamp(self, row: int) -> str:
-        """16 hex digits that change when a film's rows of the table do, or the size or time of a mask's file."""
-        parts = []
-        for one in self._rows(row).fillna("").to_dict("records"):
-            words = [str(one.get(name, "")) for name in ("label", "rle", "rle_format", "path")]
-            if words[-1]:
-                words.append(_stamp_of(self._root / words[-1]))
-            parts.append("\t".join(words))
-        return hashlib.blake2b("\n".join(sorted(parts)).encode(), digest_size=8).hexdigest()
+        """16 hex digits that change when a film's rows of the table do, or the size or time of a file.
+
+        Raises OSError for a file that is not there.
+        """
+        return _digest(self._words(row, _look), 8)
+
+    def _words(self, row: int, of_file: Callable[[Path], str]) -> list[str]:
+        words = []
+        for one in range(self._starts[row], self._starts[row + 1]):
+            label, path, runs, form = (column[one] for column in self._parts)
+            what = [_text(runs), form] if path is None else [str(path), of_file(self._root / str(path))]
+            words.append("\t".join([label, *what]))
+        return sorted(words)
 
     def _rows(self, row: int) -> pd.DataFrame:
         return self._table.iloc[self._starts[row] : self._starts[row + 1]]
 
 
-def _stamp_of(path: Path) -> str:
-    try:
-        status = path.stat()
-    except OSError:
-        return "missing"
+def _texts(table: pd.DataFrame, name: str, missing: Any = None) -> list[Any]:
+    if name not in table:
+        return [missing] * len(table)
+    return table[name].astype(object).where(table[name].notna(), missing).tolist()
+
+
+def _text(runs: Any) -> str:
+    """Run-lengths as a text that is the same for all ways to write them as numbers."""
+    if is_empty(runs):
+        return "-1"
+    return runs if isinstance(runs, str) else " ".join(map(str, runs))
+
+
+def _look(path: Path) -> str:
+    status = path.stat()
     return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def _digest(words: list[str], size: int) -> str:
+    return hashlib.blake2b("\n".join(words).encode(), digest_size=size).hexdigest()
 
 
 def coverages(masks: Sequence[Mask | None], place: tuple[Rect, Rect], size: Size) -> Coverage:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from resload.size import Native, Size, SizeLike, Spacing
@@ -29,6 +30,7 @@ class CacheReader:
         self.dtype: np.dtype[Any] = cache.dtype
         self._allow_upsample = allow_upsample
         self._facts: dict[Size, NDArray[np.float32]] = {}
+        self._masks_known = cache.masks_known(np.arange(len(cache)))
 
     @property
     def table(self) -> pd.DataFrame:
@@ -69,7 +71,7 @@ class CacheReader:
         self, rows: NDArray[np.int64], size: Size, *, nearest: bool = False
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """From the stored coverage."""
-        return self.cache.fill_masks(rows, size, nearest=nearest), self.cache.masks_known(rows)
+        return self.cache.fill_masks(rows, size, nearest=nearest), self._masks_known[rows]
 
     def grain(self, size: Size) -> int:
         """Levels held in memory need no thread; larger records a task of a few megabytes."""
@@ -84,6 +86,15 @@ class CacheReader:
     def fill(self, slot: Slot, rows: NDArray[np.int64], size: Size, start: int) -> None:
         """Read and verify; resize where the size is not stored."""
         self.cache.fill(slot, rows, size, start, allow_upsample=self._allow_upsample)
+
+    def before_resize(self, size: Size) -> Size:
+        """The level that a device should be sent to make this size there; the size itself where none is needed."""
+        level = self.cache.serving(size, allow_upsample=self._allow_upsample).level
+        return size if isinstance(level, Native) else level
+
+    def resize_on_device(self, images: torch.Tensor, rows: NDArray[np.int64], level: Size, size: Size) -> torch.Tensor:
+        """Levels on a device -> another size there; see `Cache.resize_on_device`."""
+        return self.cache.resize_on_device(images, rows, level, size)
 
     def facts(self, rows: NDArray[np.int64], size: Size) -> NDArray[np.float32]:
         """From the cache's table."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from resload.errors import ArgumentError, CacheMismatchError, IncompleteCacheError, SizeError
@@ -25,7 +26,7 @@ from resload.store import layout, tables
 from resload.store.gather import Shards, Slot
 from resload.store.layout import Manifest
 from resload.store.plan import begin
-from resload.store.run import read_rows
+from resload.store.run import no_masks, read_rows
 from resload.store.serving import Served, Serving
 from resload.store.stored import Stored
 
@@ -71,7 +72,7 @@ def _unfinished(folder: Path, manifest: Manifest) -> pd.DataFrame:
                                for name, kind in tables.RESULTS.items()}  # fmt: skip
     pending |= {"status": "pending", "levels": {str(size): [0, 0, 0] for size in manifest.arrays}}
     if manifest.masks:
-        pending |= {"masks": dict.fromkeys(manifest.masks), "masks_stamp": ""}
+        pending |= no_masks(manifest)
     records = [pending] * manifest.count
     for task in begin(manifest).tasks:
         records[task.rows.start : task.rows.stop] = read_rows(folder, task) or [pending] * len(task.rows)
@@ -221,16 +222,20 @@ class Cache:
         """`read` for those who keep their buffers: into images start .. of a slot, arguments not checked again."""
         self._stored.fill(slot, self._rows[rows], size, start, allow_upsample=allow_upsample)
 
-    def read_masks(self, rows: ArrayLike, size: SizeLike | Spacing | str) -> NDArray[np.uint8]:
+    def read_masks(
+        self, rows: ArrayLike, size: SizeLike | Spacing | str, *, allow_upsample: bool = False
+    ) -> NDArray[np.uint8]:
         """The coverage of these rows' masks at a size: (B, K, H, W) uint8, 0 (outside) to 255 (all of a pixel inside).
 
         K as in `masks`. What nobody looked for is 0 too: `masks_known` tells it from what is known to be empty. A
-        stored size comes as it was built, any other from the next larger level: areas of areas. What counts as inside
-        is for the caller to say: `masks >= 128` is half of a pixel, `masks > 0` any of it.
+        stored size comes as it was built, any other from the next larger level: areas of areas ("native" from the
+        largest, whose pixels are taken to be covered evenly). What counts as inside is for the caller to say:
+        `masks >= 128` is half of a pixel, `masks > 0` any of it.
 
         Raises ArgumentError in a cache without masks and as `read` does, CorruptCacheError for damaged records.
         """
         chosen, wanted = self._checked(rows), self._canvas(size)
+        self._stored.serving.level_for(wanted, allow_upsample=allow_upsample)
         if isinstance(wanted, Native):
             wanted = self.native_size(chosen)
         return self._stored.masks(self._rows[chosen], wanted)
@@ -245,7 +250,7 @@ class Cache:
         return self._stored.manifest.masks
 
     def masks_known(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """(B, K): whether anybody looked for this finding on these rows."""
+        """(B, K) bool, a new array: whether anybody looked for this finding on these rows."""
         names = [tables.mask_column(label) for label in self.masks]
         return self.table[names].iloc[rows].notna().to_numpy()
 
@@ -260,6 +265,10 @@ class Cache:
         level, since it is further from exact than it need be.
         """
         return self._stored.serving.served(self._canvas(size), allow_upsample=allow_upsample)
+
+    def resize_on_device(self, images: torch.Tensor, rows: NDArray[np.int64], level: Size, size: Size) -> torch.Tensor:
+        """Levels (B, 1, *level) of these rows, on any device -> (B, 1, *size) float32 there, in whole stored units."""
+        return self._stored.serving.resample_on_device(images, self._rows[rows], level, size)
 
     def facts(self, rows: NDArray[np.int64], size: Size) -> NDArray[np.float32]:
         """`geometry.facts_at` of these rows at a size, float32 (n, 16), a new array."""

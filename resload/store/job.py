@@ -224,7 +224,7 @@ class _Job:
             present = self._take(plan.begin(present.with_state("complete")), ids, None)
             worked = True
         ids, known = self._stored(present)
-        self._check_sources(ids, known, check)
+        self._check_sources(present, ids, known, check)
         for step, all_ids in self._updates(present, ids):
             known = tables.read_samples(self.cache, present, levels=True)[0]
             present = self._take(step, all_ids, known)
@@ -320,7 +320,7 @@ class _Job:
         known, _ = tables.read_samples(self.cache, present)
         return known["id"].tolist(), known
 
-    def _check_sources(self, ids: list[str], known: pd.DataFrame, check: str) -> None:
+    def _check_sources(self, present: Manifest, ids: list[str], known: pd.DataFrame, check: str) -> None:
         """A stored film whose file is there must still be that file; one that is gone is not missed until needed."""
         tables.from_catalog(self.catalog, self.kept, ids)
         places = self._places(ids)
@@ -333,24 +333,32 @@ class _Job:
             and source_hash
             and _differs(path := self.films.paths[places[row]], source_hash, stamp, check)
         ]
-        if check != "none":
-            changed += self._changed_masks(known, places)
+        changed += self._changed_masks(present, known, places, check)
         if changed:
             raise CacheMismatchError(
                 f"{len(changed)} sources differ from what {self.cache} was built from (first: {changed[0]}); restore "
                 "them, or build to another path"
             )
 
-    def _changed_masks(self, known: pd.DataFrame, places: np.ndarray[Any, np.dtype[np.int64]]) -> list[str]:
-        """Films whose masks, or the files they are in, are no longer what was stored."""
-        if tables.MASKS_STAMP not in known or self.catalog.masks is None:
+    def _changed_masks(
+        self, present: Manifest, known: pd.DataFrame, places: NDArray[np.int64], check: str
+    ) -> list[str]:
+        """Films whose masks, or the files they are in, are no longer what was stored; files that are gone are not
+        missed.
+        """
+        if self.catalog.masks is None or not present.masks:
             return []
-        labels = [str(name).removeprefix(tables.mask_column("")) for name in known if tables.is_mask_column(str(name))]
-        table = self._mask_table(tuple(label for label in labels if label != tables.MASKS_STAMP))
-        stamps = zip(known["id"], known[tables.MASKS_STAMP], places.tolist(), strict=True)
-        return [f"the masks of {name}" for name, stamp, row in stamps if stamp and table and table.stamp(row) != stamp]
+        table = self._mask_table(present.masks)  # refuses labels that the cache does not have
+        if table is None or check == "none":
+            return []
+        stored = zip(known["id"], known[tables.MASKS_HASH], known[tables.MASKS_STAMP], places.tolist(), strict=True)
+        return [
+            f"the masks of {name}"
+            for name, content, stamp, row in stored
+            if content and _masks_differ(table, row, content, stamp, check)
+        ]
 
-    def _places(self, ids: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def _places(self, ids: Sequence[str]) -> NDArray[np.int64]:
         places = pd.Index(self.catalog.table["id"]).get_indexer(pd.Index(ids))
         return np.asarray(places, np.int64)
 
@@ -508,6 +516,13 @@ def _differs(path: Path, source_hash: str, stamp: str, check: str) -> bool:
         if check == "stamp" and stamp_of(path.stat()) == stamp:
             return False
         return content_hash(read_file(path)[0]) != source_hash
+    except OSError:
+        return False
+
+
+def _masks_differ(masks: MaskTable, row: int, content: str, stamp: str, check: str) -> bool:
+    try:
+        return not (check == "stamp" and masks.stamp(row) == stamp) and masks.content_hash(row) != content
     except OSError:
         return False
 

@@ -27,13 +27,13 @@ from resload.store.publish import publish, write_documents
 from resload.store.run import (
     Record,
     film_of,
-    integer_sums,
     levels_recipe,
     made_of,
     mask_facts,
     masks_of,
     record_of,
 )
+from resload.store.run import record_sums as sums_of
 from resload.store.shard import Shard, little_endian
 from resload.store.verify import Problem, Report, open_shard, record_sums, verify
 
@@ -125,7 +125,7 @@ class _Repair:
         if film.bits > 8 and self.manifest.dtype == "uint8":
             return None
         levels = {
-            str(size): [crc32c(self._stored(size, pixels)), *integer_sums(pixels.reshape(-1, pixels.shape[-1]))]
+            str(size): [crc32c(self._stored(size, pixels)), *sums_of(pixels)]
             for size, pixels in made_of(film, found, self.recipe, self.manifest.arrays).items()
         }
         return {**record_of(film, source_hash, stamp), "levels": levels, **mask_facts(found, self.manifest)}
@@ -202,6 +202,8 @@ class _Repair:
             return None, f"its source cannot be read: {error}"
         if source_hash != self.table["source_hash"].iloc[row]:
             return None, "its source is no longer the file the cache was built from"
+        if found is not None and found.content_hash != self.table[tables.MASKS_HASH].iloc[row]:
+            return None, "its masks are no longer those the cache was built from"
         return made_of(film, found, self.recipe, [size])[size], ""
 
     def _publish(self) -> None:

@@ -29,7 +29,7 @@ from resload.pipeline import Film, Pipeline, make
 from resload.pipeline.cpu import plain_number
 from resload.pipeline.recipe import CatalogFilms
 from resload.size import Size
-from resload.store import layout
+from resload.store import layout, tables
 from resload.store.arrays import Writer, as_record, writer
 from resload.store.commit import explained, make_folders, put, write_whole
 from resload.store.gather import Level, Slot
@@ -98,6 +98,15 @@ def make_record(sources: Sources, item: _Item) -> Record:
         raise CacheMismatchError(
             f"{films.paths[catalog_row]}: this file has changed since it was cached, so a new size would not "
             "match the stored ones; restore it, or build to another path"
+        )
+    if (
+        known is not None
+        and found is not None
+        and known.get(tables.MASKS_HASH, found.content_hash) != found.content_hash
+    ):
+        raise CacheMismatchError(
+            f"the masks of {name} have changed since they were cached, so those of a new size would not match the "
+            "stored ones; restore them, or build to another path"
         )
     facts = record_of(film, source_hash, stamp)
     made = made_of(film, found, sources.recipe, item.task.sizes)
@@ -177,7 +186,10 @@ class FilmMasks:
 
     masks: list[Mask | None]
     """(H, W) bool in the film's pixels; None where nobody looked."""
+    content_hash: str
+    """Of the rows of the catalog's table and the files that they name."""
     stamp: str
+    """Of the rows, and the files' sizes and times."""
 
 
 def masks_of(table: MaskTable | None, row: int, film: Film, goal: Manifest) -> FilmMasks | None:
@@ -185,20 +197,22 @@ def masks_of(table: MaskTable | None, row: int, film: Film, goal: Manifest) -> F
     if not goal.masks:
         return None
     assert table is not None
-    return FilmMasks(table.of(row, film.size)[0], table.stamp(row))
+    return FilmMasks(table.of(row, film.size)[0], table.content_hash(row), table.stamp(row))
 
 
 def mask_facts(found: FilmMasks | None, goal: Manifest) -> Record:
-    """What the table keeps of masks: their areas in pixels of the film (None: unknown), and their stamp."""
+    """What the table keeps of masks: their areas in pixels of the film (None: unknown), their hash and stamp."""
     if found is None:
         return {}
     known = {label: plain_number(float(area)) for label, area in zip(goal.masks, areas(found.masks), strict=True)}
-    return {"masks": known, "masks_stamp": found.stamp}
+    return {"masks": known, tables.MASKS_HASH: found.content_hash, tables.MASKS_STAMP: found.stamp}
 
 
 def no_masks(goal: Manifest) -> Record:
     """`mask_facts` of a film that could not be made."""
-    return {"masks": dict.fromkeys(goal.masks), "masks_stamp": ""} if goal.masks else {}
+    if not goal.masks:
+        return {}
+    return {"masks": dict.fromkeys(goal.masks), tables.MASKS_HASH: "", tables.MASKS_STAMP: ""}
 
 
 # -- its records --
@@ -234,6 +248,14 @@ def integer_sums(pixels: NDArray[Any]) -> tuple[int, int]:
     return int(pixels.sum(dtype=np.uint64)), sum(int(row) for row in np.einsum("ij,ij->i", wide, wide))
 
 
+def record_sums(pixels: NDArray[Any]) -> tuple[int, int]:
+    """`integer_sums` of a record, (H, W) or (K, H, W); mask by mask, as many of them would not fit its bounds."""
+    if pixels.ndim == 2:
+        return integer_sums(pixels)
+    sums = [integer_sums(one) for one in pixels]
+    return sum(total for total, _ in sums), sum(squares for _, squares in sums)
+
+
 def _write(item: _Item, made: Mapping[Size, NDArray[Any]]) -> dict[str, list[int]]:
     """Write a film's records, zeros where there is none; {array: [crc32c, sum, sumsq]}."""
     written = {}
@@ -246,7 +268,7 @@ def write_record(shard: Writer, k: int, pixels: NDArray[Any] | None, goal: Manif
     """Write one record, zeros where there are no pixels; its crc32c, sum and sum of squares."""
     if pixels is None:
         pixels = np.zeros(goal.record_shape(size), goal.record_dtype(size))
-    sums = integer_sums(pixels.reshape(-1, pixels.shape[-1]))
+    sums = record_sums(pixels)
     with explained(shard.path):
         return [shard.put(k, as_record(pixels, goal, size)), *sums]
 

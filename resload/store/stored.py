@@ -71,8 +71,9 @@ class Stored:
         """The reader of one array of compressed records."""
         found = self._packed.get(size)
         if found is None:
+            own = next(one for one in self.manifest.arrays if one == size)  # all natives are equal: the cache's canvas
             with self._lock:
-                found = self._packed.setdefault(size, Packed(self.path, self.manifest, size, self.crcs(size)))
+                found = self._packed.setdefault(size, Packed(self.path, self.manifest, own, self.crcs(size)))
         return found
 
     def close(self) -> None:
@@ -190,12 +191,16 @@ class Stored:
 
     def _mask_level(self, size: Size, *, largest: bool) -> Size:
         """The level whose masks serve a size: itself, else the smallest that is not smaller, else the largest."""
-        if not self.serving.sizes:
-            raise SizeError(f"{self.path}: masks are kept at sizes in pixels; add one by running resload.build again")
-        if size in self.serving.sizes and not largest:
+        able = self.serving.showing(size)
+        if not able:
+            raise SizeError(
+                f"{self.path}: no stored masks hold all of a film that {size} shows; masks are kept at sizes in "
+                "pixels: add one by running resload.build again, or read masks from the files"
+            )
+        if size in able and not largest:
             return size
-        fit = [one for one in self.serving.sizes if one.height >= size.height and one.width >= size.width]
-        return fit[0] if fit and not largest else self.serving.sizes[-1]
+        fit = [one for one in able if one.height >= size.height and one.width >= size.width]
+        return fit[0] if fit and not largest else able[-1]
 
 
 def _placed(place: list[int]) -> Placed:

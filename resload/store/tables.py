@@ -65,7 +65,7 @@ _METADATA = b"resload"
 _ARRAY = re.compile(r"native|(masks_)?\d+x\d+")
 
 
-MASKS_STAMP = "masks_stamp"
+MASKS_HASH, MASKS_STAMP = "masks_hash", "masks_stamp"
 
 
 def mask_column(label: str) -> str:
@@ -75,7 +75,7 @@ def mask_column(label: str) -> str:
 
 def is_mask_column(name: str) -> bool:
     """Whether a column says what is known of masks."""
-    return name == MASKS_STAMP or name.startswith("mask_area_")
+    return name in (MASKS_HASH, MASKS_STAMP) or name.startswith(mask_column(""))
 
 
 def level_column(kind: str, size: Size) -> str:
@@ -160,7 +160,7 @@ def masks_frame(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """What is known of the films' masks.
 
     Columns `mask_area_<label>`, in pixels of the film, 0 where somebody looked and found
-    nothing, NaN where nobody looked; and `masks_stamp`. Nothing in a cache without masks.
+    nothing, NaN where nobody looked; `masks_hash` and `masks_stamp`. Nothing in a cache without masks.
     """
     records = list(records)
     if not records or "masks" not in records[0]:
@@ -169,8 +169,9 @@ def masks_frame(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
         mask_column(label): np.array([record["masks"][label] for record in records], np.float32)
         for label in records[0]["masks"]
     }
-    stamps = pd.Series([record["masks_stamp"] for record in records], dtype="str")
-    return pd.DataFrame(columns | {MASKS_STAMP: stamps}, index=range(len(records)))
+    for name in (MASKS_HASH, MASKS_STAMP):
+        columns[name] = pd.Series([record[name] for record in records], dtype="str")
+    return pd.DataFrame(columns, index=range(len(records)))
 
 
 def levels_frame(records: Iterable[dict[str, Any]], sizes: Sequence[Size]) -> pd.DataFrame:
