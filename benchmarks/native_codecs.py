@@ -30,7 +30,8 @@ from pydicom.data import get_testdata_file
 
 from resload import intensity
 from resload.decode import decode
-from resload.store.codecs import MASKS, Codec, native, on_canvas
+from resload.pipeline.cpu import on_canvas
+from resload.store.codecs import MASKS, Codec, native
 from resload.store.packed import PackedShard, PackedWriter
 from resload.testing import synthetic_film
 

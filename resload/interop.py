@@ -99,6 +99,7 @@ def torch_dataset(
 
     For those whose Python transforms need worker processes; `Loader` needs none. dtype as for Loader.
 
+    size: as for Loader; "native": one film as it is, and a batch that a DataLoader fetches padded with zeros.
     transform: called with each image tensor, in the DataLoader's worker.
     pipeline: how a Catalog's files become pixels.
     """

@@ -64,7 +64,8 @@ class Loader:
     Args:
         data: a Cache; a Catalog, with `pipeline=` saying how its files become pixels; or any Reader.
         size: of the images: int, (height, width), `Spacing`, or a list of sizes that every batch carries at once
-            (`Batch.scales`; the first is `Batch.images`). A cache serves any size up to its largest level.
+            (`Batch.scales`; the first is `Batch.images`). A cache serves any size up to its largest level. "native":
+            the films' own sizes, at the top left of zeros as large as the largest film of the batch.
         batch_size: images per batch, per process, as in torch.
         sampler: a `samplers.Sampler`, instead of size, batch_size, split, rows, shuffle, seed and drop_last.
         split, rows: which radiographs: those of a split, or these row numbers. Quarantined ones are left out.

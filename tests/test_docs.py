@@ -106,16 +106,17 @@ def test_every_page_is_in_a_contents_list():
 
 
 def test_the_format_page_shows_a_real_manifest(tmp_path, monkeypatch):
-    """The page's two documents are those of the cache that it builds; sums and hashes in form, as they differ
+    """The page's three documents are those of the cache that it builds; sums and hashes in form, as they differ
     from one version of a codec to the next."""
     page = ROOT / "docs" / "reference" / "format.md"
     monkeypatch.chdir(tmp_path)
     run_page(page)
-    manifest, array = (json.loads(code) for language, code, _ in blocks(page) if language == "json")
+    manifest, array, native = (json.loads(code) for language, code, _ in blocks(page) if language == "json")
     found = json.loads(Path("films.zarr/zarr.json").read_text(encoding="utf-8"))["attributes"]["resload"]
     assert with_hashes_masked(manifest) == with_hashes_masked(found)
     assert list(manifest) == list(found)
-    assert array == json.loads(Path("films.zarr/images/64x64/zarr.json").read_text(encoding="utf-8"))
+    for document, size in ((array, "64x64"), (native, "native")):
+        assert document == json.loads(Path(f"films.zarr/images/{size}/zarr.json").read_text(encoding="utf-8"))
 
 
 def with_hashes_masked(value):

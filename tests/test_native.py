@@ -29,6 +29,7 @@ from resload.errors import (
     SizeError,
 )
 from resload.geometry import Crop, Pad, Stretch
+from resload.masks.runs import encode_runs
 from resload.pipeline import make
 from resload.readers import SourceReader
 from resload.samplers import Images, Sampler, Scales
@@ -567,6 +568,28 @@ def test_boxes_stay_where_they_are(mixed, films):
             own = films.boxes[films.boxes["id"] == name]
             expected = np.stack([own["x"], own["y"], own["x"] + own["width"], own["y"] + own["height"]], axis=1)
             np.testing.assert_allclose(boxes.numpy(), expected.reshape(-1, 4), rtol=1e-5)
+
+
+def test_masks_lie_on_their_films(tmp_path):
+    """Masks are kept at sizes in pixels, and served on the canvas of a batch of films: nothing beyond a film."""
+    catalog, truth = written(tmp_path / "films", [(64, 64), (96, 80)])
+    half = {
+        name: np.arange(film.shape[1])[None] * np.ones((len(film), 1)) < film.shape[1] / 2
+        for name, film in truth.items()
+    }
+    rle = [encode_runs(mask, "coco-string") for mask in half.values()]
+    masks = pd.DataFrame({"id": list(half), "label": "left", "rle": rle, "rle_format": "coco-string"})
+    catalog = Catalog(catalog.table, root=catalog.root, masks=masks)
+    cache = build(catalog, tmp_path / "c.zarr")
+    for loader in (
+        Loader(cache, size="native", batch_size=2, masks=0.5),
+        Loader(catalog.scan(progress=False), pipeline=cache.pipeline, size="native", batch_size=2, masks=0.5),
+    ):
+        (batch,) = loader
+        assert batch.masks.shape == (2, 1, 96, 80)
+        for name, mask in zip(batch.ids, batch.masks[:, 0].numpy(), strict=True):
+            assert np.array_equal(mask, on_canvas(half[name], 96, 80))
+    assert resload.verify(cache, sources=2, catalog=catalog, progress=False).ok
 
 
 def test_a_cache_without_native_says_how_to_add_it(cache):

@@ -45,6 +45,129 @@ from resload.store.words import how_long, listed, megabytes
 if TYPE_CHECKING:
     from resload.catalog import Catalog
 
+<<<<<<< HEAD
+=======
+CHECKS = ("stamp", "hash", "none")
+
+
+def build(
+    catalog: "Catalog",
+    path: str | os.PathLike[str],
+    sizes: object = None,
+    *,
+    pipeline: Pipeline | None = None,
+    intensity: str = "auto",
+    fit: str | Fit = "stretch",
+    aspect: str = "pixel",
+    kernel: str = "triangle",
+    dtype: str = "auto",
+    columns: Sequence[str] = (),
+    identifiers: str = "number",
+    shard_mb: float = 512,
+    shuffle_seed: int = 0,
+    on_error: str = "quarantine",
+    check: str = "stamp",
+    threads: int | None = None,
+    progress: bool = True,
+) -> Cache:
+    """Build, finish, extend or correct the cache at `path`, and open it.
+
+    First says how many bytes, files and minutes it takes, and refuses if the disk has less room. Running it again
+    finishes what is missing, adds new sizes and rows, writes the tables again when targets or splits changed, and
+    touches no complete shard. May be killed at any moment: only the row groups in flight are lost.
+
+    Args:
+        catalog: the radiographs. On a later run it must hold every radiograph the cache has; others are added.
+        path: a folder that is empty, absent, or a cache.
+        sizes: the ladder, for example (64, 128, 256, 512); ints, (height, width), `Spacing` in millimetres per pixel,
+            "auto" (also "auto:768"): the ladder that serves every size up to 512 (768) well, with the least disk; and
+            "native": the films themselves, compressed, from which every size can be served exactly.
+        pipeline: the whole recipe as a value; instead of `sizes` and the five arguments after it.
+        intensity, fit, aspect, kernel, dtype: the recipe's parts, see `Pipeline`.
+        columns: further catalog columns to copy into the cache; nothing else is copied.
+        identifiers: "number" stores patients and groups as plain numbers, "keep" as they are.
+        shard_mb: upper bound of a shard file, in MiB.
+        shuffle_seed: of the order in which films are stored; a cache keeps the one it began with.
+        on_error: "quarantine" stores zeros and the reason for a film that cannot be read, "raise" stops.
+        check: how a stored film's source is compared with the file that is there now: "stamp" by size and
+            modification time, and by content when these differ; "hash" always by content; "none" not at all.
+        threads: how many films at once; as many as this process may use when None.
+        progress: say what is done, on stderr.
+
+    Raises:
+        CacheMismatchError: the cache there has another recipe or depth, or its sources have changed.
+        DiskSpaceError: the disk has less room than the step needs.
+        CatalogError: no film of the catalog can be read.
+        BuildInProgressError: another process is building this cache.
+        DecodeError: a film cannot be read, with on_error="raise".
+    """
+    _check_choices(on_error, check, shard_mb)
+    parts = {"intensity": intensity, "fit": as_fit(fit), "aspect": aspect, "kernel": kernel, "dtype": dtype}
+    recipe = _recipe(_decided(sizes, catalog, Path(path)), pipeline, parts)
+    kept = tables.kept_of(catalog, columns, identifiers)
+    count = thread_count(threads)
+    cache = Path(path)
+    _claim(cache)
+    with alone(cache):
+        job = _Job(catalog, cache, recipe, kept, shard_mb, shuffle_seed, on_error, count, progress)
+        job.bring_up_to_date(check)
+    return open_cache(cache)
+
+
+def _check_choices(on_error: str, check: str, shard_mb: float) -> None:
+    if on_error not in ("quarantine", "raise"):
+        raise ArgumentError(f"on_error must be quarantine or raise; found {on_error!r}")
+    if check not in CHECKS:
+        raise ArgumentError(f"check must be one of {', '.join(CHECKS)}; found {check!r}")
+    if not shard_mb > 0:
+        raise ArgumentError(f"shard_mb must be positive; found {shard_mb!r}")
+
+
+def _recipe(sizes: Any, pipeline: Pipeline | None, parts: dict[str, Any]) -> Pipeline:
+    if pipeline is None:
+        if sizes is None:
+            raise ArgumentError("build needs sizes, for example sizes=(128, 256, 512), or a pipeline; found neither")
+        return Pipeline(sizes, **parts)
+    plain = Pipeline(as_ladder(1))
+    given = [name for name, value in parts.items() if value != getattr(plain, name)]
+    if sizes is not None or given:
+        raise ArgumentError(f"pipeline= holds the whole recipe; do not pass {['sizes', *given]} beside it")
+    return pipeline
+
+
+def _decided(sizes: Any, catalog: "Catalog", cache: Path) -> Any:
+    """Sizes with "auto" replaced by the ladder it stands for: what the cache has, where that is good enough."""
+    largest = None if sizes is None else largest_asked(sizes)
+    if largest is None:
+        return sizes
+    others = [one for one in ([sizes] if isinstance(sizes, str) else sizes) if largest_asked([one]) is None]
+    films = _largest_film(catalog)
+    wanted = ladder_for(largest, films)
+    if (cache / layout.MANIFEST).exists():
+        present = layout.read_manifest(cache, partial=True).sizes
+        if any(isinstance(level, Native) or reaches(level, largest) or level == films for level in present):
+            wanted = present
+    return [*others, *wanted]
+
+
+def _largest_film(catalog: "Catalog") -> Size:
+    """(height, width) that no film of the catalog exceeds, from its columns or the files' headers."""
+    table = catalog.table
+    if "height" not in table or table[["height", "width"]].isna().any(axis=None):
+        table = catalog.scan(progress=False).table
+    return Size(*(int(table[name].max()) for name in ("height", "width")))
+
+
+def _claim(cache: Path) -> None:
+    """Make the folder, unless something else is there."""
+    if cache.exists() and not cache.is_dir():
+        raise CacheMismatchError(f"{cache}: a file is here; give the path of a new folder for the cache")
+    entries = {entry.name for entry in cache.iterdir()} if cache.is_dir() else set()
+    if entries - {layout.BUILD} and layout.MANIFEST not in entries:  # .build alone: killed in its first instants
+        raise CacheMismatchError(f"{cache}: this folder holds other files; give the path of a new one")
+    cache.mkdir(parents=True, exist_ok=True)
+
+>>>>>>> native
 
 @dataclass
 class Job:
