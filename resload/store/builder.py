@@ -51,7 +51,8 @@ def build(
         catalog: the radiographs. On a later run it must hold every radiograph the cache has; others are added.
         path: a folder that is empty, absent, or a cache.
         sizes: the ladder, for example (64, 128, 256, 512); ints, (height, width), `Spacing` in millimetres per pixel,
-            or "auto" (also "auto:768"): the ladder that serves every size up to 512 (768) well, with the least disk.
+            "auto" (also "auto:768"): the ladder that serves every size up to 512 (768) well, with the least disk; and
+            "native": the films themselves, compressed, from which every size can be served exactly.
         pipeline: the whole recipe as a value; instead of `sizes` and the five arguments after it.
         intensity, fit, aspect, kernel, dtype: the recipe's parts, see `Pipeline`.
         columns: further catalog columns to copy into the cache; nothing else is copied.
