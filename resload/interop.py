@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from resload.asked import reader_of
 from resload.catalog import Catalog
 from resload.convert import Converter
 from resload.errors import ArgumentError
-from resload.loader import reader_of
 from resload.pipeline import Pipeline
 from resload.readers import Reader
 from resload.samplers import Key

@@ -452,7 +452,7 @@ def test_levels_travel_and_are_resized_where_they_arrive(tmp_path, monkeypatch, 
     catalog = films_of(tmp_path / "films", [(300, 240), (300, 240), (210, 320)], bits=bits)
     cache = resload.build(catalog, tmp_path / "c.zarr", (128,), fit=fit, progress=False)
     plain = by_row(Loader(cache, size=(70, 60), batch_size=2, channels=2, normalize=(0.5, 0.25)))
-    monkeypatch.setattr("resload.loader._works_late", lambda device: True)
+    monkeypatch.setattr("resload.making.works_late", lambda device: True)
     loader = Loader(cache, size=[(70, 60), 128], batch_size=2, channels=2, normalize=(0.5, 0.25))
     unit = 4 / np.iinfo(cache.dtype).max
     for batch in loader:

@@ -1,0 +1,143 @@
+"""What a loader is asked for: arguments checked against the data, and turned into what loading needs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from resload.boxes import Boxes
+from resload.catalog import Catalog
+from resload.errors import ArgumentError
+from resload.masks.inside import thresholded
+from resload.pipeline import Pipeline
+from resload.pipeline.model_input import decoders_here
+from resload.readers import CacheReader, Reader, SourceReader
+from resload.samplers import Fixed, Sampler, Scales
+from resload.store.cache import Cache
+
+
+def sizes_of(reader: Reader, size: Any) -> Fixed | Scales:
+    """One size, or a list of them."""
+    if not isinstance(size, list):
+        return Fixed(reader.checked_size(size))
+    return Scales(*(reader.checked_size(one) for one in size))
+
+
+def recipe_of(reader: Reader, wanted: str) -> Pipeline:
+    """A reader's recipe. Raises ArgumentError, naming what wanted it, for a reader without one."""
+    found = getattr(reader, "pipeline", None)
+    if not isinstance(found, Pipeline):
+        raise ArgumentError(f"{wanted} needs data with a pipeline: a Cache, or a Catalog with pipeline=")
+    return found
+
+
+def decoders_of(reader: Reader, rows: NDArray[np.int64]) -> tuple[str, ...]:
+    """What decoded these films: a cache's table tells; files are decoded here."""
+    if "decoder" not in reader.table:
+        return decoders_here()
+    return tuple(sorted(set(reader.table["decoder"].iloc[rows].dropna()) - {""}))
+
+
+def boxes_of(reader: Reader, boxes: bool | float) -> Boxes:
+    """The reader's boxes, with the least share of one that must be seen."""
+    return Boxes(reader.boxes, reader.table["id"], least=0.0 if boxes is True else boxes)
+
+
+def mask_rule(reader: Reader, masks: bool | str | float) -> bool | str | float | None:
+    """None when no masks are asked for; else True (coverage), or the rule. Raises ArgumentError."""
+    if masks is False:
+        return None
+    if not reader.mask_names:
+        raise ArgumentError("masks= asked for, and this data has none; give them to the Catalog (masks=)")
+    if masks is not True and masks != "nearest":
+        thresholded(torch.zeros(1, 1, dtype=torch.uint8), masks)  # refuses what is no rule
+    return masks
+
+
+def reader_of(
+    data: Cache | Catalog | Reader,
+    pipeline: Pipeline | None,
+    threads: int | None = None,
+    *,
+    allow_upsample: bool = False,
+) -> Reader:
+    """Whatever people load from, as a reader. Raises ArgumentError for anything else, and for a missing pipeline."""
+    if isinstance(data, Catalog):
+        if pipeline is None:
+            raise ArgumentError("a Catalog needs pipeline=, for example pipeline=resload.Pipeline(256)")
+        return SourceReader(data, pipeline, threads=threads)
+    if pipeline is not None:
+        raise ArgumentError("pipeline= goes with a Catalog; a cache knows its own")
+    if isinstance(data, Cache):
+        return CacheReader(data, allow_upsample=allow_upsample)
+    if not hasattr(data, "fill"):
+        raise ArgumentError(f"data must be a Cache, a Catalog or a Reader; found {type(data).__name__}")
+    return data
+
+
+def at_least_one(name: str, value: int) -> int:
+    """An int of at least 1. Raises ArgumentError, naming the argument."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ArgumentError(f"{name} must be an int >= 1; found {value!r}")
+    return value
+
+
+def chosen_rows(reader: Reader, split: str | None, rows: Any) -> NDArray[np.int64]:
+    """Readable rows of a split, or the rows named. Raises ArgumentError for others."""
+    readable = reader.rows(split=split)
+    if rows is not None:
+        if split is not None:
+            raise ArgumentError("pass split= or rows=, not both")
+        chosen = np.asarray(rows)
+        if chosen.ndim != 1 or chosen.dtype == bool or not set(chosen.tolist()) <= set(readable.tolist()):
+            raise ArgumentError(f"rows must be readable row numbers below {len(reader)} (see cache.rows())")
+        return chosen.astype(np.int64)
+    if readable.size == 0:
+        raise ArgumentError("there is no readable radiograph here")
+    return readable
+
+
+def refuse_beside_sampler(**arguments: Any) -> None:
+    """Raise ArgumentError for arguments that a sampler decides."""
+    given = [name for name, value in arguments.items() if value is not None]
+    if given:
+        raise ArgumentError(f"sampler= decides {', '.join(given)}: set them there")
+
+
+def refuse_unservable(sampler: Sampler, reader: Reader) -> None:
+    """Raise ArgumentError or SizeError for a sampler of other data, rows or sizes than the reader can serve."""
+    if sampler.n != len(reader):
+        raise ArgumentError(f"the sampler was made for {sampler.n} rows, the data has {len(reader)}")
+    bad = np.setdiff1d(sampler.rows, reader.rows())
+    if bad.size:
+        raise ArgumentError(
+            f"{bad.size} of the sampler's rows cannot be read (first: row {bad[0]}); make it with rows=cache.rows()"
+        )
+    for size in {sampler.sizes.at(0, epoch=0), *getattr(sampler.sizes, "scales", ())}:
+        reader.checked_size(size)
+
+
+def known_columns(columns: Sequence[str], reader: Reader) -> dict[str, NDArray[np.object_]]:
+    """Columns of the table by name, as Python values. Raises ArgumentError for others."""
+    missing = [name for name in columns if name not in reader.table]
+    if missing:
+        raise ArgumentError(f"columns={missing}: not in the table, which has {list(reader.table.columns)}")
+    return {name: as_objects(reader.table[name]) for name in columns}
+
+
+def as_objects(values: "pd.Series[Any]") -> NDArray[np.object_]:
+    """A column as Python's own values, which indexing an array of objects hands out fastest."""
+    found = np.empty(len(values), object)
+    found[:] = values.tolist()
+    return found
+
+
+def targets_of(reader: Reader) -> NDArray[np.float32]:
+    """The targets, float32 (N, T), C-contiguous; NaN where unknown."""
+    if not reader.targets:
+        return np.empty((len(reader), 0), np.float32)
+    frame = reader.table[list(reader.targets)]
+    return np.ascontiguousarray(frame.to_numpy(np.float32, na_value=np.nan))
