@@ -1,6 +1,7 @@
 """Pixels from a cache: verified records of a stored level, or another size made from them."""
 
 import hashlib
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,6 @@ class CacheReader:
         self.dtype: np.dtype[Any] = cache.dtype
         self._allow_upsample = allow_upsample
         self._facts: dict[Size, NDArray[np.float32]] = {}
-        self._masks_known = cache.masks_known(np.arange(len(cache)))
 
     @property
     def table(self) -> pd.DataFrame:
@@ -66,6 +66,10 @@ class CacheReader:
     def mask_names(self) -> tuple[str, ...]:
         """The cache's."""
         return self.cache.masks
+
+    @cached_property
+    def _masks_known(self) -> NDArray[np.bool_]:
+        return self.cache.masks_known(np.arange(len(self)))
 
     def masks(
         self, rows: NDArray[np.int64], size: Size, *, nearest: bool = False
