@@ -20,6 +20,8 @@ from resload.store.gather import Slot
 
 _STAGED_BYTES = 1 << 20
 """Of stored images read before they are converted; from 1 to 16 MB made no difference that could be measured."""
+_STAGED_SIZES = 4
+"""Places for images of so many sizes are kept by each thread."""
 _STAGED_IMAGES = 64
 """At most: a slot keeps a view of each."""
 
@@ -58,12 +60,15 @@ class Converter:
         return math.prod(shape) * self.stored.itemsize
 
     def staging(self, size: Size) -> Slot:
-        """This thread's own place to read some images into before they are converted."""
-        slot: Slot | None = getattr(self._local, "slot", None)
-        if slot is None or slot.out.shape[1:] != tuple(size):
+        """This thread's own place to read some images into before they are converted; one for each of a few sizes."""
+        slots: dict[tuple[int, ...], Slot] = self._local.__dict__.setdefault("slots", {})
+        shape = tuple(size)
+        if shape not in slots:
+            if len(slots) >= _STAGED_SIZES:
+                slots.clear()
             count = max(1, min(_STAGED_IMAGES, _STAGED_BYTES // (size.pixels * self._source.itemsize)))
-            slot = self._local.slot = Slot(np.empty((count, *size), self._source))
-        return slot
+            slots[shape] = Slot(np.empty((count, *size), self._source))
+        return slots[shape]
 
     # -- arithmetic --
 

@@ -66,7 +66,7 @@ class Serving:
         self._aspect, self._dtype = manifest.recipe["aspect"], manifest.dtype
         self.films = film_facts(table)
         self._places: dict[Size, NDArray[np.int32]] = {}
-        self._served: dict[Size, Served] = {}
+        self._served: dict[tuple[Size, bool], Served] = {}
         self._lock = threading.Lock()
 
     # -- which level --
@@ -113,15 +113,14 @@ class Serving:
 
     def served(self, size: Size, *, allow_upsample: bool = False) -> Served:
         """How a size is served, and how well. Warns once for a size that has only a closer level than it should."""
-        found = self._served.get(size)
-        if found is None or not allow_upsample:
-            level = self.level_for(size, allow_upsample=allow_upsample)
-            if found is None:
-                found = self._described(size, level)
-                with self._lock:
-                    new = self._served.setdefault(size, found) is found
-                if new and not isinstance(level, Native) and not reaches(level, size):
-                    self._warn(found)
+        found = self._served.get((size, allow_upsample))
+        if found is None:
+            found = self._described(size, self.level_for(size, allow_upsample=allow_upsample))
+            with self._lock:
+                new = (size, not allow_upsample) not in self._served
+                new = self._served.setdefault((size, allow_upsample), found) is found and new
+            if new and not isinstance(found.level, Native) and not reaches(found.level, size):
+                self._warn(found)
         return found
 
     def _described(self, size: Size, level: Size) -> Served:
