@@ -765,3 +765,25 @@ def test_which_siim_masks_vanish(siim, side, rule):
             found.add(film)
     assert found == expected
     assert bool(found) == (rule == 0.5 and side <= 32)
+
+
+def test_masks_from_arrays(tmp_path):
+    """An array that numpy.save wrote is a mask like a picture; what is none is refused, and nothing is unpickled."""
+    disc = np.zeros((30, 20), np.uint8)
+    disc[5:12, 3:9] = 7
+    np.save(tmp_path / "disc.npy", disc)
+    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "disc.npy").read_bytes()[:90])
+
+    def of(name):
+        rows = pd.DataFrame({"id": ["a"], "label": ["mass"], "path": [name]})
+        return film_masks(rows, ["mass"], (30, 20), tmp_path)
+
+    (found,), known = of("disc.npy")
+    assert known.all()
+    assert np.array_equal(found, disc > 0)
+    for name in ("objects.npy", "cut.npy"):
+        with pytest.raises(DecodeError, match="mask 'mass' of film a: the file holds no array of numbers"):
+            of(name)
+    with pytest.raises(UnreadableFileError, match="mask 'mass' of film a"):
+        of("nowhere.npy")

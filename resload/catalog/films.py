@@ -23,7 +23,7 @@ class Catalog:
             (mm per pixel of the file). Others are kept as they are.
         targets: columns of numbers to learn; NaN is unknown. They become float32.
         boxes: `id`, `label`, `x`, `y`, `width`, `height`, in pixels of the file, from the upper left.
-        masks: `id`, `label`, and `path` or `rle`.
+        masks: `id`, `label`, and `path` (a picture, or an array as .npy) or `rle` (run-lengths, and `rle_format`).
         root: the folder that relative paths start from.
         notes: sentences about what was left out while the table was made.
 

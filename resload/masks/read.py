@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from resload import decode
-from resload.errors import CatalogError, DecodeError
+from resload.errors import CatalogError, DecodeError, UnreadableFileError
 from resload.masks.rects import centres, whole
 from resload.masks.runs import Mask, decode_runs
 from resload.size import Size, SizeLike, as_size
@@ -29,10 +29,10 @@ def film_masks(
 ) -> tuple[list[Mask | None], NDArray[np.bool_]]:
     """One film's masks, in the order of `labels`: K times (H, W) bool or None, and (K,) bool: which are known.
 
-    rows: the film's rows of a table of masks: `id`, `label`, and `path` or `rle` (with `rle_format`, see `runs.py`;
-    `siim` where there is none). Labels that are not asked for are not read. size: the film's (height, width) as
-    decoded. root: where relative paths start. None is a mask that is unknown, all False one that is known to be empty.
-    Arrays belong to the caller. Thread-safe.
+    rows: the film's rows of a table of masks: `id`, `label`, and `path` (a picture, or an array that numpy.save wrote,
+    named .npy) or `rle` (with `rle_format`, see `runs.py`; `siim` where there is none). Labels that are not asked for
+    are not read. size: the film's (height, width) as decoded. root: where relative paths start. None is a mask that is
+    unknown, all False one that is known to be empty. Arrays belong to the caller. Thread-safe.
 
     Raises DecodeError, naming film, label and file, for a mask that cannot be read or has another shape than the film,
     and CatalogError for a row with neither path nor run-lengths, or both.
@@ -73,7 +73,8 @@ def _row_mask(row: Mapping[Hashable, Any], size: Size, root: Path) -> Mask:
         )
     try:
         if path is not None:
-            return _at_size(_from_file(root / path), size)
+            file = root / path
+            return as_mask(_array(file), size) if file.suffix == ".npy" else _at_size(_from_file(file), size)
         return decode_runs(runs, size, _given(row.get("rle_format")) or "siim")
     except DecodeError as exc:
         named = exc.path if path is None else root / path
@@ -83,6 +84,17 @@ def _row_mask(row: Mapping[Hashable, Any], size: Size, root: Path) -> Mask:
 def _given(value: Any) -> Any:
     """None for what pandas holds where nothing is: None, NaN and NA."""
     return value if isinstance(value, str | list | tuple | np.ndarray) or not pd.isna(value) else None
+
+
+def _array(path: Path) -> NDArray[Any]:
+    """An array that numpy.save wrote; nothing in it is run. Raises UnreadableFileError, DecodeError."""
+    try:
+        found: NDArray[Any] = np.load(path, allow_pickle=False)
+    except OSError as exc:
+        raise UnreadableFileError("the file could not be read", path=path, detail=exc.strerror or str(exc)) from exc
+    except (ValueError, EOFError) as exc:
+        raise DecodeError("the file holds no array of numbers as numpy.save writes them", path=path) from exc
+    return found
 
 
 def _from_file(path: Path) -> Mask:
