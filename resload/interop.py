@@ -71,6 +71,8 @@ class RadiographDataset(torch.utils.data.Dataset[Sample]):
 
     def _row(self, index: "int | Key") -> int:
         if isinstance(index, Key):
+            if index.region is not None:
+                raise ArgumentError(f"{index}: a data set serves whole films; read parts with Cache.read(region=)")
             if index.index not in self._readable:
                 raise ArgumentError(f"{index}: row {index.index} is none that can be read")
             return index.index

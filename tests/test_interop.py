@@ -69,6 +69,8 @@ def test_keys_bring_row_and_size(cache):
         dataset.__getitems__([0, Key(row, Size(64, 64), 7)])
     with pytest.raises(SizeError, match="70x70 is larger than what is stored"):
         dataset[Key(row, Size(70, 70), 7)]
+    with pytest.raises(ArgumentError, match=r"a data set serves whole films; read parts with Cache.read\(region=\)"):
+        dataset[Key(row, Size(64, 64), 7, region=(0, 0, 8, 8))]
     bad = int(np.flatnonzero(cache.table["status"] == "failed")[0])
     for wrong in (bad, -1, len(cache)):
         with pytest.raises(ArgumentError, match=f"row {wrong} is none that can be read"):

@@ -25,11 +25,16 @@ TAILS = ("drop", "exact")
 
 
 class Key(NamedTuple):
-    """One image of one step: the reader's row, the size to serve it at, the seed of its augmentation."""
+    """One image of one step: the reader's row, the size to serve it at, the seed of its augmentation.
+
+    `region` is kept for samplers of patches: (y, x, height, width) in pixels of the film. None is all of it, and the
+    only value that is served so far; `Cache.read(region=)` reads parts of films.
+    """
 
     index: int  # type: ignore[assignment]  # hides tuple.index on purpose: the field's name is the contract
     size: Size
     draw: int
+    region: tuple[int, int, int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
