@@ -74,7 +74,8 @@ class Maker:
         masks: bool | str | float,
         boxes: bool | float,
     ) -> None:
-        self.reader, self._sizes, self._device = reader, sizes, device
+        self.reader, self._device = reader, device
+        self._scales: tuple[Size, ...] = getattr(sizes, "scales", ())
         late = works_late(device)
         self._converter = Converter(reader.dtype, dtype, channels, normalization, late=late)
         self.scaling = self._converter.scaling
@@ -102,8 +103,8 @@ class Maker:
 
     def _sizes_of(self, step: Step) -> list[Size]:
         """The sizes that a step is served at, its own first."""
-        scales = getattr(self._sizes, "scales", ())
-        sizes = [self.reader.checked_size(size) for size in dict.fromkeys([step.size, *scales])]
+        asked = dict.fromkeys([step.size, *self._scales]) if self._scales else [step.size]
+        sizes = [self.reader.checked_size(size) for size in asked]
         return [self.reader.native_size(step.index) if isinstance(size, Native) else size for size in sizes]
 
     def _part(self, count: int, size: Size) -> Part:
@@ -161,6 +162,7 @@ class Maker:
         step, (own, *_) = order.step, order.parts
         images = {part.size: self._images(part, step.index) for part in order.parts}
         index, size = step.index, own.size
+        plain = Size(*size) if isinstance(size, Native) else size
         facts = self.reader.facts(index, size)
         masks, masks_known = self._masks(order)
         level, rmse = self.reader.served(size)
@@ -172,7 +174,7 @@ class Maker:
             known=torch.from_numpy(self._known.take(index, axis=0)),
             rows=torch.from_numpy(index.copy()),
             ids=self._ids[index].tolist(),
-            size=Size(*size),
+            size=plain,
             level=level,
             expected_rmse=rmse,
             spacing=torch.from_numpy(facts[:, SPACING]),
@@ -180,7 +182,7 @@ class Maker:
             valid=torch.ones(len(step), dtype=torch.bool),
             draws=torch.from_numpy(step.draw.astype(np.int64)),
             columns={name: values[index].tolist() for name, values in self._columns.items()},
-            geometry=Geometry(Size(*size), facts[:, PLACES.start :]),
+            geometry=Geometry(plain, facts[:, PLACES.start :]),
             scales=images if len(images) > 1 else {},
             masks=masks,
             masks_known=masks_known,
