@@ -89,18 +89,13 @@ def mammogram(size, *, side="left", reach=0.6, top=0.2, bottom=0.9, edges=(), la
 @example(700, 1.3, "left", 0.5, 0.2, 0.8, [(border, 255) for border in BORDERS], True, np.uint16)
 @example(700, 1.3, "right", 0.5, 0.2, 0.8, [(border, 0) for border in BORDERS], True, np.uint8)
 def test_the_box_of_a_mammogram_is_that_of_the_breast(width, aspect, side, reach, top, bottom, edges, label, dtype):
-    """Film shapes of mammography. No side of the breast sticks out by more than a cell; around it is little more than the
-    lines' thickness.
+    """No side of the breast sticks out by more than a cell; around it is little more than the lines' thickness.
+
+    Films have the shapes of mammograms.
     """
+    size = (round(width * aspect), width)
     film, breast = mammogram(
-        (round(width * aspect), width),
-        side=side,
-        reach=reach,
-        top=top,
-        bottom=bottom,
-        edges=edges,
-        label=label,
-        dtype=dtype,
+        size, side=side, reach=reach, top=top, bottom=bottom, edges=edges, label=label, dtype=dtype
     )
     found = box(film)
     assert outgrown(breast, found) <= cell(film)
