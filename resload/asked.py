@@ -15,7 +15,8 @@ from resload.masks.inside import thresholded
 from resload.pipeline import Pipeline
 from resload.pipeline.model_input import decoders_here
 from resload.readers import CacheReader, Reader, SourceReader
-from resload.samplers import Fixed, Sampler, Scales
+from resload.samplers import Fixed, Images, Sampler, Scales, Sequential, Shuffle
+from resload.samplers.sizes import scales_of
 from resload.store.cache import Cache
 
 
@@ -24,6 +25,48 @@ def sizes_of(reader: Reader, size: Any) -> Fixed | Scales:
     if not isinstance(size, list):
         return Fixed(reader.checked_size(size))
     return Scales(*(reader.checked_size(one) for one in size))
+
+
+def sampler_of(
+    reader: Reader,
+    sampler: Sampler | None,
+    *,
+    size: Any,
+    batch_size: int | None,
+    split: str | None,
+    rows: Any,
+    shuffle: bool,
+    seed: int,
+    drop_last: bool,
+) -> Sampler:
+    """The sampler given, which must be one for this data; else the one that the other arguments mean.
+
+    Raises ArgumentError or SizeError for arguments that contradict each other or that the data cannot serve.
+    """
+    if sampler is not None:
+        refuse_beside_sampler(
+            size=size,
+            batch_size=batch_size,
+            split=split,
+            rows=rows,
+            shuffle=shuffle or None,
+            seed=seed or None,
+            drop_last=drop_last or None,
+        )
+        refuse_unservable(sampler, reader)
+        return sampler
+    chosen = chosen_rows(reader, split, rows)
+    if size is None or batch_size is None:
+        raise ArgumentError("a Loader needs size= and batch_size=, or a sampler=")
+    return Sampler(
+        reader,
+        rows=chosen,
+        order=Shuffle() if shuffle else Sequential(),
+        sizes=sizes_of(reader, size),
+        budget=Images(at_least_one("batch_size", batch_size)),
+        seed=seed,
+        tail="drop" if drop_last else "exact",
+    )
 
 
 def recipe_of(reader: Reader, wanted: str) -> Pipeline:
@@ -116,7 +159,7 @@ def refuse_unservable(sampler: Sampler, reader: Reader) -> None:
         raise ArgumentError(
             f"{bad.size} of the sampler's rows cannot be read (first: row {bad[0]}); make it with rows=cache.rows()"
         )
-    for size in {sampler.sizes.at(0, epoch=0), *getattr(sampler.sizes, "scales", ())}:
+    for size in {sampler.sizes.at(0, epoch=0), *scales_of(sampler.sizes)}:
         reader.checked_size(size)
 
 

@@ -24,23 +24,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from resload.asked import (
-    at_least_one,
-    chosen_rows,
-    decoders_of,
-    reader_of,
-    recipe_of,
-    refuse_beside_sampler,
-    refuse_unservable,
-    sizes_of,
-)
+from resload.asked import at_least_one, decoders_of, reader_of, recipe_of, sampler_of
 from resload.batch import Batch
 from resload.catalog import Catalog
 from resload.errors import ArgumentError
 from resload.making import Maker, Order
 from resload.pipeline import ModelInput, Pipeline
 from resload.readers import DetailReader, Reader
-from resload.samplers import Images, Sampler, Sequential, Shuffle, Step
+from resload.samplers import Sampler, Step
 from resload.samplers.sampler import checked_state
 from resload.scaling import usable_device
 from resload.size import SizeLike, Spacing
@@ -48,8 +39,6 @@ from resload.store.cache import Cache
 from resload.threads import thread_count
 
 _log = logging.getLogger("resload")
-_MASKS_TASK = 16
-"""Films in a task whose images take no time and whose masks are decompressed."""
 
 
 class Loader:
@@ -126,35 +115,21 @@ class Loader:
         self._threads = thread_count(threads)
         self._prefetch = at_least_one("prefetch", prefetch)
         device = usable_device(device)
-        if sampler is None:
-            chosen = chosen_rows(self.reader, split, rows)
-            if size is None or batch_size is None:
-                raise ArgumentError("a Loader needs size= and batch_size=, or a sampler=")
-            sampler = Sampler(
-                self.reader,
-                rows=chosen,
-                order=Shuffle() if shuffle else Sequential(),
-                sizes=sizes_of(self.reader, size),
-                budget=Images(at_least_one("batch_size", batch_size)),
-                seed=seed,
-                tail="drop" if drop_last else "exact",
-            )
-        else:
-            refuse_beside_sampler(
-                size=size,
-                batch_size=batch_size,
-                split=split,
-                rows=rows,
-                shuffle=shuffle or None,
-                seed=seed or None,
-                drop_last=drop_last or None,
-            )
-            refuse_unservable(sampler, self.reader)
-        self.sampler = sampler
+        self.sampler = sampler_of(
+            self.reader,
+            sampler,
+            size=size,
+            batch_size=batch_size,
+            split=split,
+            rows=rows,
+            shuffle=shuffle,
+            seed=seed,
+            drop_last=drop_last,
+        )
         self.normalization = self._statistics(normalize)
         self._maker = Maker(
             self.reader,
-            sampler.sizes,
+            self.sampler.sizes,
             dtype=dtype,
             channels=channels,
             normalization=self.normalization,

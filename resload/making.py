@@ -22,10 +22,13 @@ from resload.geometry.placing import CONTENT, PLACES, SPACING
 from resload.masks.inside import thresholded
 from resload.readers import CacheReader, Reader
 from resload.samplers import Step
-from resload.samplers.sizes import Sizes
+from resload.samplers.sizes import Sizes, scales_of
 from resload.size import Native, Size
 from resload.store.gather import Slot
 from resload.transfer import Block, Pool
+
+_MASKS_TASK = 16
+"""Films in a task whose images take no time and whose masks are decompressed."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Maker:
         boxes: bool | float,
     ) -> None:
         self.reader, self._device = reader, device
-        self._scales: tuple[Size, ...] = getattr(sizes, "scales", ())
+        self._scales = scales_of(sizes)
         late = works_late(device)
         self._converter = Converter(reader.dtype, dtype, channels, normalization, late=late)
         self.scaling = self._converter.scaling
@@ -95,7 +98,9 @@ class Maker:
         """A step's memory and work, and whether the work is worth handing to threads."""
         count, sizes = len(step), self._sizes_of(step)
         order = Order(epoch, step, [self._part(count, size) for size in sizes], self._room_for_masks(count, sizes[0]))
-        grain = min(self.reader.grain(size) for size in sizes) or int(len(sizes) > 1 or order.masks is not None)
+        grain = min(self.reader.grain(size) for size in sizes)
+        if not grain and (len(sizes) > 1 or order.masks is not None):
+            grain = 1 if len(sizes) > 1 else _MASKS_TASK
         for start in range(0, count, grain or count):
             stop = min(start + (grain or count), count)
             order.work.append(partial(self._make, order, start, stop))

@@ -29,6 +29,11 @@ class Fixed:
         return self.size
 
 
+def scales_of(sizes: Sizes) -> tuple[Size, ...]:
+    """The sizes that every batch carries at once; none where a batch has one."""
+    return getattr(sizes, "scales", ())
+
+
 class Scales:
     """Several sizes at once: every batch carries its radiographs at each of them (`Batch.scales`).
 
