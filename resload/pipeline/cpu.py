@@ -145,17 +145,10 @@ def levels_of(pipeline: "Pipeline", pixels: NDArray[Any], rects: Sequence[tuple[
         shown = pixels[source.slices]
         found = dict(zip(shapes, resampling.pyramid(shown, shapes, kernel=pipeline.kernel), strict=True))
         for size, to in wanted.items():
-            made[size] = _on_canvas(found[Size(to.height, to.width)], to, size, pipeline.fit)
+            image = found[Size(to.height, to.width)]
+            own = isinstance(size, Native)
+            made[size] = image if own else on_canvas(image, size, to, geometry.canvas_value(pipeline.fit, image.dtype))
     return [made[size] for size in pipeline.sizes]
-
-
-def _on_canvas(image: NDArray[Any], place: Rect, size: Size, fit: Fit) -> NDArray[Any]:
-    """The image itself where it fills the size; else a new canvas with the image on it."""
-    if isinstance(size, Native) or image.shape == size:
-        return image
-    out = np.full(size, geometry.canvas_value(fit, image.dtype), image.dtype)
-    out[place.slices] = image
-    return out
 
 
 def is_film(value: object) -> bool:
@@ -165,13 +158,19 @@ def is_film(value: object) -> bool:
     return isinstance(value, str | Path | bytes | bytearray | memoryview | np.ndarray | Radiograph)
 
 
-def on_canvas(film: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """The film at the top left of zeros: (h, w) -> `shape`, at least as large. Itself where it fills the canvas."""
-    if film.shape == shape:
-        return film
-    canvas = np.zeros(shape, film.dtype)
-    canvas[tuple(map(slice, film.shape))] = film
+def on_canvas(image: NDArray[Any], shape: tuple[int, ...], place: Rect | None = None, value: int = 0) -> NDArray[Any]:
+    """The image (h, w) at its place, or at the top left, of a new canvas of this shape; itself where it fills it."""
+    if image.shape == tuple(shape):
+        return image
+    canvas = np.full(shape, value, image.dtype)
+    canvas[tuple(map(slice, image.shape)) if place is None else place.slices] = image
     return canvas
+
+
+def enlarged(image: NDArray[Any], shown: Rect, place: Rect, size: Size, recipe: "Pipeline") -> NDArray[Any]:
+    """What is film of an image, enlarged by the recipe's kernel to its place at a larger size, on its canvas."""
+    film = resampling.resample(image[shown.slices], (place.height, place.width), kernel=recipe.kernel)
+    return on_canvas(film, size, place, geometry.canvas_value(recipe.fit, image.dtype))
 
 
 def as_radiograph(source: object, *, frame: int = 0) -> Radiograph:

@@ -15,10 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from resload.errors import ArgumentError, DecodeError
-from resload.geometry import canvas_value
 from resload.geometry.placing import placed
-from resload.pipeline.cpu import Film, Known, make, on_canvas
-from resload.resampling import resample
+from resload.pipeline.cpu import Film, Known, enlarged, make, on_canvas
 from resload.scaling import DTYPES, Scaling
 from resload.size import NATIVE, Native, Size
 from resload.threads import ordered_map
@@ -96,7 +94,4 @@ def _enlarged(recipe: "Pipeline", film: Film, size: Size) -> NDArray[Any]:
     image, (_, shown) = film.levels[0], film.places[0]
     found = placed(recipe.fit, recipe.aspect, film.facts, size)
     assert found is not None  # it has been placed at another size
-    out = np.full(size, canvas_value(recipe.fit, image.dtype), image.dtype)
-    place = found[1]
-    out[place.slices] = resample(image[shown.slices], (place.height, place.width), kernel=recipe.kernel)
-    return out
+    return enlarged(image, shown, found[1], size, recipe)

@@ -9,11 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from resload.errors import ArgumentError
-from resload.geometry import Rect, canvas_value
+from resload.geometry import Rect
 from resload.geometry.placing import PLACES
 from resload.pipeline import Pipeline
+from resload.pipeline.cpu import enlarged
 from resload.readers.base import Reader
-from resload.resampling import resample
 from resload.size import Native, Size, SizeLike, Spacing, as_size
 from resload.store.gather import Slot
 
@@ -29,8 +29,7 @@ class DetailReader:
         self.inner = reader
         self.detail = reader.checked_size(detail)
         self.targets, self.dtype = reader.targets, reader.dtype
-        self._kernel = pipeline.kernel
-        self._canvas = canvas_value(pipeline.fit, self.dtype)
+        self._recipe = pipeline
 
     @property
     def table(self) -> pd.DataFrame:
@@ -63,9 +62,7 @@ class DetailReader:
         self.inner.fill(small, rows, self.detail, 0)
         own, wanted = (self.inner.facts(rows, one)[:, PLACES].astype(int) for one in (self.detail, size))
         for image, source, target, out in zip(small.out, own.tolist(), wanted.tolist(), slot.out[start:], strict=False):
-            shown, place = Rect(*source[4:]), Rect(*target[4:])
-            out[...] = self._canvas
-            out[place.slices] = resample(image[shown.slices], (place.height, place.width), kernel=self._kernel)
+            out[...] = enlarged(image, Rect(*source[4:]), Rect(*target[4:]), size, self._recipe)
 
     def facts(self, rows: NDArray[np.int64], size: Size) -> NDArray[np.float32]:
         """Those of the served size: that is where things lie."""
