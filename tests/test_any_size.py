@@ -233,6 +233,10 @@ def test_regions_are_crops_of_the_film_then_resized(tmp_path):
     for image, film, (y, x, height, width) in zip(found, films, regions, strict=True):
         exact = reference.resample(film[y : y + height, x : x + width], 70)
         assert rmse_of(image, exact, np.uint8)[0] < 1.0
+    for few in ((0, 0, 60, 240), (0, 0, 300, 69)):
+        with pytest.raises(SizeError, match=r"has \d+x\d+ pixels of what is stored, less than 70x70: .*allow_upsample"):
+            cache.read(rows, 70, region=few)
+        assert cache.read(rows, 70, region=few, allow_upsample=True).shape == (3, 70, 70)
     for wrong, words in (
         ((0, 0, 301, 10), "must lie in"),
         ((0, 0, 0, 10), "must lie in"),

@@ -150,11 +150,13 @@ def test_other_sizes_and_regions_come_from_the_film(known):
     cache, catalog, truth = known
     rows = cache.rows()
     paths = [catalog.root / f"{name}.png" for name in cache.table["id"].iloc[rows]]
+    with pytest.raises(SizeError, match=r"200x150 is larger than what is stored .*allow_upsample"):
+        cache.read(rows, (200, 150))
     for size in (Size(40, 30), Size(33, 33), Size(200, 150)):
-        served = cache.serving(size)
+        served = cache.serving(size, allow_upsample=True)
         assert (served.level, served.rmse, served.worst) == (NATIVE, 0.0, 0.0)
         made = [make(cache.pipeline.with_sizes([size]), path).levels[0] for path in paths]
-        assert np.array_equal(cache.read(rows, size), np.stack(made))
+        assert np.array_equal(cache.read(rows, size, allow_upsample=True), np.stack(made))
     assert cache.serving(20).level == Size(32, 32)
     found = cache.read(rows, (33, 20), region=(0, 5, 33, 30))
     for name, image in zip(cache.table["id"].iloc[rows], found, strict=True):
@@ -179,7 +181,9 @@ def test_any_size_is_the_build_of_that_size(tmp_path_factory, fit, aspect, bits,
     recipe = {"fit": fit, "aspect": aspect, "kernel": data.draw(st.sampled_from(["triangle", "lanczos3"]))}
     native = build(catalog, folder / "n.zarr", "native", **recipe)
     stored = build(catalog, folder / "s.zarr", [size], **recipe)
-    assert np.array_equal(native.read(native.rows(), size), stored.read(stored.rows(), size))
+    assert np.array_equal(
+        native.read(native.rows(), size, allow_upsample=True), stored.read(stored.rows(), size, allow_upsample=True)
+    )
     assert np.array_equal(native.facts(native.rows(), Size(*size)), stored.facts(stored.rows(), Size(*size)), True)
 
 

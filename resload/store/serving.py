@@ -81,10 +81,10 @@ class Serving:
             return self.native
         able = self.showing(size)
         good = [level for level in able if reaches(level, size)]
-        larger = [level for level in able if level.height >= size.height and level.width >= size.width]
+        larger = [level for level in able if _fits(size, level)]
         if good:
             return good[0]
-        if self.native is not None:
+        if self.native is not None and (allow_upsample or _fits(size, self.native)):
             return self.native
         if larger:
             return larger[-1]
@@ -105,7 +105,8 @@ class Serving:
         return Fraction(level.height, level.width) == Fraction(size.height, size.width)
 
     def _refusal(self, size: Size, shown: bool) -> str:
-        stored = ", ".join(str(one) for one in self.sizes)
+        films = [f"films up to {self.native.height}x{self.native.width}"] if self.native else []
+        stored = ", ".join([*map(str, self.sizes), *films])
         add = "add it by running resload.build again with this size among sizes"
         if shown:
             return f"{size} is larger than what is stored in {self.name} ({stored}); {add}, or pass allow_upsample=True"
@@ -246,19 +247,23 @@ class Serving:
             out[every, :, target.slices[0], target.slices[1]] = made.add_(0.5).floor_().clamp_(0, top)
         return out
 
-    def region_level(self, regions: NDArray[np.int64], rows: NDArray[np.int64], size: Size) -> Size:
+    def region_level(
+        self, regions: NDArray[np.int64], rows: NDArray[np.int64], size: Size, *, allow_upsample: bool = False
+    ) -> Size:
         """The smallest level on which each of these regions has at least 8/5 as many pixels as it is given; else the
-        films at their own size, else the largest. Raises ArgumentError for a region that is not part of its film.
+        films at their own size, else the largest.
+
+        Raises ArgumentError for a region that is not part of its film, SizeError for one with fewer pixels there than
+        it is given, unless enlarging is asked for.
         """
-        parts = None
+        parts = pixels = None
         for level in (*self.sizes, *([self.native] if self.native else [])):
             parts = self.places(level, rows)
             pixels = regions[:, 2:] * (parts[:, 6:] / np.maximum(parts[:, 2:4], 1))  # of the level, per axis
-            if self._holds(regions, parts).all() and (
-                isinstance(level, Native) or (np.asarray(size) * 8 <= pixels * 5 + 1e-9).all()
-            ):
+            if self._holds(regions, parts).all() and (np.asarray(size) * 8 <= pixels * 5 + 1e-9).all():
                 return level
         assert parts is not None
+        assert pixels is not None
         outside = ~self._holds(regions, parts)
         if outside.any():
             where = int(np.argmax(outside))
@@ -267,13 +272,26 @@ class Serving:
                 f"region {tuple(regions[where].tolist())} of row {rows[where]}: (y, x, height, width) in source pixels "
                 f"must lie in what is stored of this film: y {y} to {y + height}, x {x} to {x + width}"
             )
-        return self.sizes[-1]
+        few = (np.asarray(size) > pixels + 1e-9).any(axis=1)
+        if few.any() and not allow_upsample:
+            where = int(np.argmax(few))
+            y, x = np.floor(pixels[where]).astype(int).tolist()
+            raise SizeError(
+                f"region {tuple(regions[where].tolist())} of row {rows[where]} has {y}x{x} pixels of what is stored, "
+                f"less than {size}: ask for fewer pixels or a larger region, or pass allow_upsample=True"
+            )
+        return self.native or self.sizes[-1]
 
     @staticmethod
     def _holds(regions: NDArray[np.int64], parts: NDArray[np.int32]) -> NDArray[np.bool_]:
         start, stop = parts[:, :2], parts[:, :2] + parts[:, 2:4]
         inside = (regions[:, :2] >= start) & (regions[:, :2] + regions[:, 2:] <= stop) & (regions[:, 2:] >= 1)
         return np.asarray(inside.all(axis=1))
+
+
+def _fits(size: Size, within: Size) -> bool:
+    """Whether a size is enlarged in neither direction."""
+    return size.height <= within.height and size.width <= within.width
 
 
 def _taken(images: torch.Tensor, members: torch.Tensor) -> torch.Tensor:

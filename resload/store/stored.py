@@ -99,9 +99,17 @@ class Stored:
         else:
             self._resample(out, rows, level, size, None)
 
-    def fill_regions(self, out: NDArray[Any], rows: NDArray[np.int64], regions: NDArray[np.int64], size: Size) -> None:
+    def fill_regions(
+        self,
+        out: NDArray[Any],
+        rows: NDArray[np.int64],
+        regions: NDArray[np.int64],
+        size: Size,
+        *,
+        allow_upsample: bool = False,
+    ) -> None:
         """Parts of these rows' films, (y, x, height, width) in source pixels, resized to `size`, into (n, *size)."""
-        level = self.serving.region_level(regions, rows, size)
+        level = self.serving.region_level(regions, rows, size, allow_upsample=allow_upsample)
         if not isinstance(level, Native):
             self._resample(out, rows, level, size, regions)
             return
