@@ -18,8 +18,8 @@ from resload.pipeline import Pipeline, make
 from resload.pipeline.recipe import CatalogFilms
 from resload.readers.cache import ids_digest
 from resload.size import Native, Size, SizeLike, Spacing, as_size
-from resload.store.cache import rows_in
 from resload.store.gather import Slot
+from resload.store.rows import rows_in
 
 
 class SourceReader:

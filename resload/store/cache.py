@@ -26,6 +26,7 @@ from resload.store import layout, tables
 from resload.store.gather import Shards, Slot
 from resload.store.layout import Manifest
 from resload.store.plan import begin
+from resload.store.rows import numeric_targets, rows_in
 from resload.store.run import no_masks, read_rows
 from resload.store.serving import Served, Serving
 from resload.store.stored import Stored
@@ -192,7 +193,7 @@ class Cache:
             out: a C-contiguous array of that shape and dtype to read into; returned. Otherwise freshly allocated.
             region: (y, x, height, width) in pixels of the film, one for all rows or (B, 4): only this part of each
                 film, cropped and then resized to `size`, from the smallest level with enough pixels of it.
-            allow_upsample: also serve sizes larger than every level, by enlarging.
+            allow_upsample: also serve sizes larger than every level, and more pixels than a region has, by enlarging.
 
         Raises SizeError for a size that cannot be served, ArgumentError for rows that are out of range or quarantined
         and for a region outside a film, CorruptCacheError for bytes that differ from their checksum. Releases the GIL
@@ -210,7 +211,8 @@ class Cache:
         elif out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous:
             raise ArgumentError(f"out must be C-contiguous {self.dtype} {shape}; found {out.dtype} {out.shape}")
         if region is not None:
-            self._stored.fill_regions(out, self._rows[chosen], _regions(region, len(chosen)), wanted)
+            parts = _regions(region, len(chosen))
+            self._stored.fill_regions(out, self._rows[chosen], parts, wanted, allow_upsample=allow_upsample)
             return out
         self.serving(wanted, allow_upsample=allow_upsample)
         self.fill(Slot(out), chosen, wanted, allow_upsample=allow_upsample)
@@ -295,17 +297,6 @@ class Cache:
             )
         return spacing.canvas
 
-    def stored_size(self, size: SizeLike | Spacing) -> Size:
-        """The size itself, when it is stored. Raises SizeError with what is, and how to add another."""
-        wanted = self._canvas(size)
-        if wanted not in self.sizes:
-            stored = ", ".join(str(s) for s in self.sizes)
-            raise SizeError(
-                f"{wanted} is not stored in {self.path} (stored: {stored}); "
-                f"add it by running resload.build again with this size among sizes"
-            )
-        return wanted
-
     def _checked(self, rows: ArrayLike) -> NDArray[np.int64]:
         chosen = np.asarray(rows)
         if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
@@ -372,7 +363,7 @@ class Cache:
             if name != on:
                 taken = table[name].take(np.maximum(places, 0)).reset_index(drop=True)
                 joined[name] = taken if (places >= 0).all() else taken.where(places >= 0)
-        return Cache(self._stored, self._rows, joined, _numeric_targets(joined, targets or self.targets), self.boxes)
+        return Cache(self._stored, self._rows, joined, numeric_targets(joined, targets or self.targets), self.boxes)
 
     def _say_unmatched(self, on: str, places: NDArray[np.intp]) -> None:
         missing = int((places < 0).sum())
@@ -394,54 +385,6 @@ def _regions(region: ArrayLike, count: int) -> NDArray[np.int64]:
             f"{found.shape}"
         )
     return np.broadcast_to(found.astype(np.int64), (count, 4))
-
-
-def rows_in(
-    table: pd.DataFrame, readable: NDArray[np.bool_], *, split: str | None = None, where: object = None
-) -> NDArray[np.int64]:
-    """Rows of a table, ascending, that are readable and of a split and fit a condition. Raises ArgumentError."""
-    chosen = readable.copy()
-    if split is not None:
-        chosen &= _in_split(table, split)
-    if where is not None:
-        chosen &= _fitting(table, where)
-    return np.flatnonzero(chosen)
-
-
-def _in_split(table: pd.DataFrame, split: str) -> NDArray[np.bool_]:
-    if "split" not in table:
-        raise ArgumentError(
-            f"split={split!r}: there are no splits; make them with Catalog.split or, on a cache, with_table"
-        )
-    found: NDArray[np.bool_] = (table["split"] == split).fillna(False).to_numpy(bool)
-    if not found.any():
-        names = sorted(table["split"].dropna().unique())
-        raise ArgumentError(f"split={split!r}: there are {names}")
-    return found
-
-
-def _fitting(table: pd.DataFrame, where: object) -> NDArray[np.bool_]:
-    if isinstance(where, str):
-        try:
-            mask = np.asarray(table.eval(where))
-        except Exception as exc:  # pandas raises many kinds for a bad query
-            raise ArgumentError(f"where={where!r}: {exc}; columns are {list(table.columns)}") from exc
-    else:
-        mask = np.asarray(where)
-    if mask.dtype != bool or mask.shape != (len(table),):
-        raise ArgumentError(f"where must give one bool per row ({len(table)}); found {mask.dtype} {mask.shape}")
-    return mask
-
-
-def _numeric_targets(table: pd.DataFrame, targets: Sequence[str]) -> tuple[str, ...]:
-    for name in targets:
-        if name not in table:
-            raise ArgumentError(f"targets: {name!r} is not a column; there are {list(table.columns)}")
-        try:
-            table[name] = table[name].astype("float32")
-        except (TypeError, ValueError) as exc:
-            raise ArgumentError(f"targets: column {name!r} is not numeric ({exc})") from exc
-    return tuple(targets)
 
 
 def _reopened(
