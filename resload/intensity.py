@@ -95,7 +95,7 @@ def _floats(radiograph: Radiograph, dtype: np.dtype[Any], recipe: str, bits: int
 
 def _display_scale(values: Values, scale: float) -> float:
     """`scale` where display is a plain scaling of stored values, else nan."""
-    shaped = values.modality_lut or values.voi_lut or values.window or values.invert or values.offset
+    shaped = values.modality_lut or values.voi_luts or values.windows or values.invert or values.offset
     return math.nan if shaped or values.slope < 0 else scale
 
 
@@ -134,10 +134,10 @@ def _shown(stored: NDArray[np.float64], values: Values, bits: int) -> NDArray[np
     """Modality and VOI, not yet inverted."""
     ends: NDArray[np.float64] = np.array([0.0, (1 << bits) - 1.0]) - float(values.offset)
     modality, reach = _modality(stored, values), _reach(ends, values)
-    if values.voi_lut is not None:
-        return _looked_up(modality, values.voi_lut) / _nominal(values.voi_lut)
-    if values.window is not None:
-        return window(modality, *values.window, values.window_function)
+    if values.voi_luts:
+        return _looked_up(modality, values.voi_luts[0]) / _nominal(values.voi_luts[0])
+    if values.windows:
+        return window(modality, *values.windows[0], values.window_function)
     return (modality - reach[0]) / np.float64(reach[1] - reach[0])
 
 

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from miniatures import write_png
 
 from resload.catalog import Catalog
 from resload.errors import ArgumentError, CatalogError
+from resload.testing.miniatures.images import write_png
 
 
 def frame(n=6, **columns):

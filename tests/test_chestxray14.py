@@ -6,11 +6,13 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
-from miniatures import BOX_ROWS, HEADER, NAMES, ROWS, nih, write_png
 
 from resload.datasets import chestxray14
 from resload.datasets.nih import TARGETS, parse_boxes, parse_entries
 from resload.errors import ArgumentError, CatalogError
+from resload.testing.miniatures.images import write_png
+from resload.testing.miniatures.nih import BOX_ROWS, HEADER, NAMES, ROWS
+from resload.testing.miniatures.nih import write as nih
 
 
 def positives(catalog, id_):

@@ -171,9 +171,9 @@ def test_folders_are_classes_unless_told_otherwise(here, capsys):
 
 def test_a_public_data_set(tmp_path, capsys):
     """--dataset reads the folder as that data set lies there, and says what is missing of it."""
-    from miniatures import nih
+    from resload.testing.miniatures import nih
 
-    code, found = answer(capsys, "scan", str(nih(tmp_path / "nih", lists="")), "--dataset", "chestxray14")
+    code, found = answer(capsys, "scan", str(nih.write(tmp_path / "nih", lists="")), "--dataset", "chestxray14")
     assert code == 0
     assert len(found["targets"]) == 14
     assert found["splits"] == {"train": 4, "test": 2}

@@ -432,15 +432,19 @@ class TestMeaning:
         values = decode(file).values
         assert values is not None
         assert (values.offset, values.slope, values.intercept) == (8192, -0.5, 100.0)
-        assert (values.window, values.window_function, values.invert) == ((40.0, 400.0), "SIGMOID", True)
-        assert values.modality_lut is values.voi_lut is None
+        assert (values.windows, values.window_function, values.invert) == (
+            ((40.0, 400.0), (50.0, 500.0)),
+            "SIGMOID",
+            True,
+        )
+        assert (values.modality_lut, values.voi_luts) == (None, ())
 
     @pytest.mark.parametrize("width", [0, -5, 0.5])
     def test_windows_that_the_standard_forbids_count_as_absent(self, width):
         """Width below 1 (PS3.3 C.11.2.1.2.1)."""
         values = decode(make_dicom(smooth(), WindowCenter=40, WindowWidth=width)).values
         assert values is not None
-        assert values.window is None
+        assert values.windows == ()
 
     @pytest.mark.parametrize("syntax", NATIVE)
     @pytest.mark.parametrize("open_ended", [False, True])
@@ -458,9 +462,8 @@ class TestMeaning:
             sequence.is_undefined_length = open_ended
         film = decode(make_dicom(smooth().astype(np.int16), syntax, bits=12, **sequences))
         assert film.values is not None
-        first, second = film.values.modality_lut, film.values.voi_lut
+        first, (second,) = film.values.modality_lut, film.values.voi_luts
         assert first is not None
-        assert second is not None
         assert (first.first_mapped, first.bits, first.entries.tolist()) == (-2, 12, [0, 7, 4095])
         assert (second.bits, second.entries.tolist()) == (16, [1, 2, 3, 65535])
 
@@ -474,8 +477,7 @@ class TestMeaning:
         for item, number in ((full, 65536), (packed, 256)):
             values = decode(make_dicom(smooth(), VOILUTSequence=Sequence([item]))).values
             assert values is not None
-            assert values.voi_lut is not None
-            assert np.array_equal(values.voi_lut.entries, np.arange(number))
+            assert np.array_equal(values.voi_luts[0].entries, np.arange(number))
 
     @pytest.mark.parametrize(("descriptor", "size"), [([4, 0, 16], 6), ([4, 0, 40], 8), ([4, 0, 0], 8)])
     def test_damaged_lookup_tables_are_refused(self, descriptor, size):

@@ -50,9 +50,9 @@ def test_the_demo_makes_its_films(demo, tmp_path, monkeypatch, capsys):
 
 def test_the_demo_takes_a_public_data_set(demo, tmp_path, monkeypatch):
     """A folder with the CSV of ChestX-ray14: its targets, boxes and millimetres."""
-    from miniatures import nih
+    from resload.testing.miniatures import nih
 
-    run(demo, monkeypatch, "--out", tmp_path / "out", "--data", nih(tmp_path / "nih", side=64))
+    run(demo, monkeypatch, "--out", tmp_path / "out", "--data", nih.write(tmp_path / "nih", side=64))
     report = left_in(tmp_path / "out")
     assert report["films"] == 6
     assert all(row["mm_per_pixel_y"] for row in report["levels"])

@@ -83,7 +83,7 @@ class TestNone:
 
     def test_dicom_codes_as_they_are(self):
         """`none` over DICOM: no window, no inversion."""
-        values = Values(window=(100.0, 50.0), invert=True)
+        values = Values(windows=((100.0, 50.0),), invert=True)
         found, scale = intensity.apply(film(8, values), dtype=np.uint8, recipe="none")
         assert found.tolist() == [list(range(256))]
         assert scale == 1.0
@@ -96,7 +96,7 @@ class TestDisplay:
     @settings(max_examples=60, deadline=None)
     def test_windows_are_the_standards_pseudocode(self, center, width, function):
         """PS3.3 C.11.2.1.2.1 and C.11.2.1.3.2, in exact fractions, for every 8-bit value."""
-        found = shown(Values(window=(float(center), float(width)), window_function=function), 8)
+        found = shown(Values(windows=((float(center), float(width)),), window_function=function), 8)
         middle = Fraction(center) - (Fraction(1, 2) if function == "LINEAR" else 0)
         span = width - (1 if function == "LINEAR" else 0)
         for x in range(256):
@@ -110,7 +110,7 @@ class TestDisplay:
 
     def test_a_sigmoid(self):
         """PS3.3 C.11.2.1.3.1: 1 / (1 + exp(-4 (x - c) / w))."""
-        found = shown(Values(window=(128.0, 64.0), window_function="SIGMOID"), 8)
+        found = shown(Values(windows=((128.0, 64.0),), window_function="SIGMOID"), 8)
         for x in (0, 100, 128, 140, 255):
             assert abs(found[x] - 65535 / (1 + math.exp(-4 * (x - 128) / 64))) <= 0.5
 
@@ -124,7 +124,7 @@ class TestDisplay:
 
     def test_the_window_is_in_modality_values(self):
         """Rescale first, window second."""
-        window = {"window": (0.0, 1000.0), "window_function": "LINEAR_EXACT"}
+        window = {"windows": ((0.0, 1000.0),), "window_function": "LINEAR_EXACT"}
         found = shown(Values(slope=2.0, intercept=-1000.0, **window))
         assert found[250] == 0 < found[251]
         assert found[749] < found[750] == 65535
@@ -134,17 +134,17 @@ class TestDisplay:
     @settings(max_examples=8, deadline=None)
     def test_monochrome1_is_turned_round_once_against_the_nominal_range(self, bits, windowed):
         """White minus what MONOCHROME2 would show; not the data's own maximum."""
-        window = (300.0, 200.0) if windowed else None
+        windows = ((300.0, 200.0),) if windowed else ()
         pixels = np.array([[3, 5]], np.uint8 if bits <= 8 else np.uint16)
         one, other = (
-            intensity.apply(film(bits, Values(window=window, invert=invert), pixels), dtype=np.uint16)[0]
+            intensity.apply(film(bits, Values(windows=windows, invert=invert), pixels), dtype=np.uint16)[0]
             for invert in (False, True)
         )
         assert np.abs(one.astype(int) + other - 65535).max() <= 1
 
     def test_signed_values(self):
         """Codes are stored values plus an offset, and the window is in stored values."""
-        found = shown(Values(offset=2048, window=(0.0, 2.0), window_function="LINEAR_EXACT"))
+        found = shown(Values(offset=2048, windows=((0.0, 2.0),), window_function="LINEAR_EXACT"))
         assert found[2047] == 0
         assert found[2048] == 32768
         assert found[2049] == 65535
@@ -158,7 +158,7 @@ class TestDisplay:
     def test_lookup_tables_clamp_at_both_ends(self, first, entries, offset):
         """The first entry below, the last above, in between by position; full scale is that of its bits."""
         lut = Lut(first, np.array(entries, np.uint16), 10)
-        found = shown(Values(offset=offset, voi_lut=lut, window=(1.0, 1.0)), 8)
+        found = shown(Values(offset=offset, voi_luts=(lut,), windows=((1.0, 1.0),)), 8)
         for code in range(256):
             place = min(max(code - offset - first, 0), len(entries) - 1)
             assert found[code] == half_up(Fraction(entries[place] * 65535, 1023))
@@ -181,9 +181,9 @@ class TestDisplay:
         [
             Values(offset=8),
             Values(invert=True),
-            Values(window=(9.0, 9.0)),
+            Values(windows=((9.0, 9.0),)),
             Values(slope=-1.0),
-            Values(voi_lut=Lut(0, np.arange(3, dtype=np.uint16), 8)),
+            Values(voi_luts=(Lut(0, np.arange(3, dtype=np.uint16), 8),)),
             Values(modality_lut=Lut(0, np.arange(3, dtype=np.uint16), 8)),
         ],
     )
@@ -195,13 +195,15 @@ class TestDisplay:
     @given(
         slope=st.floats(allow_nan=False, allow_infinity=False),
         intercept=st.floats(allow_nan=False, allow_infinity=False),
-        window=st.none() | st.tuples(st.floats(allow_nan=False, allow_infinity=False), st.floats(1e-300, 1e300)),
+        windows=st.lists(
+            st.tuples(st.floats(allow_nan=False, allow_infinity=False), st.floats(1e-300, 1e300)), max_size=1
+        ),
         function=st.sampled_from(["LINEAR", "LINEAR_EXACT", "SIGMOID"]),
     )
     @settings(deadline=None)
-    def test_absurd_numbers_warn_of_nothing(self, slope, intercept, window, function):
+    def test_absurd_numbers_warn_of_nothing(self, slope, intercept, windows, function):
         """Any finite slope and window makes some table, quietly, in thread or loop."""
-        shown(Values(slope=slope, intercept=intercept, window=window, window_function=function), 8)
+        shown(Values(slope=slope, intercept=intercept, windows=tuple(windows), window_function=function), 8)
 
 
 class TestArguments:
@@ -245,7 +247,7 @@ class TestKnownFiles:
             offset=radiograph.values.offset,
             slope=radiograph.values.slope,
             intercept=radiograph.values.intercept,
-            window=(float(dataset.WindowCenter), float(dataset.WindowWidth)),
+            windows=((float(dataset.WindowCenter), float(dataset.WindowWidth)),),
             invert=radiograph.values.invert,
         )
         found = intensity.apply(Radiograph(radiograph.pixels, radiograph.bits, None, "test", values), dtype=np.uint16)[

@@ -63,7 +63,7 @@ def _header(path: Path) -> decode.Header | DecodeError:
 
 
 def headers(paths: Sequence[Path], *, threads: int | None, progress: bool) -> pd.DataFrame:
-    """height, width, bits, frames, spacing_y, spacing_x, format, photometric, error: one row per path.
+    """height, width, bits, frames, spacing_y, spacing_x, format, photometric, voi, intent, error: one row per path.
 
     Several rows of one file (its frames) are read once.
     """
@@ -78,15 +78,15 @@ def headers(paths: Sequence[Path], *, threads: int | None, progress: bool) -> pd
 
 
 NUMBER_COLUMNS = ["height", "width", "bits", "frames", "spacing_y", "spacing_x"]
-TEXT_COLUMNS = ["format", "photometric", "error"]
+TEXT_COLUMNS = ["format", "photometric", "voi", "intent", "error"]
 
 
 def _row(header: decode.Header | DecodeError) -> tuple[object, ...]:
     if isinstance(header, DecodeError):
-        return (*[np.nan] * len(NUMBER_COLUMNS), None, None, header.reason)
+        return (*[np.nan] * len(NUMBER_COLUMNS), *[None] * (len(TEXT_COLUMNS) - 1), header.reason)
     spacing = header.spacing or (np.nan, np.nan)
     numbers = (header.height, header.width, header.bits, header.frames, *spacing)
-    return (*numbers, header.format, header.photometric, None)
+    return (*numbers, header.format, header.photometric, header.voi or None, header.intent or None, None)
 
 
 def filled(table: pd.DataFrame, headers: pd.DataFrame) -> pd.DataFrame:

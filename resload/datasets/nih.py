@@ -16,11 +16,9 @@ https://nihcc.app.box.com/v/ChestXray-NIHCC. What its files look like, and what 
   root itself. Some are RGBA; decoding sees to that.
 """
 
-import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -28,7 +26,8 @@ from numpy.typing import NDArray
 
 from resload import decode
 from resload.catalog import Catalog, rules
-from resload.errors import ArgumentError, CatalogError, DecodeError
+from resload.datasets import files
+from resload.errors import CatalogError, DecodeError
 
 TARGETS = (
     "Atelectasis",
@@ -104,16 +103,19 @@ def chestxray14(
     Raises:
         CatalogError: no table, a table of another shape, unknown labels, images missing, or found twice.
     """
-    if missing not in ("skip", "raise"):
-        raise ArgumentError(f"missing is 'skip' or 'raise'; found {missing!r}")
+    files.choice("missing", missing, files.MISSING)
     root = Path(root)
     notes: list[str] = []
-    table = parse_entries(_need(root, ENTRIES), notes)
-    table = _with_paths(table, root, images, missing, notes)
+    table = parse_entries(files.need(root, ENTRIES), notes)
+    where = files.listed(root, _image_folders(root, images), [".png"])
+    looked = "it and its folders images*"
+    table = files.with_paths(
+        table, table["image"], where, root / (images or ""), missing=missing, notes=notes, looked=looked
+    )
     sides = _sides(root, table["path"])
     table = _spaced(table, sides)
     table = _with_official_split(table, root, notes)
-    found = _find(root, BOXES) if boxes else None
+    found = files.find(root, BOXES) if boxes else None
     if boxes and found is None:
         notes.append(f"no boxes: {BOXES[0]} is not in {root}")
     return Catalog(
@@ -133,7 +135,7 @@ def parse_entries(csv: str | Path, notes: list[str] | None = None) -> pd.DataFra
     film before release), and the 14 findings as float32. Sentences about repaired values go to `notes`.
     """
     # index_col=False: lines that end in a comma the header has not would else shift every column by one.
-    raw = _read(csv, index_col=False, dtype=dict.fromkeys(COLUMNS["image"] + COLUMNS["labels"], str))
+    raw = files.read_csv(csv, index_col=False, dtype=dict.fromkeys(COLUMNS["image"] + COLUMNS["labels"], str))
     raw.columns = raw.columns.str.strip()
     there = {ours: next((s for s in names if s in raw.columns), None) for ours, names in COLUMNS.items()}
     lacking = [COLUMNS[ours][0] for ours, theirs in there.items() if theirs is None]
@@ -144,13 +146,13 @@ def parse_entries(csv: str | Path, notes: list[str] | None = None) -> pd.DataFra
         )
     table = pd.DataFrame({ours: raw[theirs] for ours, theirs in there.items()})
     table.insert(0, "id", table["image"].str.replace(r"\.[A-Za-z]+$", "", regex=True))
-    table["age"] = _years(table["age"], [] if notes is None else notes)
+    table["age"] = files.years(table["age"], [] if notes is None else notes, oldest=OLDEST)
     return pd.concat([table.drop(columns="labels"), _findings(table["labels"], csv)], axis=1)
 
 
 def parse_boxes(csv: str | Path) -> pd.DataFrame:
     """The boxes in pixels of the 1024 px file: `id`, `label` (as in TARGETS), `x`, `y`, `width`, `height`."""
-    raw = _read(csv, index_col=False, header=0, usecols=range(6), names=["image", *rules.BOX_COLUMNS[1:]])
+    raw = files.read_csv(csv, index_col=False, header=0, usecols=range(6), names=["image", *rules.BOX_COLUMNS[1:]])
     raw.insert(0, "id", raw["image"].str.replace(r"\.[A-Za-z]+$", "", regex=True))
     raw["label"] = raw["label"].str.strip().replace("Infiltrate", "Infiltration")
     strange = sorted(set(raw["label"]) - set(TARGETS))
@@ -163,14 +165,6 @@ def parse_list(path: str | Path) -> list[str]:
     """Ids of one official list: a file name in each line."""
     lines = Path(path).read_text("utf-8-sig").split()
     return [line.rpartition("/")[2].rpartition(".")[0] for line in lines]
-
-
-def _read(csv: str | Path, **options: Any) -> pd.DataFrame:
-    try:
-        table: pd.DataFrame = pd.read_csv(csv, **options)
-    except (OSError, ValueError) as exc:  # pandas' parser errors are ValueErrors
-        raise CatalogError(f"{csv} cannot be read as a CSV: {exc}") from exc
-    return table
 
 
 def _findings(labels: pd.Series, csv: str | Path) -> pd.DataFrame:
@@ -187,73 +181,6 @@ def _findings(labels: pd.Series, csv: str | Path) -> pd.DataFrame:
                     f"{csv} has a finding {name!r} (in {text!r}); known: No Finding, {', '.join(TARGETS)}"
                 )
     return pd.DataFrame(present[code], columns=list(TARGETS), index=labels.index)
-
-
-def _years(ages: pd.Series, notes: list[str]) -> pd.Series:
-    """Years as float64; NaN, and a note, where nobody can be that old."""
-    code, texts = pd.factorize(ages.astype(str))
-    years = pd.Series(np.array([_age(text) for text in texts])[code], index=ages.index)
-    lost = int((years.isna() & ages.notna()).sum())
-    if lost:
-        notes.append(f"ages that are above {OLDEST} years or no ages at all, now unknown: {lost}")
-    return years
-
-
-def _age(text: str) -> float:
-    """Years from "58", "058Y", "011M" or "002D"."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)([YMD]?)\s*", text)
-    if found is None:
-        return np.nan
-    years = float(found[1]) / {"": 1, "Y": 1, "M": 12, "D": 365.25}[found[2]]
-    return years if years <= OLDEST else np.nan
-
-
-def _find(root: Path, names: tuple[str, ...]) -> Path | None:
-    """The first of these files that is there, plain or compressed."""
-    return next((root / n for name in names for n in (name, f"{name}.gz") if (root / n).is_file()), None)
-
-
-def _need(root: Path, names: tuple[str, ...]) -> Path:
-    found = _find(root, names)
-    if found is None:
-        here = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
-        raise CatalogError(
-            f"{root} has no {' or '.join(names)} (or .gz); found: {rules.some(here) if here else 'nothing'}. "
-            "Give the folder that the data set was unpacked to"
-        )
-    return found
-
-
-def _with_paths(table: pd.DataFrame, root: Path, images: str | None, missing: str, notes: list[str]) -> pd.DataFrame:
-    """The films whose image is there, with `path`."""
-    where = _listed(root, images)
-    table = table.assign(path=table["image"].map(where))
-    absent = table["path"].isna()
-    if absent.any():
-        count = f"{int(absent.sum())} of {len(table)} images are not in {root / (images or '')}"
-        first = f"the first: {rules.some(table['image'][absent], 3)}"
-        if absent.all() or missing == "raise":
-            raise CatalogError(
-                f"{count}; {first}. Looked in it and its folders images*; "
-                + ("is the data set unpacked there?" if absent.all() else "missing='skip' leaves them out")
-            )
-        rules.say(notes, f"{count} and were left out; {first}")
-    return table[~absent]
-
-
-def _listed(root: Path, images: str | None) -> dict[str, str]:
-    """File name -> path below the root. Folders are listed once; asking for each file would take minutes."""
-    where: dict[str, str] = {}
-    for folder in _image_folders(root, images):
-        with os.scandir(root / folder) as entries:
-            for name in sorted(entry.name for entry in entries):
-                path = f"{folder}/{name}" if folder != "." else name
-                if name.endswith(".png") and where.setdefault(name, path) != path:
-                    raise CatalogError(
-                        f"{name} is both in {Path(where[name]).parent} and {folder} of {root}: "
-                        f"say which is meant, for example images={folder!r}"
-                    )
-    return where
 
 
 def _image_folders(root: Path, images: str | None) -> Iterator[str]:
@@ -299,7 +226,7 @@ def _spaced(table: pd.DataFrame, sides: NDArray[np.float64]) -> pd.DataFrame:
 
 def _with_official_split(table: pd.DataFrame, root: Path, notes: list[str]) -> pd.DataFrame:
     """The column `split` by the official lists, if they are there; films on no list have none."""
-    paths = {split: _find(root, names) for split, names in LISTS.items()}
+    paths = {split: files.find(root, names) for split, names in LISTS.items()}
     lists = {split: parse_list(path) for split, path in paths.items() if path is not None}
     both = set(lists.get("train", ())) & set(lists.get("test", ()))
     if both:

@@ -9,6 +9,7 @@ Everything steps 4 to 6 of the display pipeline (PS3.4 N.2) need is in `Values`;
 would join there.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ _ALLOCATED, _STORED, _HIGH_BIT, _SIGNED = 0x00280100, 0x00280101, 0x00280102, 0x
 _PLANAR, _FRAMES = 0x00280006, 0x00280008
 _PIXEL_SPACING, _IMAGER_SPACING, _SCANNED_SPACING = 0x00280030, 0x00181164, 0x00182010
 _MAGNIFICATION = 0x00181114
+_INTENT = 0x00080068
 _INTERCEPT, _SLOPE, _MODALITY_LUT = 0x00281052, 0x00281053, 0x00283000
 _CENTER, _WIDTH, _FUNCTION, _VOI_LUT = 0x00281050, 0x00281051, 0x00281056, 0x00283010
 _DESCRIPTOR, _LUT_DATA = 0x00283002, 0x00283006
@@ -51,7 +53,17 @@ def header(data: Bytes, max_pixels: int) -> Header:
     image = _image(dataset)
     check_image(image)
     bits = 8 if image.samples > 1 else image.bits_stored
-    return Header("dicom", image.rows, image.columns, bits, image.photometric, spacing_of(dataset), image.frames)
+    return Header(
+        format="dicom",
+        height=image.rows,
+        width=image.columns,
+        bits=bits,
+        photometric=image.photometric,
+        spacing=spacing_of(dataset),
+        frames=image.frames,
+        voi=_voi_kinds(dataset),
+        intent=dataset.text(_INTENT).upper(),
+    )
 
 
 def decode(data: bytes, frame: int, max_pixels: int) -> Radiograph:
@@ -134,17 +146,25 @@ def _values(dataset: DataSet, image: Image) -> Values:
     function = dataset.text(_FUNCTION).upper() or "LINEAR"
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
         raise DecodeError("the DICOM VOI LUT Function is unknown", detail=function)
-    allowed = bool(center and width) and (width[0] >= 1 if function == "LINEAR" else width[0] > 0)
+    narrowest = 1.0 if function == "LINEAR" else math.ulp(0.0)
+    voi_lut = _lut(dataset, _VOI_LUT, image.signed)
     return Values(
         offset=1 << (image.bits_stored - 1) if image.signed else 0,
         slope=slope if slope else 1.0,  # 0 would make every film one gray; PS3.3 C.7.6.16.2.9 has no such use
         intercept=next(iter(dataset.numbers(_INTERCEPT)), 0.0),
         modality_lut=_lut(dataset, _MODALITY_LUT, image.signed),
-        voi_lut=_lut(dataset, _VOI_LUT, image.signed),
-        window=(center[0], width[0]) if allowed else None,
+        voi_luts=() if voi_lut is None else (voi_lut,),
+        windows=tuple(one for one in zip(center, width, strict=False) if one[1] >= narrowest),
         window_function=function,
         invert=image.photometric == "MONOCHROME1",
     )
+
+
+def _voi_kinds(dataset: DataSet) -> str:
+    """Which VOI transformations there are, without reading them: `Header.voi`."""
+    lut = dataset.first_item(_VOI_LUT) is not None
+    window = bool(dataset.numbers(_CENTER) and dataset.numbers(_WIDTH))
+    return "+".join([*["lut"] * lut, *["window"] * window]) or "none"
 
 
 def _lut(dataset: DataSet, tag: int, signed: bool) -> Lut | None:

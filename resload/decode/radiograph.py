@@ -40,6 +40,10 @@ class Header:
     (dots per inch) say nothing about the patient and are not used."""
     frames: int = 1
     """How many images the file holds."""
+    voi: str = ""
+    """DICOM: which VOI transformations there are, `lut`, `window`, `lut+window` or `none`; else empty."""
+    intent: str = ""
+    """DICOM's Presentation Intent Type (PS3.3 C.8.11.2.1.2), `FOR PRESENTATION` or `FOR PROCESSING`; else empty."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,14 +70,19 @@ class Values:
     """Rescale Intercept."""
     modality_lut: Lut | None = None
     """Modality LUT Sequence; takes the place of slope and intercept."""
-    voi_lut: Lut | None = None
-    """VOI LUT Sequence (its first item); goes before the window."""
-    window: tuple[float, float] | None = None
-    """(center, width) of the first window, in modality values."""
+    voi_luts: tuple[Lut, ...] = ()
+    """VOI LUT Sequence, item by item; they go before the windows."""
+    windows: tuple[tuple[float, float], ...] = ()
+    """(center, width) of each window, in modality values."""
     window_function: str = "LINEAR"
-    """`LINEAR`, `LINEAR_EXACT` or `SIGMOID` (VOI LUT Function)."""
+    """`LINEAR`, `LINEAR_EXACT` or `SIGMOID` (VOI LUT Function), of all windows."""
     invert: bool = False
     """MONOCHROME1: the smallest display value is white. Undone once, after the VOI step."""
+    presentation_inverse: bool | None = None
+    """Presentation LUT Shape: True for INVERSE, False for IDENTITY, None where the file has none."""
+    padding: tuple[int, int] | None = None
+    """Smallest and largest stored value that is no image (Pixel Padding Value to Pixel Padding Range Limit, PS3.3
+    C.7.5.1.1.2), both included."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,6 +2,7 @@
 
     synthetic_film(index)          one film in memory: pixels, spacing, nodules, targets
     write_synthetic(folder, n)     n files as archives have them, and the catalog of them
+    write_miniature(name, folder)  a public data set: its tables, names and quirks, a few tiny images
 
 The files are PNG and DICOM of several kinds, and one is broken on purpose. `anatomy.py` draws a chest,
 `film.py` exposes it, `files.py` stores it.
@@ -9,5 +10,6 @@ The files are PNG and DICOM of several kinds, and one is broken on purpose. `ana
 
 from resload.testing.files import write_synthetic
 from resload.testing.film import DIAMETERS_MM, TARGETS, Nodule, SyntheticFilm, synthetic_film
+from resload.testing.miniatures import write_miniature
 
-__all__ = ["DIAMETERS_MM", "TARGETS", "Nodule", "SyntheticFilm", "synthetic_film", "write_synthetic"]
+__all__ = ["DIAMETERS_MM", "TARGETS", "Nodule", "SyntheticFilm", "synthetic_film", "write_miniature", "write_synthetic"]

@@ -1,9 +1,8 @@
-"""Small copies of public data sets: their files as they are spelled and laid out, a few films each."""
+"""ChestX-ray14 in miniature: six films, the tables as they are spelled in either release."""
 
 from pathlib import Path
 
-import imagecodecs
-import numpy as np
+from resload.testing.miniatures.images import write_png
 
 HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
@@ -26,15 +25,7 @@ BOX_ROWS = (
 )
 
 
-def write_png(path: Path, height: int = 8, width: int = 8, bits: int = 8) -> Path:
-    """A gray PNG with a ramp, of any depth a PNG file has two sizes of bytes for."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ramp = np.linspace(0, 2**bits - 1, height * width).reshape(height, width)
-    path.write_bytes(imagecodecs.png_encode(ramp.astype(np.uint16 if bits > 8 else np.uint8)))
-    return path
-
-
-def nih(
+def write(
     root: Path,
     *,
     images: str | None = "images",
@@ -44,7 +35,7 @@ def nih(
     trailing_comma: bool = False,
     lists: str | None = None,
 ) -> Path:
-    """ChestX-ray14 in a folder.
+    """Write ChestX-ray14 to a folder.
 
     `images` is the folder for all of `names` ("" for the root, None for no images); with a `*` in it each
     film gets a numbered folder of its own, as the downloads have. `lists` is what the official lists' names

@@ -1,0 +1,29 @@
+"""Public data sets in miniature: their tables, names, layouts and quirks as they are, a few tiny images each.
+
+`write_miniature(name, folder)` writes the one that `resload.datasets.<name>` reads. Each module here is one data
+set, with a `write(root, ...)` whose keywords are the quirks that circulate; `images.py` makes the pictures.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from resload.errors import ArgumentError
+from resload.testing.miniatures import nih
+
+WRITERS = {"chestxray14": nih.write}
+"""Name of the data set, as in `resload.datasets` -> what writes it."""
+
+
+def write_miniature(name: str, folder: str | os.PathLike[str], **quirks: Any) -> Path:
+    """Write a data set in miniature and return its folder, which `resload.datasets.<name>` reads.
+
+    >>> root = write_miniature("chestxray14", "nih")
+    >>> root.name
+    'nih'
+
+    Raises ArgumentError for a name that is none of `WRITERS`.
+    """
+    if name not in WRITERS:
+        raise ArgumentError(f"there are miniatures of {', '.join(WRITERS)}; found {name!r}")
+    return WRITERS[name](Path(folder), **quirks)
