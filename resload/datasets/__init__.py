@@ -1,9 +1,13 @@
 """Public data sets as catalogs: one short file for each, with the traps it handles and where they come from.
 
-`nih.py` is `chestxray14`. A data set's function takes the folder it was unpacked to and its policies, reads
-tables and lists folders, and opens hardly any image.
+    nih.py          chestxray14               mentions.py  what report labelers say, and policies for it
+    stanford.py     chexpert                  files.py     tables, folders and what is missing, for all of them
+
+A data set's function takes the folder it was unpacked to and its policies, reads tables and lists folders, and opens
+hardly any image.
 """
 
 from resload.datasets.nih import chestxray14
+from resload.datasets.stanford import chexpert
 
-__all__ = ["chestxray14"]
+__all__ = ["chestxray14", "chexpert"]

@@ -5,13 +5,17 @@ set, with a `write(root, ...)` whose keywords are the quirks that circulate; `im
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from resload.errors import ArgumentError
-from resload.testing.miniatures import nih
+from resload.testing.miniatures import nih, stanford
 
-WRITERS = {"chestxray14": nih.write}
+WRITERS: dict[str, Callable[..., Path]] = {
+    "chestxray14": nih.write,
+    "chexpert": stanford.write,
+}
 """Name of the data set, as in `resload.datasets` -> what writes it."""
 
 
