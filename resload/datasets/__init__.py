@@ -2,12 +2,14 @@
 
     nih.py          chestxray14               mentions.py  what report labelers say, and policies for it
     stanford.py     chexpert                  files.py     tables, folders and what is missing, for all of them
+    mit.py          mimic_cxr_jpg
 
 A data set's function takes the folder it was unpacked to and its policies, reads tables and lists folders, and opens
 hardly any image.
 """
 
+from resload.datasets.mit import mimic_cxr_jpg
 from resload.datasets.nih import chestxray14
 from resload.datasets.stanford import chexpert
 
-__all__ = ["chestxray14", "chexpert"]
+__all__ = ["chestxray14", "chexpert", "mimic_cxr_jpg"]

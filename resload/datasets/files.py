@@ -11,6 +11,7 @@
     against_release   what is here compared with the published counts
     years, sexes      ages and sexes as they are spelled
     numbered          a column of numbers that has to be one
+    once, known       rows that must not be repeated; words that must be among the known ones
     choice            a policy's name, checked
 
 Nothing here opens an image. Sentences for the user go to `notes` (`rules.say` also logs them).
@@ -211,6 +212,20 @@ def numbered(column: pd.Series, csv: str | Path, name: str) -> NDArray[np.float6
     if wrong.any():
         raise CatalogError(f"{csv}: {name} holds numbers; found {rules.some(column[wrong].unique())}")
     return values.to_numpy(dtype=np.float64)
+
+
+def once(column: pd.Series, csv: str | Path, what: str) -> None:
+    """Refuse a table that has two rows where there must be one."""
+    repeated = column[column.duplicated()].unique()
+    if len(repeated):
+        raise CatalogError(f"{csv} has {what} twice: {rules.some(repeated)}")
+
+
+def known(column: pd.Series, names: Iterable[str], csv: str | Path, what: str) -> None:
+    """Refuse words that are none of these: a label that nobody knows would silently be a negative."""
+    strange = sorted(set(column.dropna()) - set(names))
+    if strange:
+        raise CatalogError(f"{csv} has unknown {what} {rules.some(strange)}; known: {', '.join(names)}")
 
 
 def _age(text: str, oldest: float) -> float:

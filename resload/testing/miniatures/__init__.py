@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from resload.errors import ArgumentError
-from resload.testing.miniatures import nih, stanford
+from resload.testing.miniatures import mit, nih, stanford
 
 WRITERS: dict[str, Callable[..., Path]] = {
     "chestxray14": nih.write,
     "chexpert": stanford.write,
+    "mimic_cxr_jpg": mit.write,
 }
 """Name of the data set, as in `resload.datasets` -> what writes it."""
 
