@@ -8,8 +8,14 @@ A data set's function takes the folder it was unpacked to and its policies, read
 hardly any image.
 """
 
+from resload.datasets.bimcv import padchest
 from resload.datasets.mit import mimic_cxr_jpg
 from resload.datasets.nih import chestxray14
 from resload.datasets.stanford import chexpert
 
-__all__ = ["chestxray14", "chexpert", "mimic_cxr_jpg"]
+__all__ = [
+    "chestxray14",
+    "chexpert",
+    "mimic_cxr_jpg",
+    "padchest",
+]
