@@ -12,10 +12,12 @@ from resload.datasets.bimcv import padchest
 from resload.datasets.mit import mimic_cxr_jpg
 from resload.datasets.nih import chestxray14
 from resload.datasets.stanford import chexpert
+from resload.datasets.vindr import vindr_cxr
 
 __all__ = [
     "chestxray14",
     "chexpert",
     "mimic_cxr_jpg",
     "padchest",
+    "vindr_cxr",
 ]

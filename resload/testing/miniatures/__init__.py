@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from resload.errors import ArgumentError
-from resload.testing.miniatures import bimcv, mit, nih, stanford
+from resload.testing.miniatures import bimcv, mit, nih, stanford, vindr
 
 WRITERS: dict[str, Callable[..., Path]] = {
     "chestxray14": nih.write,
     "chexpert": stanford.write,
     "mimic_cxr_jpg": mit.write,
     "padchest": bimcv.write,
+    "vindr_cxr": vindr.write,
 }
 """Name of the data set, as in `resload.datasets` -> what writes it."""
 
