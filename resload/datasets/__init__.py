@@ -11,6 +11,9 @@ hardly any image.
 from resload.datasets.bimcv import padchest
 from resload.datasets.mit import mimic_cxr_jpg
 from resload.datasets.nih import chestxray14
+from resload.datasets.rsna_bone import rsna_bone_age
+from resload.datasets.rsna_pneu import rsna_pneumonia
+from resload.datasets.siim import siim_pneumothorax
 from resload.datasets.stanford import chexpert
 from resload.datasets.vindr import vindr_cxr
 
@@ -19,5 +22,8 @@ __all__ = [
     "chexpert",
     "mimic_cxr_jpg",
     "padchest",
+    "rsna_bone_age",
+    "rsna_pneumonia",
+    "siim_pneumothorax",
     "vindr_cxr",
 ]

@@ -7,6 +7,7 @@
     there             which of many paths are there, by listing their folders
     with_paths        the rows of a table whose file is there; the others left out and counted, or refused
     kept              the same for rows whose paths are known already
+    with_test_films   labelled films, and those for testing that have no labels
     unlisted          files that no row of the table names, counted
     against_release   what is here compared with the published counts
     years, sexes      ages and sexes as they are spelled
@@ -169,6 +170,31 @@ def kept(
             )
         rules.say(notes, f"{count} and were left out; {first}")
     return table[~absent]
+
+
+def with_test_films(
+    table: pd.DataFrame,
+    where: Mapping[str, str],
+    suffix: str,
+    folders: Sequence[str],
+    unlabelled: str,
+    notes: list[str],
+) -> pd.DataFrame:
+    """The labelled films, and those that no row labels, with split "test" and targets that are unknown.
+
+    folders: what the names of folders for testing have in them, one of these. unlabelled: "keep", or "skip" leaves
+    test films out and counts them. Files without a label in other folders are counted in `notes`.
+    """
+    labelled = set(table["id"] + suffix)
+    extra = {name: path for name, path in where.items() if name not in labelled}
+    test = [name for name, path in extra.items() if any(part in path.rpartition("/")[0] for part in folders)]
+    if test and unlabelled == "skip":
+        notes.append(f"films for testing without labels, left out: {len(test)}")
+    elif test:
+        ids = pd.DataFrame({"id": [name.removesuffix(suffix) for name in test], "split": "test"})
+        table = pd.concat([table, ids], ignore_index=True)
+    unlisted(extra, pd.Series(test, dtype=object), notes)
+    return table
 
 
 def unlisted(where: Mapping[str, str], names: pd.Series, notes: list[str]) -> None:

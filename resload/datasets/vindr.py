@@ -120,7 +120,8 @@ def vindr_cxr(
     names = tuple(name for name in TARGETS if name in readings)
     counted(readings, names, notes)
     where = files.listed(root, list(RELEASE), [".dicom"])
-    table = _films(decided(readings, names, votes).reset_index(), where, unlabelled, notes)
+    table = decided(readings, names, votes).reset_index()
+    table = files.with_test_films(table, where, ".dicom", ("test",), unlabelled, notes).fillna({"readers": 0})
     looked = "its folders train and test"
     table = files.with_paths(table, table["id"] + ".dicom", where, root, missing=missing, notes=notes, looked=looked)
     count = table["split"].value_counts()
@@ -188,19 +189,6 @@ def _of_kaggle(csv: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     said = pd.crosstab([boxes["id"], boxes["reader"]], boxes["label"]).clip(upper=1)
     said = said.reindex(columns=[*LOCAL, NOTHING], fill_value=0).astype(np.float32).rename_axis(columns=None)
     return said.reset_index().assign(split="train"), boxes
-
-
-def _films(table: pd.DataFrame, where: dict[str, str], unlabelled: str, notes: list[str]) -> pd.DataFrame:
-    """The labelled films, and the test films that no table labels where they are kept."""
-    read = set(table["id"] + ".dicom")
-    test = [name for name, path in where.items() if path.startswith("test/") and name not in read]
-    if unlabelled == "skip":
-        notes.append(f"films for test without labels, left out: {len(test)}")
-    else:
-        ids = [name.removesuffix(".dicom") for name in test]
-        table = pd.concat([table, pd.DataFrame({"id": ids, "split": "test", "readers": 0})], ignore_index=True)
-    files.unlisted({name: path for name, path in where.items() if name not in test}, table["id"] + ".dicom", notes)
-    return table
 
 
 def _placed(boxes: pd.DataFrame, ids: pd.Series, notes: list[str]) -> pd.DataFrame:

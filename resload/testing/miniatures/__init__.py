@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from resload.errors import ArgumentError
-from resload.testing.miniatures import bimcv, mit, nih, stanford, vindr
+from resload.testing.miniatures import bimcv, mit, nih, rsna_bone, rsna_pneu, siim, stanford, vindr
 
 WRITERS: dict[str, Callable[..., Path]] = {
     "chestxray14": nih.write,
     "chexpert": stanford.write,
     "mimic_cxr_jpg": mit.write,
     "padchest": bimcv.write,
+    "rsna_bone_age": rsna_bone.write,
+    "rsna_pneumonia": rsna_pneu.write,
+    "siim_pneumothorax": siim.write,
     "vindr_cxr": vindr.write,
 }
 """Name of the data set, as in `resload.datasets` -> what writes it."""

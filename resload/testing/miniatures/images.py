@@ -52,8 +52,9 @@ def write_dicom(
     """A DICOM file with a ramp, uncompressed or (`jpeg`, 8 bits) JPEG baseline.
 
     uid: the SOP Instance UID; by default one made of the file's name. elements: others, by pydicom's keywords, such
-    as `PatientID="P1"`; None leaves one out.
+    as `PatientID="P1"`; values that the standard forbids are written as they are.
     """
+    from pydicom.config import disable_value_validation
     from pydicom.dataset import FileDataset, FileMetaDataset  # slow to import, and needed here only
     from pydicom.encaps import encapsulate
     from pydicom.uid import UID, generate_uid
@@ -73,11 +74,12 @@ def write_dicom(
     dataset.PhotometricInterpretation = photometric
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = (8 if bits <= 8 else 16), bits, bits - 1
     dataset.PixelRepresentation = 0
-    for keyword, value in elements.items():
-        if value is not None:
+    with disable_value_validation():  # real files have ages such as 51, where the standard wants 051Y
+        for keyword, value in elements.items():
             setattr(dataset, keyword, value)
     pixels = ramp(height, width, bits)
     coded = encapsulate([bytes(imagecodecs.jpeg_encode(pixels, level=90))]) if jpeg else pixels.tobytes()
     dataset.add_new("PixelData", "OB" if jpeg or bits <= 8 else "OW", coded)
-    dataset.save_as(path, enforce_file_format=True)
+    with disable_value_validation():
+        dataset.save_as(path, enforce_file_format=True)
     return path
