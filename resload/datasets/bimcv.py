@@ -1,10 +1,10 @@
 """PadChest of the Hospital San Juan de Alicante: 160,861 chest films of 67,625 patients, 193 findings in their reports.
 
-Citation: A. Bustos et al., "PadChest: A large chest x-ray image dataset with multi-label annotated reports", Medical
+:Citation: A. Bustos et al., "PadChest: A large chest x-ray image dataset with multi-label annotated reports", Medical
     Image Analysis 2020;66:101797, arXiv:1901.07441.
-Licence: the PadChest Dataset Research Use Agreement of its page.
-Obtain: https://bimcv.cipf.es/bimcv-projects/padchest/ (registration); 1 TB in the folders 0 to 54.
-Layouts: `PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv` (or .gz) in the root, images as
+:Licence: the PadChest Dataset Research Use Agreement of its page.
+:Obtain: https://bimcv.cipf.es/bimcv-projects/padchest/ (registration); 1 TB in the folders 0 to 54.
+:Layouts: `PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv` (or .gz) in the root, images as
     `<ImageDir>/<ImageID>`, as `images/<ImageDir>/<ImageID>`, or all in the root or in `images/`.
 
 Traps, and what is done about them:

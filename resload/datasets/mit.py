@@ -1,10 +1,10 @@
 """MIMIC-CXR-JPG of Beth Israel Deaconess: 377,110 chest films of 65,379 patients in 227,835 exams, labels from reports.
 
-Citation: A. Johnson et al., "MIMIC-CXR-JPG, a large publicly available database of labeled chest radiographs",
+:Citation: A. Johnson et al., "MIMIC-CXR-JPG, a large publicly available database of labeled chest radiographs",
     arXiv:1901.07042; A. Johnson et al., "MIMIC-CXR", Scientific Data 2019;6:317; PhysioNet, doi:10.13026/jsn5-t979.
-Licence: PhysioNet Credentialed Health Data License 1.5.0.
-Obtain: https://physionet.org/content/mimic-cxr-jpg/ (credentialed access); 558 GB.
-Layouts: `files/p10/p10000032/s50414267/<dicom_id>.jpg` with the tables beside `files/`, packed (.gz) or not; the
+:Licence: PhysioNet Credentialed Health Data License 1.5.0.
+:Obtain: https://physionet.org/content/mimic-cxr-jpg/ (credentialed access); 558 GB.
+:Layouts: `files/p10/p10000032/s50414267/<dicom_id>.jpg` with the tables beside `files/`, packed (.gz) or not; the
     folder to give is the one with the tables, or `files/` itself.
 
 Traps, and what is done about them:

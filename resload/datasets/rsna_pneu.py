@@ -1,11 +1,11 @@
 """RSNA Pneumonia Detection Challenge of 2018: 26,684 chest films with boxes of opacities, and 3,000 for testing.
 
-Citation: G. Shih et al., "Augmenting the National Institutes of Health Chest Radiograph Dataset with Expert
+:Citation: G. Shih et al., "Augmenting the National Institutes of Health Chest Radiograph Dataset with Expert
     Annotations of Possible Pneumonia", Radiology: AI 2019;1(1):e180041; the films are those of ChestX-ray14.
-Licence: the competition's rules: academic research and education; the films' as ChestX-ray14's.
-Obtain: https://www.kaggle.com/c/rsna-pneumonia-detection-challenge, or
+:Licence: the competition's rules: academic research and education; the films' as ChestX-ray14's.
+:Obtain: https://www.kaggle.com/c/rsna-pneumonia-detection-challenge, or
     https://www.rsna.org/rsnai/ai-image-challenge/rsna-pneumonia-detection-challenge-2018.
-Layouts: `stage_2_train_labels.csv`, `stage_2_detailed_class_info.csv`, and `stage_2_train_images/<patientId>.dcm`,
+:Layouts: `stage_2_train_labels.csv`, `stage_2_detailed_class_info.csv`, and `stage_2_train_images/<patientId>.dcm`,
     `stage_2_test_images/`; or all of these with `stage_1`.
 
 Traps, and what is done about them:

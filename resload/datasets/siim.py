@@ -2,12 +2,12 @@
 
 2,669 films have a pneumothorax, in 3,576 annotations; 9,378 have none.
 
-Citation: Society for Imaging Informatics in Medicine, "SIIM-ACR Pneumothorax Segmentation", Kaggle 2019; the films are
+:Citation: Society for Imaging Informatics in Medicine, "SIIM-ACR Pneumothorax Segmentation", Kaggle 2019; the films are
     those of ChestX-ray14 (X. Wang et al., CVPR 2017).
-Licence: the competition's rules; the films' as ChestX-ray14's.
-Obtain: https://www.kaggle.com/c/siim-acr-pneumothorax-segmentation; the films of the first stage are no longer served
+:Licence: the competition's rules; the films' as ChestX-ray14's.
+:Obtain: https://www.kaggle.com/c/siim-acr-pneumothorax-segmentation; the films of the first stage are no longer served
     there, copies circulate.
-Layouts: `train-rle.csv` (first stage) or `stage_2_train.csv`, and the films as
+:Layouts: `train-rle.csv` (first stage) or `stage_2_train.csv`, and the films as
     `dicom-images-train/<study>/<series>/<ImageId>.dcm` or in any other folders below the root.
 
 Traps, and what is done about them:
@@ -62,7 +62,8 @@ def siim_pneumothorax(
 
     Returns:
         A catalog with the target `pneumothorax` (1.0, 0.0; NaN for test films) and the column `split` ("train" or
-        "test"). There is no `patient`. Masks are labelled `pneumothorax`, one row for each annotation, for films of 1024 x 1024.
+        "test"). There is no `patient`. Masks are labelled `pneumothorax`, one row for each annotation, for films of 1024 x
+        1024.
 
     Raises:
         CatalogError: no table, another table, a row without run-lengths and without -1, images missing, or found twice.

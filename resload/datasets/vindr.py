@@ -2,12 +2,12 @@
 
 15,000 films for training, each read by three radiologists, and 3,000 for testing, with a consensus of five.
 
-Citation: H. Q. Nguyen et al., "VinDr-CXR: An open dataset of chest X-rays with radiologist's annotations", Scientific
+:Citation: H. Q. Nguyen et al., "VinDr-CXR: An open dataset of chest X-rays with radiologist's annotations", Scientific
     Data 2022;9:429, doi:10.1038/s41597-022-01498-w.
-Licence: PhysioNet Credentialed Health Data License 1.5.0; on Kaggle, the competition's rules.
-Obtain: https://physionet.org/content/vindr-cxr/ (credentialed access), or Kaggle's
+:Licence: PhysioNet Credentialed Health Data License 1.5.0; on Kaggle, the competition's rules.
+:Obtain: https://physionet.org/content/vindr-cxr/ (credentialed access), or Kaggle's
     `vinbigdata-chest-xray-abnormalities-detection`, which has 14 of the findings and no labels of the test films.
-Layouts: PhysioNet's `train/<image_id>.dicom`, `test/<image_id>.dicom`, `annotations/*.csv`; Kaggle's `train.csv`
+:Layouts: PhysioNet's `train/<image_id>.dicom`, `test/<image_id>.dicom`, `annotations/*.csv`; Kaggle's `train.csv`
     beside `train/` and `test/`.
 
 Traps, and what is done about them:
