@@ -10,14 +10,14 @@
 
 Traps, and what is done about them:
 
-* There is one row for each box (30,227 for 26,684 films), blank where Target is 0, and the table of classes repeats its
+- There is one row for each box (30,227 for 26,684 films), blank where Target is 0, and the table of classes repeats its
   rows as often: films are made one row, boxes go beside.
-* `patientId` is an identifier of the film, not of the patient. ChestX-ray14 has up to 184 films of one patient, so that
+- `patientId` is an identifier of the film, not of the patient. ChestX-ray14 has up to 184 films of one patient, so that
   films split one by one leak: `nih_mapping` takes the mapping that RSNA published, and gives the patients.
-* `No Lung Opacity / Not Normal` (11,821 films) is negative and not normal: the class is kept as a column.
-* The 3,000 test films have no labels: unknown, not negative.
-* Ages are in the headers only, and some are impossible (up to 155).
-* PixelSpacing is that of the film before it became 1024 x 1024: headers' spacing is not used for these files by
+- `No Lung Opacity / Not Normal` (11,821 films) is negative and not normal: the class is kept as a column.
+- The 3,000 test films have no labels: unknown, not negative.
+- Ages are in the headers only, and some are impossible (up to 155).
+- PixelSpacing is that of the film before it became 1024 x 1024: headers' spacing is not used for these files by
   decoding.
 """
 

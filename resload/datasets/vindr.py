@@ -12,16 +12,16 @@
 
 Traps, and what is done about them:
 
-* A training film has three rows, one for each reader (`rad_id`), and these differ: `votes` says what becomes of them.
+- A training film has three rows, one for each reader (`rad_id`), and these differ: `votes` says what becomes of them.
   A test film has one row of consensus and no `rad_id`.
-* The label that is `Other diseases` in the training table is `Other disease` in the test table.
-* A reader who finds nothing gives `No finding` (class_id 14 on Kaggle) with a box that is blank: not a box.
-* Boxes are corners in pixels of the DICOM file, one for each reader and finding: they stay apart, with the reader's
+- The label that is `Other diseases` in the training table is `Other disease` in the test table.
+- A reader who finds nothing gives `No finding` (class_id 14 on Kaggle) with a box that is blank: not a box.
+- Boxes are corners in pixels of the DICOM file, one for each reader and finding: they stay apart, with the reader's
   name in the column `reader`. They belong to the `.dicom` files only, not to the resized copies that circulate.
-* Kaggle's table has boxes only: a reader has a finding if he drew a box of it. The 14 findings and `No finding` are
+- Kaggle's table has boxes only: a reader has a finding if he drew a box of it. The 14 findings and `No finding` are
   targets there, not 28.
-* Files end in `.dicom`.
-* Nobody knows the patients: headers were emptied. Films can only be split one by one (`by="id"`).
+- Files end in `.dicom`.
+- Nobody knows the patients: headers were emptied. Films can only be split one by one (`by="id"`).
 """
 
 from pathlib import Path
