@@ -165,7 +165,7 @@ def test_the_words_are_all_there(name):
     """The module says what it is, whom to cite, under which licence and how to obtain; the function its errors."""
     function = getattr(datasets, name)
     module = inspect.getdoc(importlib.import_module(function.__module__)) or ""
-    for word in (":Citation: ", ":Licence: ", ":Obtain: ", ":Layouts: ", "Traps"):
+    for word in ("Citation:", "Licence:", "Obtain:", "Layouts:", "Traps"):
         assert word in module, word
     text = inspect.getdoc(function) or ""
     for word in ("Args:", "Returns:", "Raises:"):

@@ -13,8 +13,8 @@ Traps, and what is done about them:
   65,535 sees films that are nearly black.
 - Labels are Python lists as text. 41,824 of them have blanks around (350 spellings become 193), 3,041 are empty, and
   103 films have no list.
-- A label is a whole word: `nodule` is not `pseudonodule` (of 3,748 and 2,241 films), `emphysema` not `subcutaneous
-  emphysema`, `pleural effusion` not `pericardial effusion`. torchxrayvision looks for parts of words.
+- A label is a whole word: `nodule` is not `pseudonodule` (of 3,748 and 2,241 films), `emphysema` not
+  `subcutaneous emphysema`, `pleural effusion` not `pericardial effusion`. torchxrayvision looks for parts of words.
 - `exclude`, `unchanged` and `suboptimal study` say nothing about findings. A film that has no other label is unknown,
   and so is one with none: 6,302 in all.
 - Missing values are the texts `nan` and `None`.

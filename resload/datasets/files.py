@@ -213,8 +213,9 @@ def against_release(notes: list[str], **found: tuple[int, int]) -> None:
 
 def years(ages: pd.Series, notes: list[str], *, oldest: float) -> pd.Series:
     """Ages such as 58, `058Y`, `011M`, `002D` as float64 years; NaN, and a note, above `oldest` or where it is none."""
-    code, texts = pd.factorize(ages.astype(str))
-    found = pd.Series(np.array([_age(text, oldest) for text in texts])[code], index=ages.index)
+    # Without the sentinel a missing text is a value of its own; with it, -1 would mean the last of the others.
+    code, texts = pd.factorize(ages.astype(str), use_na_sentinel=False)
+    found = pd.Series(np.array([_age(str(text), oldest) for text in texts])[code], index=ages.index)
     lost = int((found.isna() & ages.notna()).sum())
     if lost:
         notes.append(f"ages that are above {oldest:g} years or no ages at all, now unknown: {lost}")

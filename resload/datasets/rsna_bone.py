@@ -15,9 +15,9 @@ difference in months.
 Traps, and what is done about them:
 
 - The folders of Kaggle's archive are in a folder of the same name, once more; the validation films are in two parts.
-- Three tables have three headers: `id,boneage,male`, `Image ID,male,Bone Age (months)` and `Case ID,Sex,Ground truth
-  bone age (months)`. Sex is `True`/`False` (or `TRUE`/`FALSE`) in two of them, `M`/`F` in the third. Read by position
-  the second swaps age and sex.
+- Three tables have three headers: `id,boneage,male`, `Image ID,male,Bone Age (months)` and
+  `Case ID,Sex,Ground truth bone age (months)`. Sex is `True`/`False` (or `TRUE`/`FALSE`) in two of them, `M`/`F` in
+  the third. Read by position the second swaps age and sex.
 - RSNA gives the test ages as an Excel file: save it as CSV, or the test films are unknown. Kaggle has none.
 - Some PNGs are not of one channel, and sizes vary; decoding sees to the first.
 - Ids are numbers of films; nobody knows the patients.

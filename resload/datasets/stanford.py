@@ -8,8 +8,9 @@ The public part has 223,414 films of 64,540 patients for training and 234 films 
 :Licence: Stanford University Dataset Research Use Agreement: research, no redistribution.
 :Obtain: https://stanfordmlgroup.github.io/competitions/chexpert (registration); 439 GB, or 11 GB as `-small`.
 :Layouts: `train.csv`, `valid.csv` (`test.csv`, `test_labels.csv`) and the folders `train/`, `valid/` (`test/`) in the
-    root, in `CheXpert-v1.0/` or `CheXpert-v1.0-small/`; or the four zips unpacked side by side: `CheXpert-v1.0 batch 1
-    (validate & csv)/valid/patient64541/`, `CheXpert-v1.0 batch 2 (train 1)/patient00001/` and so on.
+    root, in `CheXpert-v1.0/` or `CheXpert-v1.0-small/`; or the four zips unpacked side by side:
+    `CheXpert-v1.0 batch 1 (validate & csv)/valid/patient64541/`, `CheXpert-v1.0 batch 2 (train 1)/patient00001/` and
+    so on.
 
 Traps, and what is done about them:
 
