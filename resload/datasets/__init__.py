@@ -1,9 +1,5 @@
 """Public data sets as catalogs: one short file for each, with the traps it handles and where they come from.
 
-    bimcv.py        padchest                  votes.py     several readers of a film, one target
-    siim.py         siim_pneumothorax         headers.py   view, sex and age from DICOM headers, where asked for
-    rsna_pneu.py    rsna_pneumonia            rsna_bone.py rsna_bone_age
-    vindr.py        vindr_cxr
     nih.py          chestxray14               mentions.py  what report labelers say, and policies for it
     stanford.py     chexpert                  files.py     tables, folders and what is missing, for all of them
     mit.py          mimic_cxr_jpg
