@@ -136,5 +136,5 @@ def _painted(indices: Pixels, dataset: DataSet, image: Image) -> tuple[Pixels, i
     lut = palette(dataset, image.signed)
     every = np.arange(1 << image.bits_stored) - image.offset - lut.first_mapped
     entries = lut.entries[np.clip(every, 0, lut.entries.size - 1)]
-    painted: Pixels = entries.astype(np.uint8 if lut.bits <= 8 else np.uint16)[indices]
+    painted: NDArray[Any] = entries.astype(np.uint8 if lut.bits <= 8 else np.uint16)[indices]
     return painted, lut.bits
