@@ -27,10 +27,12 @@ from dicom_files import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.pixels import pixel_array
 
 from resload.decode import decode
+from resload.errors import TruncatedFileError
 
 
 def with_header(file: bytes, **tags: int) -> bytes:
@@ -138,6 +140,35 @@ class TestPrecisionAndSign:
             drawn = words | overlay << bit
             assert np.array_equal(decode(make_dicom(drawn, bits=12)).pixels, plain)
         assert np.array_equal(plain, dataset.pixel_array)
+
+
+class TestTiles:
+    pixels = smooth(8, (60, 80))
+
+    def stream(self) -> bytes:
+        """4 x 3 tiles, one tile-part each."""
+        out = io.BytesIO()
+        Image.fromarray(self.pixels).save(out, "JPEG2000", tile_size=(20, 20), irreversible=False, no_jp2=True)
+        return out.getvalue()
+
+    def test_tiles_are_put_together(self):
+        """All twelve there."""
+        film = decode(with_stream(self.stream(), J2K, self.pixels, 8))
+        assert np.array_equal(film.pixels, self.pixels)
+
+    @pytest.mark.parametrize("lost", [0, 5, 11])
+    def test_a_stream_without_one_of_its_tiles_is_refused(self, lost):
+        """It ends with its end marker, and OpenJPEG would leave a black square."""
+        stream = self.stream()
+        starts = [at for at in range(len(stream)) if stream[at : at + 4] == b"\xff\x90\x00\x0a"]
+        assert len(starts) == 12
+        ends = [*starts[1:], len(stream) - 2]
+        short = stream[: starts[lost]] + stream[ends[lost] :]
+        file = with_stream(short, J2K, self.pixels, 8)
+        with pytest.raises(
+            TruncatedFileError, match=r"Pixel Data \(7FE0,0010\): the JPEG 2000 data ends early \(11 of 12"
+        ):
+            decode(file)
 
 
 GDCM = {
