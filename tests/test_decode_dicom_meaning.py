@@ -333,3 +333,46 @@ def test_all_of_it_survives_implicit_vr():
     assert (one.padding, one.presentation_inverse) == (other.padding, other.presentation_inverse) == ((1, 3), True)
     assert one.voi_luts[0].entries.tolist() == other.voi_luts[0].entries.tolist() == [1, 2]
     assert read_header(make_dicom(smooth(), IMPLICIT, **tags)).aspect == 2.0
+
+
+def group(**elements: object) -> Sequence:
+    item = Dataset()
+    for name, value in elements.items():
+        setattr(item, name, value)
+    return Sequence([item])
+
+
+class TestFunctionalGroups:
+    @pytest.mark.parametrize("syntax", NATIVE)
+    def test_what_is_said_of_single_frames(self, syntax):
+        """Spacing shared by all, a window and a scale of each: the frame's own goes before the shared."""
+        shared, first, second = Dataset(), Dataset(), Dataset()
+        shared.PixelMeasuresSequence = group(PixelSpacing=[0.1, 0.2])
+        shared.FrameVOILUTSequence = group(WindowCenter=1, WindowWidth=10)
+        second.FrameVOILUTSequence = group(WindowCenter=[2, 3], WindowWidth=[20, 30])
+        second.PixelValueTransformationSequence = group(RescaleSlope=2, RescaleIntercept=-1)
+        groups = {
+            "SharedFunctionalGroupsSequence": Sequence([shared]),
+            "PerFrameFunctionalGroupsSequence": Sequence([first, second]),
+        }
+        file = make_dicom([smooth(), smooth()], syntax, bits=12, **groups)
+        header = read_header(file)
+        assert (header.spacing, header.voi, header.frames) == ((0.1, 0.2), "window", 2)
+        one, other = (decode(file, frame=frame) for frame in (0, 1))
+        assert one.values is not None
+        assert other.values is not None
+        assert one.spacing == other.spacing == (0.1, 0.2)
+        assert (one.values.windows, one.values.slope) == (((1.0, 10.0),), 1.0)
+        assert other.values.windows == ((2.0, 20.0), (3.0, 30.0))
+        assert (other.values.slope, other.values.intercept) == (2.0, -1.0)
+
+    def test_fewer_groups_than_frames(self):
+        """A frame without an item has what all share, and no group at all is no error."""
+        shared = Dataset()
+        shared.PixelMeasuresSequence = group(PixelSpacing=[0.1, 0.2])
+        groups = {
+            "SharedFunctionalGroupsSequence": Sequence([shared]),
+            "PerFrameFunctionalGroupsSequence": Sequence([Dataset()]),
+        }
+        file = make_dicom([smooth(), smooth()], bits=12, **groups)
+        assert decode(file, frame=1).spacing == (0.1, 0.2)

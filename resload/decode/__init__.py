@@ -5,7 +5,7 @@
     decode          the pixels                        codecs.py       the door to imagecodecs, for films
 
     raster.py -- png.py, jpeg.py, tiff.py      dicom.py -- tags.py, elements.py, image.py, fragments.py, frames.py,
-                                               luts.py, meaning.py, spacing.py
+                                               luts.py, meaning.py, spacing.py, groups.py
         codestream.py  claims and end markers of JPEG, JPEG-LS and JPEG 2000      window.py  bytes of a file
 
 Every function here may be called from many threads at once; the codecs release the GIL. A file is refused

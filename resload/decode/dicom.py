@@ -17,6 +17,7 @@ from resload.decode.codecs import decoder_name
 from resload.decode.elements import DataSet, read
 from resload.decode.frames import Stored, codec_of, stored
 from resload.decode.gray import to_gray
+from resload.decode.groups import of_frame
 from resload.decode.image import Image, image_of
 from resload.decode.luts import palette, palette_bits
 from resload.decode.meaning import values_of, voi_kinds
@@ -33,9 +34,13 @@ _NO_LIMIT = 1 << 32
 
 
 def header(data: Bytes, max_pixels: int) -> Header:
-    """The header of a DICOM file; reads element headers up to Pixel Data, and the values it needs."""
+    """The header of a DICOM file, of its first frame where frames differ.
+
+    Reads element headers up to Pixel Data, and the values it needs.
+    """
     dataset = read(data, _inflated_limit(max_pixels))
     image = image_of(dataset, _NO_LIMIT)
+    dataset = of_frame(dataset, 0)
     spacing = spacing_of(dataset)
     return Header(
         format="dicom",
@@ -58,6 +63,7 @@ def decode(data: bytes, frame: int, max_pixels: int) -> Radiograph:
     with within(tags.FRAMES):
         check_frame(frame, image.frames)
     samples = stored(dataset, image, frame)
+    dataset = of_frame(dataset, frame)
     spacing, decoder = spacing_of(dataset), _decoder(dataset)
     if image.samples > 1:
         return Radiograph(_luma(samples, image), image.bits_stored, spacing, decoder)
