@@ -1,6 +1,6 @@
 """Damaged DICOM files: none may end the process, hang it, eat its memory, or raise anything but a DecodeError.
 
-    python benchmarks/dicom_mutations.py [--files 24000 --seed 0 --workers 2]
+    python benchmarks/dicom_mutations.py [--files 100000 --seed 0 --workers 2]
 
 Sound files of every transfer syntax (`tests/dicom_mutants.py`: drawn films with every element that decoding reads,
 crops of real CR films of 10 and 15 bits, the small files that ship with pydicom) are damaged in one to three ways
@@ -40,7 +40,7 @@ BAD = ("crash", "hang", "other error")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--files", type=int, default=24_000)
+    parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="a folder for the files that fail")

@@ -113,8 +113,8 @@ class TestContradictions:
     @pytest.mark.parametrize(
         ("tags", "error", "reason"),
         [
-            ({"Rows": 0}, NotARadiographError, "Rows (0028,0010): Columns (0028,0011): the image has no pixels"),
-            ({"Columns": 0}, NotARadiographError, "Rows (0028,0010): Columns (0028,0011): the image has no pixels"),
+            ({"Rows": 0}, NotARadiographError, "Rows (0028,0010) and Columns (0028,0011): the image has no pixels"),
+            ({"Columns": 0}, NotARadiographError, "Rows (0028,0010) and Columns (0028,0011): the image has no pixels"),
             ({"SamplesPerPixel": 2}, NotARadiographError, "Samples per Pixel (0028,0002) is neither 1 nor 3"),
             ({"BitsAllocated": 32}, NotARadiographError, "Bits Allocated (0028,0100) is neither 8 nor 16"),
             ({"BitsAllocated": 1}, NotARadiographError, "Bits Allocated (0028,0100) is neither 8 nor 16"),
@@ -249,7 +249,9 @@ class TestBombs:
         finally:
             tracemalloc.stop()
         assert type(found) is TooLargeError
-        assert found.reason == ("Rows (0028,0010): Columns (0028,0011): the header claims more pixels than the limit")
+        assert found.reason == (
+            "Rows (0028,0010) and Columns (0028,0011): the header claims more pixels than the limit"
+        )
         assert read_header(file).height == 65535  # what it says of itself may be read
 
     def test_a_deflated_one(self, tmp_path):

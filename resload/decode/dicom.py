@@ -1,10 +1,12 @@
 """DICOM: a data set to one radiograph, its codes and what they mean.
 
-tags.py       names of elements             elements.py   which elements there are
-image.py      what the header says          fragments.py  which of them make up a frame
-frames.py     one frame's samples, by transfer syntax
-here          samples -> codes (unused bits off, sign made an offset, colour to luma)
-meaning.py    lookup tables (luts.py), windows, polarity and padding as `Values`     spacing.py   millimetres
+    elements.py   which elements there are      fragments.py  which of them make up a frame
+    image.py      what the header says          frames.py     one frame's samples, by transfer syntax
+    here          samples -> codes (unused bits off, sign made an offset, colour to luma)
+    meaning.py    lookup tables (luts.py), windows, polarity and padding as `Values`
+    spacing.py    millimetres                   groups.py     what multi-frame images say of single frames
+
+Every refusal names the element it is about (`dictionary.py`).
 """
 
 from typing import Any
@@ -12,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resload.decode import tags
+from resload.decode import dictionary
 from resload.decode.codecs import decoder_name
+from resload.decode.dictionary import named, within
 from resload.decode.elements import DataSet, read
 from resload.decode.frames import Stored, codec_of, stored
 from resload.decode.gray import to_gray
@@ -23,7 +26,6 @@ from resload.decode.luts import palette, palette_bits
 from resload.decode.meaning import values_of, voi_kinds
 from resload.decode.radiograph import Header, Pixels, Radiograph, check_frame, contiguous
 from resload.decode.spacing import aspect_of, spacing_of
-from resload.decode.tags import named, within
 from resload.decode.window import Bytes
 from resload.errors import NotARadiographError
 
@@ -34,11 +36,20 @@ _NO_LIMIT = 1 << 32
 
 
 def header(data: Bytes, max_pixels: int) -> Header:
-    """The header of a DICOM file, of its first frame where frames differ.
+    """The header of a DICOM file; reads element headers up to Pixel Data, and the values it needs."""
+    return header_of(data_set(data, max_pixels))
 
-    Reads element headers up to Pixel Data, and the values it needs.
+
+def data_set(data: Bytes, max_pixels: int) -> DataSet:
+    """The elements of a DICOM file, up to and with Pixel Data."""
+    return read(data, _inflated_limit(max_pixels))
+
+
+def header_of(dataset: DataSet) -> Header:
+    """The header that a data set tells, of its first frame where frames differ.
+
+    Raises as `resload.decode.read_header` does.
     """
-    dataset = read(data, _inflated_limit(max_pixels))
     image = image_of(dataset, _NO_LIMIT)
     dataset = of_frame(dataset, 0)
     spacing = spacing_of(dataset)
@@ -51,16 +62,16 @@ def header(data: Bytes, max_pixels: int) -> Header:
         spacing=spacing,
         frames=image.frames,
         voi=voi_kinds(dataset),
-        intent=dataset.text(tags.INTENT).upper(),
+        intent=dataset.text(dictionary.INTENT).upper(),
         aspect=aspect_of(dataset, spacing),
     )
 
 
 def decode(data: bytes, frame: int, max_pixels: int) -> Radiograph:
     """One frame of a DICOM file."""
-    dataset = read(data, _inflated_limit(max_pixels))
+    dataset = data_set(data, max_pixels)
     image = image_of(dataset, max_pixels)
-    with within(tags.FRAMES):
+    with within(dictionary.FRAMES):
         check_frame(frame, image.frames)
     samples = stored(dataset, image, frame)
     dataset = of_frame(dataset, frame)
@@ -134,7 +145,9 @@ def _luma(found: Stored, image: Image) -> Pixels:
         return to_gray(samples)
     if image.photometric in ("YBR_FULL", "YBR_FULL_422"):
         return contiguous(samples[..., 0])
-    raise NotARadiographError(f"{named(tags.PHOTOMETRIC)} is a colour space that is not read", detail=image.photometric)
+    raise NotARadiographError(
+        f"{named(dictionary.PHOTOMETRIC)} is a colour space that is not read", detail=image.photometric
+    )
 
 
 def _painted(indices: Pixels, dataset: DataSet, image: Image) -> tuple[Pixels, int]:

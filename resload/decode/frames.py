@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from resload.decode.codecs import run
 from resload.decode.codestream import Codestream, check_tiles, ended, parse_jpeg, parse_jpeg2000
+from resload.decode.dictionary import COLUMNS, PIXEL_DATA, ROWS, SAMPLES, TRANSFER_SYNTAX, named, within
 from resload.decode.elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, UNDEFINED, DataSet
 from resload.decode.fragments import TRUNCATED, frame_bytes
 from resload.decode.image import Image
-from resload.decode.tags import COLUMNS, PIXEL_DATA, ROWS, SAMPLES, TRANSFER_SYNTAX, named, within
 from resload.errors import DecodeError, NotARadiographError, TruncatedFileError, UnknownFormatError
 
 _PREFIX = "1.2.840.10008.1.2"

@@ -74,9 +74,10 @@ def named(tag: int) -> str:
 
 
 @contextmanager
-def within(tag: int) -> Iterator[None]:
-    """Put the element's name before the reason of a DecodeError that leaves the block."""
+def within(*tags: int) -> Iterator[None]:
+    """Put the elements' names before the reason of a DecodeError that leaves the block."""
     try:
         yield
     except DecodeError as exc:
-        raise type(exc)(f"{named(tag)}: {exc.reason}", detail=exc.detail) from exc.__cause__
+        where = " and ".join(named(tag) for tag in tags)
+        raise type(exc)(f"{where}: {exc.reason}", detail=exc.detail) from exc.__cause__
