@@ -184,9 +184,10 @@ class TestVoiLuts:
 
     def test_a_value_that_is_no_sequence_is_refused(self):
         """Not taken for an absent table."""
-        file = with_elements(make_dicom(smooth(), bits=12), EXPLICIT, (0x00283010, "LO", "not a sequence at all"))
-        with pytest.raises(DecodeError, match=r"VOI LUT Sequence \(0028,3010\) is no sequence"):
-            decode(file)
+        for tag, name in ((0x00283010, "VOI LUT Sequence"), (0x00283000, "Modality LUT Sequence")):
+            file = with_elements(make_dicom(smooth(), bits=12), EXPLICIT, (tag, "LO", "not a sequence at all"))
+            with pytest.raises(DecodeError, match=rf"^{name} \(0028,30.0\) is no sequence"):
+                decode(file)
 
     @pytest.mark.parametrize(("name", "bits"), [("vlut_04.dcm", 16), ("mlut_18.dcm", 16)])
     def test_real_tables_are_pydicoms(self, name, bits):

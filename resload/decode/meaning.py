@@ -39,7 +39,7 @@ def values_of(dataset: DataSet, image: Image) -> Values:
 
 def voi_kinds(dataset: DataSet) -> str:
     """Which VOI transformations there are, without reading them: `Header.voi`."""
-    lut = dataset.first_item(dictionary.VOI_LUT) is not None
+    lut = next(dataset.items(dictionary.VOI_LUT), None) is not None
     return "+".join([*["lut"] * lut, *["window"] * bool(windows_of(dataset)[0])]) or "none"
 
 
