@@ -59,6 +59,8 @@ class Stored:
     """Three samples are red, green, blue (the codec undid any other colour space)."""
     lossy: bool = False
     """Samples may lie outside the range of those that were compressed."""
+    signed: bool = False
+    """The stream says that they are, whatever the header says (JPEG 2000 only)."""
 
 
 def codec_of(dataset: DataSet) -> str:
@@ -169,7 +171,7 @@ def _compressed(codec: str, data: bytes, image: Image, lossy: bool) -> Stored:
         raise DecodeError(f"the {label} data is damaged", detail=f"decoded to {samples.shape} {samples.dtype}")
     # The colour transforms of JPEG and JPEG 2000 are part of the stream and undone by its codec.
     rgb = codec == "jpeg" or image.photometric in ("RGB", "YBR_RCT", "YBR_ICT")
-    return Stored(samples, stream.precision, rgb, lossy)
+    return Stored(samples, stream.precision, rgb, lossy, stream.signed)
 
 
 def _jpeg_colours(stream: Codestream, image: Image) -> dict[str, str]:
