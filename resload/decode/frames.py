@@ -67,7 +67,7 @@ def codec_of(dataset: DataSet) -> str:
     """The codec for the data set's transfer syntax. Raises UnknownFormatError for syntaxes not read."""
     codec = CODECS.get(dataset.syntax)
     if codec is None:
-        raise UnknownFormatError(f"{named(TRANSFER_SYNTAX)} is one that is not read", detail=dataset.syntax)
+        raise UnknownFormatError(f"{named(TRANSFER_SYNTAX)} is one that is not read", detail=dataset.syntax[:64])
     return codec
 
 
@@ -186,7 +186,7 @@ def _agree(stream: Codestream, image: Image, label: str) -> None:
     if (stream.height, stream.width) == (image.rows, image.columns) and stream.components == image.samples:
         if 1 <= stream.precision <= 16:
             return
-        raise NotARadiographError(f"the {label} data has more than 16 bits", detail=f"{stream.precision}")
+        raise NotARadiographError(f"the {label} data does not have 1 to 16 bits", detail=f"{stream.precision}")
     raise DecodeError(
         f"the {label} data disagrees with {named(ROWS)}, {named(COLUMNS)} or {named(SAMPLES)}",
         detail=f"{stream.height} x {stream.width} x {stream.components} in one, "
