@@ -273,6 +273,12 @@ class TestSpacing:
         calibrated = {**magnified, "PixelSpacingCalibrationType": "GEOMETRY"}
         assert read_header(make_dicom(smooth(), **calibrated)).spacing == (0.2, 0.2)
 
+    @pytest.mark.parametrize("value", [b"0.1\\", b"\\0.1", b"\\ ", b"0.1 ", b"0.1\\-2 ", b"0,1\\0,2 ", b"nan\\1 "])
+    def test_pairs_with_holes_count_as_absent(self, value):
+        """Then the next in the order of trust is asked."""
+        file = make_dicom(smooth(), ImagerPixelSpacing=[0.3, 0.4])
+        assert read_header(with_raw(file, (0x00280030, "DS", value))).spacing == (0.3, 0.4)
+
     @pytest.mark.parametrize("sop", [SECONDARY, f"{SECONDARY}.2"])
     def test_a_workstations_capture_has_no_spacing(self, sop):
         """WSD without a calibration type: the header was copied from an image of another size."""
