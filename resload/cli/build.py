@@ -41,7 +41,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     sizes = "256 2100x1700 0.4mm@1024x832 auto:512 native"
     parser.add_argument("--sizes", nargs="+", required=True, metavar="S", help=sizes)
     recipe = parser.add_argument_group("the recipe")
-    recipe.add_argument("--intensity", metavar="NAME", help="stored values to pixels: auto, display or none (auto)")
+    names = "auto, display, minmax, 'percentile(1, 99)', 'window(C, W)', raw, mimic-jpg, chexpert-jpg or none"
+    recipe.add_argument("--intensity", metavar="RECIPE", help=f"stored values to pixels: {names} (auto)")
     recipe.add_argument("--fit", metavar="NAME", help="how a film fills a size: stretch, pad or crop (stretch)")
     recipe.add_argument("--aspect", metavar="NAME", help="what shape pad and crop keep: pixel or physical (pixel)")
     recipe.add_argument("--align", metavar="WHERE", help="pad: centre, top, left, chest-wall ... (centre)")

@@ -38,9 +38,11 @@ class Film:
     bits: int
     """Bits of a stored value of the source."""
     scale: float
-    """Source units per stored unit; NaN when the intensity recipe is not a plain scaling."""
+    """Stored value of the source = pixel * scale + offset; NaN when the intensity recipe is not a plain scaling."""
+    offset: float
+    """See `scale`; NaN with it."""
     intensity: str
-    """The recipe that "auto" became for this film."""
+    """The intensity recipe, canonical, with what "auto" became for this film."""
     spacing: tuple[float, float]
     """mm per pixel of the source, (y, x): what the caller knew, else what its header tells, else NaN."""
     content: tuple[int, int, int, int]
@@ -84,7 +86,8 @@ def make(pipeline: "Pipeline", source: object, known: Known = _NOTHING) -> Film:
     """
     radiograph = as_radiograph(source, frame=known.frame)
     recipe = intensity.resolve(pipeline.intensity, radiograph)
-    pixels, scale = intensity.apply(radiograph, dtype=np.dtype(pipeline.dtype), recipe=recipe, bits=known.bits)
+    dtype = np.dtype(pipeline.dtype)
+    pixels, scale, offset = intensity.apply(radiograph, dtype=dtype, recipe=recipe, bits=known.bits)
     spacing = told(known.spacing, radiograph.spacing)
     content, wall = _looked_at(pipeline.fit, pixels, radiograph.content, known.laterality)
     facts = np.array([*pixels.shape, *spacing, *content, WALLS.get(wall, math.nan)], np.float64)
@@ -94,6 +97,7 @@ def make(pipeline: "Pipeline", source: object, known: Known = _NOTHING) -> Film:
         size=Size(*pixels.shape),
         bits=radiograph.bits if known.bits is None else known.bits,
         scale=scale,
+        offset=offset,
         intensity=recipe,
         spacing=spacing,
         content=content,

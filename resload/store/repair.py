@@ -13,6 +13,7 @@ from crc32c import crc32c
 from numpy.typing import NDArray
 
 from resload.errors import CorruptCacheError, DecodeError
+from resload.intensity import Recipe
 from resload.masks.table import MaskTable
 from resload.pipeline.recipe import CatalogFilms
 from resload.size import Size
@@ -122,7 +123,7 @@ class _Repair:
             found = masks_of(self.masks, place, film, self.manifest)
         except DecodeError:
             return None
-        if film.bits > 8 and self.manifest.dtype == "uint8":
+        if film.bits > 8 and self.manifest.dtype == "uint8" and not Recipe.parse(film.intensity).eight_bits:
             return None
         levels = {
             str(size): [crc32c(self._stored(size, pixels)), *sums_of(pixels)]

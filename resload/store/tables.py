@@ -44,6 +44,7 @@ RESULTS: dict[str, str] = {
     "width": "int32",
     "bits": "int8",
     "scale": "float64",
+    "offset": "float64",
     "intensity": "str",
     "spacing_y": "float64",
     "spacing_x": "float64",
@@ -233,6 +234,8 @@ def read_samples(
         ours = {level_column(kind, size) for size in manifest.arrays for kind in LEVEL_COLUMNS} if levels else set()
         wanted = columns if columns is not None else [n for n in schema.names if n in ours or not is_level_column(n)]
         frame = pq.read_table(file, columns=list(wanted)).to_pandas()
+        if columns is None and "offset" not in frame:  # an older cache: it knew a scale only where the offset is 0
+            frame.insert(frame.columns.get_loc("scale") + 1, "offset", frame["scale"] * 0.0)
         if len(frame) < manifest.count:
             raise ValueError(f"{len(frame)} rows, {manifest.count} expected")
     return frame.iloc[: manifest.count].reset_index(drop=True), kept
