@@ -53,6 +53,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     kept = parser.add_argument_group("what is kept, and how")
     kept.add_argument("--columns", nargs="+", metavar="COLUMN", help="further columns of the catalog to copy")
     kept.add_argument("--identifiers", metavar="NAME", help="patients and groups: number or keep (number)")
+    source.key_argument(kept)
     kept.add_argument("--shard-mb", type=float, metavar="MB", help="most MiB in a file (512)")
     kept.add_argument("--on-error", metavar="NAME", help="a film that cannot be read: quarantine or raise (quarantine)")
     kept.add_argument("--check", metavar="NAME", help="compare files of stored films by: stamp, hash or none (stamp)")
@@ -66,11 +67,12 @@ def run(args: argparse.Namespace) -> Answer:
     as_ladder(args.sizes)  # before a long look at the files
     options = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
     options["fit"] = fit(args)
+    options["pseudonymise"] = source.key(args)
     catalog = source.catalog(args, progress=True)
     # Sentences go to stderr, bars only to a terminal. A machine that asked for JSON reads neither.
     cache = build(catalog, args.cache, args.sizes, shuffle_seed=args.seed, progress=not args.json, **options)
     document = info.described(cache) | {"notes": list(catalog.notes)}
-    bad = [f"  {one['path']}: {one['reason']}" for one in document["quarantine"]]
+    bad = info.unreadable(document["quarantine"])
     shown = [f"note: {note}" for note in catalog.notes]
     if bad:
         again = f"resload repair {args.cache} tries them again"

@@ -79,6 +79,7 @@ class Recipe:
     """Of `window`: "linear", "linear_exact" or "sigmoid" (DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "numbers", tuple(map(float, self.numbers)))
         form = _FORMS.get(self.name)
         if form is None or len(self.numbers) != form.numbers:
             raise _refused(str(self))

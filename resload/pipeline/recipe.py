@@ -9,7 +9,7 @@ pixels; they do not depend on it.
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -322,10 +322,14 @@ def _known_of(films: list[object], known: Known | Sequence[Known] | None) -> lis
 
 
 class CatalogFilms:
-    """What making films needs of a catalog, as plain lists: a table lookup for each film would cost more."""
+    """What making films needs of a catalog, as plain lists: a table lookup for each film would cost more.
 
-    def __init__(self, catalog: "Catalog") -> None:
+    seal: what is stored of the hash of a film's file.
+    """
+
+    def __init__(self, catalog: "Catalog", seal: Callable[[str], str] = str) -> None:
         table = catalog.table
+        self.seal = seal
         self.ids: list[str] = table["id"].tolist()
         self.paths = [catalog.path(row) for row in range(len(table))]
         self._frames = self._column(table, "frame_index")

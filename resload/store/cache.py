@@ -26,6 +26,7 @@ from resload.store import layout, tables
 from resload.store.gather import Shards, Slot
 from resload.store.layout import Manifest
 from resload.store.plan import begin
+from resload.store.pseudonyms import Plain, names_in
 from resload.store.rows import numeric_targets, rows_in
 from resload.store.run import no_masks, read_rows
 from resload.store.serving import Served, Serving
@@ -342,13 +343,23 @@ class Cache:
         boxes = None if self.boxes is None else self.boxes[self.boxes["id"].isin(table["id"])].reset_index(drop=True)
         return Cache(self._stored, self._rows[chosen], table, self.targets, boxes)
 
-    def with_table(self, table: pd.DataFrame, on: str = "id", targets: Sequence[str] | None = None) -> "Cache":
+    def with_table(
+        self,
+        table: pd.DataFrame,
+        on: str = "id",
+        targets: Sequence[str] | None = None,
+        *,
+        pseudonymise: str | bytes | None = None,
+    ) -> "Cache":
         """A view with other targets, splits or columns: `table`'s columns replace or join those that are here.
 
         table: one row per value of the column `on`; rows here without a match get NaN (logged with their number).
         targets: which columns are the targets now; the ones that were, when None.
+        pseudonymise: the key of a cache that was built with one, where `table` has the identifiers as they were before;
+            not for one that has those of this cache.
 
-        Raises ArgumentError when `on` is missing or repeats, when nothing matches, or a target is not numeric.
+        Raises ArgumentError when `on` is missing or repeats, when nothing matches, or a target is not numeric;
+        CacheMismatchError for another key than the cache's.
         """
         for name, frame in (("the given table", table), ("this cache's table", self.table)):
             if on not in frame:
@@ -356,7 +367,8 @@ class Cache:
         if table[on].duplicated().any():
             twice = table[on][table[on].duplicated()].iloc[0]
             raise ArgumentError(f"on={on!r}: values repeat in the given table (first: {twice!r}); keep one row of each")
-        places = pd.Index(table[on]).get_indexer(pd.Index(self.table[on]))
+        names = Plain() if pseudonymise is None else names_in(self.path, self._stored.manifest, pseudonymise)
+        places = pd.Index(names.named(on, table[on])).get_indexer(pd.Index(self.table[on]))
         self._say_unmatched(on, places)
         joined = self.table.copy()
         for name in table.columns:
@@ -368,7 +380,10 @@ class Cache:
     def _say_unmatched(self, on: str, places: NDArray[np.intp]) -> None:
         missing = int((places < 0).sum())
         if missing == len(self):
-            raise ArgumentError(f"on={on!r}: no row of the given table matches this cache; compare the two columns")
+            key = " (its identifiers are pseudonyms: give the key)" if self._stored.manifest.pseudonyms else ""
+            raise ArgumentError(
+                f"on={on!r}: no row of the given table matches this cache{key}; compare the two columns"
+            )
         if missing:
             _log.warning("with_table: %d of %d rows have no match on %r and get NaN", missing, len(self), on)
 

@@ -114,14 +114,14 @@ def make_record(sources: Sources, item: _Item) -> Record:
 
 
 def film_of(films: CatalogFilms, row: int, recipe: Pipeline) -> tuple[Film, str, str]:
-    """A catalog's film at every size of the recipe, the hash of its file and its stamp; errors name the file."""
+    """A catalog's film at every size of the recipe, the (sealed) hash of its file and its stamp; errors name it."""
     path, known = films.source(row)
     data, stamp = read_file(path)
     try:
         film = make(recipe, data, known)
     except DecodeError as error:
         raise error.at(path) from error
-    return film, content_hash(data), stamp
+    return film, films.seal(content_hash(data)), stamp
 
 
 def read_file(path: Path) -> tuple[bytes, str]:

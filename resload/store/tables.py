@@ -2,8 +2,9 @@
 
 samples.parquet holds three kinds of columns, in row order:
 
-    from the catalog   id, path (relative to the catalog's root), patient and group (as plain numbers unless asked
-                       otherwise), slot, split, frame_index, the targets, and the extra columns the user named
+    from the catalog   id, path (relative to the catalog's root; none where ids are pseudonyms), patient and group (as
+                       plain numbers unless asked otherwise), slot, split, frame_index, the targets, and the extra
+                       columns the user named
     from the film      RESULTS below: source shape, spacing, depth, decoder, hash, status, reason
     from each level    crc32c_512x512, sum_512x512, sumsq_512x512: each record's checksum and the integer sums
                        from which statistics are exact whatever the order they are added in
@@ -62,6 +63,8 @@ RESULTS: dict[str, str] = {
 """Columns that making a film fills; a failed film has zeros, NaN and empty strings but for status and reason."""
 LEVEL_COLUMNS = {"crc32c": "uint32", "sum": "uint64", "sumsq": "uint64"}
 IDENTIFIERS = ("number", "keep")
+PSEUDONYMS = "pseudonyms"
+"""What a table says of its identifiers where they are hashed under a key."""
 _METADATA = b"resload"
 _ARRAY = re.compile(r"native|(masks_)?\d+x\d+")
 
@@ -129,7 +132,10 @@ def from_catalog(catalog: "Catalog", kept: Kept, ids: Sequence[str]) -> pd.DataF
                 chosen[name] = _numbers(chosen[name])
     for name in kept.targets:
         chosen[name] = chosen[name].astype("float32")
-    chosen["path"] = chosen["path"].map(lambda path: _relative(path, catalog.root))
+    if kept.identifiers == PSEUDONYMS:
+        chosen = chosen.drop(columns="path")
+    else:
+        chosen["path"] = chosen["path"].map(lambda path: _relative(path, catalog.root))
     return chosen.take(places).reset_index(drop=True)
 
 
