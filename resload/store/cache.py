@@ -353,10 +353,12 @@ class Cache:
     ) -> "Cache":
         """A view with other targets, splits or columns: `table`'s columns replace or join those that are here.
 
-        table: one row per value of the column `on`; rows here without a match get NaN (logged with their number).
-        targets: which columns are the targets now; the ones that were, when None.
-        pseudonymise: the key of a cache that was built with one, where `table` has the identifiers as they were before;
-            not for one that has those of this cache.
+        Args:
+            table: one row per value of the column `on`; rows here without a match get NaN (logged with their number).
+            on: a column of both tables.
+            targets: which columns are the targets now; the ones that were, when None.
+            pseudonymise: the key of a cache that was built with one, where `table` has the identifiers as they were
+                before; not for a table that has those of this cache.
 
         Raises ArgumentError when `on` is missing or repeats, when nothing matches, or a target is not numeric;
         CacheMismatchError for another key than the cache's.
