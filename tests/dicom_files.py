@@ -5,9 +5,12 @@ import struct
 
 import imagecodecs
 import numpy as np
+from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.uid import UID
+
+from resload.decode import Radiograph
 
 PREFIX = "1.2.840.10008.1.2"
 IMPLICIT, EXPLICIT, DEFLATED, BIG = PREFIX, f"{PREFIX}.1", f"{PREFIX}.1.99", f"{PREFIX}.2"
@@ -17,6 +20,31 @@ JLS, JLS_NEAR, J2K, J2K_LOSSY = (f"{PREFIX}.4.{n}" for n in (80, 81, 90, 91))
 HTJ2K = tuple(f"{PREFIX}.4.{n}" for n in (201, 202, 203))
 NATIVE = (IMPLICIT, EXPLICIT, DEFLATED, BIG)
 CR = "1.2.840.10008.5.1.4.1.1.1"
+
+
+def known(name: str) -> str:
+    """A file that ships with pydicom or pydicom-data; never the network."""
+    path = get_testdata_file(name, download=False)
+    assert path is not None, f"{name} is missing: install pydicom-data"
+    return str(path)
+
+
+def stored(film: Radiograph) -> np.ndarray:
+    """The stored values a film was decoded from."""
+    assert film.values is not None
+    return film.pixels.astype(np.int64) - film.values.offset
+
+
+def noise(shape: tuple[int, ...], bits: int, signed: bool = False, seed: int = 0) -> np.ndarray:
+    low, high = (-(1 << (bits - 1)), 1 << (bits - 1)) if signed else (0, 1 << bits)
+    dtype = np.dtype(f"{'i' if signed else 'u'}{1 if bits <= 8 else 2}")
+    return np.random.default_rng(seed).integers(low, high, shape).astype(dtype)
+
+
+def smooth(bits: int = 12, shape: tuple[int, int] = (61, 47)) -> np.ndarray:
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    top = (1 << bits) - 1
+    return ((0.5 + 0.25 * np.sin(x / 7) + 0.24 * np.cos(y / 11)) * top).astype(np.uint8 if bits <= 8 else np.uint16)
 
 
 def frame_bytes(pixels: np.ndarray, syntax: str, bits: int) -> bytes:

@@ -29,18 +29,21 @@ from dicom_files import (
     NATIVE,
     RLE,
     frame_bytes,
+    known,
     make_dicom,
+    noise,
     saved,
+    smooth,
+    stored,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels import pixel_array
 from pydicom.sequence import Sequence
 
-from resload.decode import Radiograph, decode, read_header, sniff
+from resload.decode import decode, read_header, sniff
 from resload.decode.elements import read
 from resload.errors import (
     DecodeError,
@@ -51,31 +54,6 @@ from resload.errors import (
 )
 
 LOSSLESS = (RLE, JPEG_57, JPEG_70, JLS, J2K, *HTJ2K)
-
-
-def known(name: str) -> str:
-    """A file that ships with pydicom or pydicom-data; never the network."""
-    path = get_testdata_file(name, download=False)
-    assert path is not None, f"{name} is missing: install pydicom-data"
-    return str(path)
-
-
-def stored(film: Radiograph) -> np.ndarray:
-    """The stored values a film was decoded from."""
-    assert film.values is not None
-    return film.pixels.astype(np.int64) - film.values.offset
-
-
-def noise(shape: tuple[int, ...], bits: int, signed: bool = False, seed: int = 0) -> np.ndarray:
-    low, high = (-(1 << (bits - 1)), 1 << (bits - 1)) if signed else (0, 1 << bits)
-    dtype = np.dtype(f"{'i' if signed else 'u'}{1 if bits <= 8 else 2}")
-    return np.random.default_rng(seed).integers(low, high, shape).astype(dtype)
-
-
-def smooth(bits: int = 12, shape: tuple[int, int] = (61, 47)) -> np.ndarray:
-    y, x = np.mgrid[: shape[0], : shape[1]]
-    top = (1 << bits) - 1
-    return ((0.5 + 0.25 * np.sin(x / 7) + 0.24 * np.cos(y / 11)) * top).astype(np.uint8 if bits <= 8 else np.uint16)
 
 
 shapes = st.tuples(st.integers(1, 17), st.integers(1, 17))
@@ -264,16 +242,11 @@ class TestColour:
         found = decode(known("SC_rgb_jpeg.dcm")).pixels
         assert abs(float(np.median(found)) - 244) < 2
 
-    @pytest.mark.parametrize(("interpretation", "message"), [("YBR_PARTIAL_420", "colours"), ("HSV", "colours")])
+    @pytest.mark.parametrize(("interpretation", "message"), [("YBR_PARTIAL_420", "not read"), ("HSV", "not read")])
     def test_other_colours_are_refused(self, interpretation, message):
         """Colour spaces without a rule."""
         with pytest.raises(NotARadiographError, match=message):
             decode(make_dicom(self.rgb, PhotometricInterpretation=interpretation))
-
-    def test_palettes_are_refused(self):
-        """PALETTE COLOR is no radiograph."""
-        with pytest.raises(NotARadiographError, match="neither gray nor"):
-            decode(known("examples_palette.dcm"))
 
 
 AGREE = [
@@ -479,13 +452,20 @@ class TestMeaning:
             assert values is not None
             assert np.array_equal(values.voi_luts[0].entries, np.arange(number))
 
-    @pytest.mark.parametrize(("descriptor", "size"), [([4, 0, 16], 6), ([4, 0, 40], 8), ([4, 0, 0], 8)])
-    def test_damaged_lookup_tables_are_refused(self, descriptor, size):
+    @pytest.mark.parametrize(
+        ("descriptor", "size", "message"),
+        [
+            ([4, 0, 16], 6, r"LUT Data \(0028,3006\) is shorter than LUT Descriptor \(0028,3002\)"),
+            ([4, 0, 40], 8, r"LUT Descriptor \(0028,3002\) is not three numbers"),
+            ([4, 0, 0], 8, r"LUT Descriptor \(0028,3002\) is not three numbers"),
+        ],
+    )
+    def test_damaged_lookup_tables_are_refused(self, descriptor, size, message):
         """Too short, or of impossible bits: wrong gray would look like a film."""
         item = Dataset()
         item.add_new(0x00283002, "US", descriptor)
         item.add_new(0x00283006, "OW", b"\0" * size)
-        with pytest.raises(DecodeError, match="lookup table is damaged"):
+        with pytest.raises(DecodeError, match=r"VOI LUT Sequence \(0028,3010\): " + message):
             decode(make_dicom(smooth(), VOILUTSequence=Sequence([item])))
 
     def test_an_unknown_voi_function_is_refused(self):
@@ -600,25 +580,6 @@ class TestHostile:
         raw = CODED["native"].replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5\0")
         with pytest.raises(DecodeError, match="contradict"):
             decode(raw)
-
-    @pytest.mark.parametrize(
-        ("tags", "error", "message"),
-        [
-            ({"Rows": None}, NotARadiographError, "no image"),
-            ({"PixelData": None}, NotARadiographError, "no pixel data"),
-            ({"SamplesPerPixel": 2}, NotARadiographError, "neither gray"),
-            ({"BitsAllocated": 32}, NotARadiographError, "8 or 16 bits"),
-            ({"BitsStored": 17}, DecodeError, "contradicts itself"),
-            ({"HighBit": 16}, DecodeError, "contradicts itself"),
-            ({"BitsStored": 0}, DecodeError, "contradicts itself"),
-            ({"NumberOfFrames": 2}, TruncatedFileError, "ends early"),
-            ({"NumberOfFrames": 0}, TooLargeError, "impossible number"),
-        ],
-    )
-    def test_contradictions_are_refused(self, tags, error, message):
-        """Headers that cannot be true."""
-        with pytest.raises(error, match=message):
-            decode(make_dicom(smooth(), **tags), frame=1 if tags == {"NumberOfFrames": 2} else 0)
 
     def test_unknown_syntaxes_are_refused_by_name(self):
         """Video, for example."""

@@ -4,7 +4,8 @@
     read_header     what the file says of itself      gray.py         colour to luma
     decode          the pixels                        codecs.py       the door to imagecodecs, for films
 
-    raster.py -- png.py, jpeg.py, tiff.py      dicom.py -- elements.py, fragments.py, frames.py
+    raster.py -- png.py, jpeg.py, tiff.py      dicom.py -- tags.py, elements.py, image.py, fragments.py, frames.py,
+                                               luts.py, meaning.py, spacing.py
         codestream.py  claims and end markers of JPEG, JPEG-LS and JPEG 2000      window.py  bytes of a file
 
 Every function here may be called from many threads at once; the codecs release the GIL. A file is refused
@@ -19,8 +20,16 @@ from typing import TypeAlias, TypeVar
 
 from resload.decode.radiograph import Header, Lut, Radiograph, Values
 from resload.decode.raster import FORMATS
+from resload.decode.tags import PHOTOMETRIC, named
 from resload.decode.window import Bytes, FileWindow
-from resload.errors import DecodeError, TruncatedFileError, UnknownFormatError, UnreadableFileError
+from resload.errors import (
+    ArgumentError,
+    DecodeError,
+    NotARadiographError,
+    TruncatedFileError,
+    UnknownFormatError,
+    UnreadableFileError,
+)
 
 __all__ = ["MAX_PIXELS", "Header", "Lut", "Radiograph", "Source", "Values", "decode", "read_header", "sniff"]
 
@@ -30,6 +39,9 @@ mammogram or long-leg film, and half a gigabyte of 16-bit pixels."""
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview"
 """A path, or the bytes of a file."""
+
+COLOURS = ("luma", "reject")
+"""What becomes of images in colour: their luma, or a refusal."""
 
 _Answer = TypeVar("_Answer")
 
@@ -67,34 +79,37 @@ def read_header(source: Source) -> Header:
 
     Raises DecodeError, naming the file when `source` is a path.
     """
-
-    def read(data: Bytes) -> Header:
-        name = sniff(data)
-        if name == "dicom":
-            from resload.decode import dicom
-
-            return dicom.header(data, MAX_PIXELS)
-        return FORMATS[name].header(data)
-
     if isinstance(source, bytes | bytearray | memoryview):
-        return _guarded(lambda: read(bytes(source)), None)
+        return _guarded(lambda: _header(bytes(source), MAX_PIXELS), None)
 
     def read_path() -> Header:
         with Path(source).open("rb") as file:
-            return read(FileWindow(file))
+            return _header(FileWindow(file), MAX_PIXELS)
 
     return _guarded(read_path, source)
 
 
-def decode(source: Source, *, frame: int = 0, max_pixels: int = MAX_PIXELS) -> Radiograph:
+def _header(data: Bytes, max_pixels: int) -> Header:
+    name = sniff(data)
+    if name == "dicom":
+        from resload.decode import dicom
+
+        return dicom.header(data, max_pixels)
+    return FORMATS[name].header(data)
+
+
+def decode(source: Source, *, frame: int = 0, max_pixels: int = MAX_PIXELS, colour: str = "luma") -> Radiograph:
     """One radiograph: `pixels` (height, width) uint8 or uint16, owned by the caller.
 
     Args:
         source: a path, or the bytes of a file.
         frame: which image of a multi-page TIFF or multi-frame DICOM, from 0.
         max_pixels: refuse a header that claims more.
+        colour: `luma` (BT.601) of images in colour, palettes and gray images stored as RGB among them; or `reject`
+            them by what the header says, whether or not their pixels happen to be gray.
 
     Raises:
+        ArgumentError: `colour` is neither.
         TruncatedFileError: the file is empty or ends early.
         UnknownFormatError: it is no format, or a DICOM transfer syntax, that is read.
         TooLargeError: its header claims more than `max_pixels`.
@@ -102,18 +117,28 @@ def decode(source: Source, *, frame: int = 0, max_pixels: int = MAX_PIXELS) -> R
         UnreadableFileError: it could not be opened or read.
         DecodeError: it is damaged; the base of all of these.
     """
+    if colour not in COLOURS:
+        raise ArgumentError(f"colour is one of {', '.join(COLOURS)}; found {colour!r}")
     if isinstance(source, bytes | bytearray | memoryview):
-        return _guarded(lambda: _decode(bytes(source), frame, max_pixels), None)
-    return _guarded(lambda: _decode(Path(source).read_bytes(), frame, max_pixels), source)
+        return _guarded(lambda: _decode(bytes(source), frame, max_pixels, colour), None)
+    return _guarded(lambda: _decode(Path(source).read_bytes(), frame, max_pixels, colour), source)
 
 
-def _decode(data: bytes, frame: int, max_pixels: int) -> Radiograph:
+def _decode(data: bytes, frame: int, max_pixels: int, colour: str) -> Radiograph:
+    if colour == "reject":
+        _check_gray(_header(data, max_pixels))
     name = sniff(data)
     if name == "dicom":
         from resload.decode import dicom
 
         return dicom.decode(data, frame, max_pixels)
     return FORMATS[name].decode(data, frame, max_pixels)
+
+
+def _check_gray(header: Header) -> None:
+    if header.photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        where = named(PHOTOMETRIC) if header.format == "dicom" else "its kind of picture"
+        raise NotARadiographError(f"the image is in colour by {where}", detail=header.photometric)
 
 
 def _guarded(step: Callable[[], _Answer], path: object) -> _Answer:

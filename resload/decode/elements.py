@@ -10,8 +10,10 @@ sets without a bound; and decoding needs two dozen elements of hundreds. Tests h
 
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from resload.decode.tags import PIXEL_DATA, TRANSFER_SYNTAX, named
 from resload.decode.window import Bytes
 from resload.errors import DecodeError, TooLargeError, TruncatedFileError
 
@@ -19,16 +21,18 @@ IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 
 UNDEFINED = 0xFFFFFFFF
-PIXEL_DATA = 0x7FE00010
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 """Explicit VRs with a 32-bit length (PS3.5 table 7.1-1)."""
 _DEEPEST = 32
 """Levels of open-ended sequences; radiographs have two or three."""
 _MOST_ELEMENTS = 1 << 18
-"""Stepped over in one file, nested ones included: a hostile file must not keep us walking."""
+"""Stepped over in one walk, nested ones and items included: a hostile file must not keep us walking."""
+_TEXT = frozenset(("AS", "CS", "DS", "IS", "LO", "LT", "SH", "ST", "UC", "UT"))
+"""Explicit VRs that spell a number, where one is found at all, in characters."""
 _TRUNCATED = "the DICOM file ends early"
 _DAMAGED = "the DICOM file is damaged"
+_DEFLATED = f"the data set that {named(TRANSFER_SYNTAX)} calls deflated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class DataSet:
             return b""
         value = self.data[found.start : found.start + found.length]
         if len(value) < found.length:
-            raise TruncatedFileError(_TRUNCATED)
+            raise TruncatedFileError(_TRUNCATED, detail=f"inside {named(tag)}")
         return value
 
     def text(self, tag: int) -> str:
@@ -69,11 +73,9 @@ class DataSet:
 
     def numbers(self, tag: int) -> tuple[float, ...]:
         """A decimal-string value as finite numbers; empty when one of them is none."""
-        try:
-            found = tuple(float(part) for part in self.text(tag).split("\\"))
-        except ValueError:
-            return ()
-        return found if all(abs(number) < float("inf") for number in found) else ()
+        found = self.reals(tag)
+        numbers = tuple(number for number in found if number is not None)
+        return numbers if len(numbers) == len(found) else ()
 
     def shorts(self, tag: int) -> tuple[int, ...]:
         """A US or SS value as unsigned 16-bit numbers."""
@@ -84,21 +86,72 @@ class DataSet:
         """The first number of a US value."""
         return next(iter(self.shorts(tag)), default)
 
-    def first_item(self, tag: int) -> "DataSet | None":
-        """The first item of a sequence, or None when it has none."""
+    def whole(self, tag: int) -> int | None:
+        """The first number of a US or SS value, also where the writer took another VR for it.
+
+        None when the element is absent or empty. Raises DecodeError when it holds no whole number.
+        """
+        raw = self.raw(tag)
+        if not raw:
+            return None
+        vr = self.elements[tag].vr
+        try:
+            if vr in _TEXT:
+                return int(self.text(tag).split("\\")[0])
+            kind = {"SS": "h", "UL": "I", "SL": "i"}.get(vr, "H")
+            return int(struct.unpack_from(f"{'<' if self.little else '>'}{kind}", raw)[0])
+        except (ValueError, struct.error):
+            raise DecodeError(
+                f"{named(tag)} is no whole number", detail=f"VR {vr or 'implicit'}, {raw[:16]!r}"
+            ) from None
+
+    def reals(self, tag: int) -> tuple[float | None, ...]:
+        """A decimal-string value, number by number; None for one that is no finite number. Empty when it is absent."""
+        text = self.text(tag)
+        return tuple(_real(part) for part in text.split("\\")) if text else ()
+
+    def real(self, tag: int) -> float | None:
+        """The first number of a decimal-string value, or None when the element is absent or empty.
+
+        Raises DecodeError when it is no finite number: what it scales would be wrong without a word.
+        """
+        found = self.reals(tag)
+        if found and found[0] is None:
+            raise DecodeError(f"{named(tag)} is no finite number", detail=self.text(tag)[:64])
+        return found[0] if found else None
+
+    def items(self, tag: int) -> "Iterator[DataSet]":
+        """The items of a sequence one by one; none when it is absent or empty.
+
+        Raises DecodeError when the value is no sequence.
+        """
         found = self.elements.get(tag)
         if found is None:
-            return None
+            return
         walk = _Walk(self.data, self.little, self.implicit or found.vr == "UN")
         end = len(self.data) if found.length == UNDEFINED else found.start + found.length
-        head = walk.tag_length(found.start) if end - found.start >= 8 else None
-        if head is None or head[0] != _ITEM:
-            return None
-        start = found.start + 8
-        limit = end if head[1] == UNDEFINED else min(end, start + head[1])
-        item = DataSet(self.data, self.little, walk.implicit)
-        walk.collect(start, limit, item.elements, 1)
-        return item
+        at = found.start
+        while end - at >= 8:
+            head, length = walk.tag_length(at)
+            if head == _SEQUENCE_END and found.length == UNDEFINED:
+                return
+            if head != _ITEM:
+                raise DecodeError(f"{named(tag)} is no sequence", detail=f"{named(head)} in place of an item")
+            item = DataSet(self.data, self.little, walk.implicit)
+            at = walk.collect(at + 8, end if length == UNDEFINED else min(end, at + 8 + length), item.elements, 1)
+            yield item
+
+    def first_item(self, tag: int) -> "DataSet | None":
+        """The first item of a sequence, or None when it has none."""
+        return next(self.items(tag), None)
+
+
+def _real(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if abs(number) < float("inf") else None
 
 
 def read(data: Bytes, inflated_limit: int) -> DataSet:
@@ -110,7 +163,7 @@ def read(data: Bytes, inflated_limit: int) -> DataSet:
     start = 132 if data[128:132] == b"DICM" else 0
     meta: dict[int, Element] = {}
     start = _Walk(data, True, _looks_implicit(data, start)).collect(start, len(data), meta, 0, group=2)
-    syntax = DataSet(data, elements=meta).text(0x00020010)
+    syntax = DataSet(data, elements=meta).text(TRANSFER_SYNTAX)
     if syntax == DEFLATED:
         data, start = _inflate(data[start : len(data)], inflated_limit), 0
     little = syntax != BIG_ENDIAN
@@ -131,11 +184,11 @@ def _inflate(data: bytes, limit: int) -> bytes:
         stream = zlib.decompressobj(-zlib.MAX_WBITS)
         found = stream.decompress(data, limit)
     except zlib.error as exc:
-        raise DecodeError(_DAMAGED, detail=str(exc)) from None
+        raise DecodeError(f"{_DAMAGED}: {_DEFLATED} is damaged", detail=str(exc)) from None
     if stream.unconsumed_tail:
-        raise TooLargeError("the deflated DICOM data set is larger than the limit", detail=f"{limit} bytes")
+        raise TooLargeError(f"{_DEFLATED} is larger than the limit", detail=f"{limit} bytes")
     if not stream.eof:
-        raise TruncatedFileError(_TRUNCATED)
+        raise TruncatedFileError(f"{_TRUNCATED}: {_DEFLATED} is not complete")
     return found
 
 
@@ -146,23 +199,25 @@ class _Walk:
         self.data = data
         self.implicit = implicit
         self._steps = 0
+        self._last = 0
         self._tag = struct.Struct("<HHI" if little else ">HHI")
         self._short = struct.Struct("<H" if little else ">H")
         self._long = struct.Struct("<I" if little else ">I")
 
     def tag_length(self, at: int) -> tuple[int, int]:
         """Tag and 32-bit length of an item, a delimiter or an implicit element."""
+        self._steps += 1
+        if self._steps > _MOST_ELEMENTS:
+            raise DecodeError(_DAMAGED, detail=f"more than {_MOST_ELEMENTS} elements up to {named(self._last)}")
         head = self.data[at : at + 8]
         if len(head) < 8:
-            raise TruncatedFileError(_TRUNCATED)
+            raise TruncatedFileError(_TRUNCATED, detail=f"behind {named(self._last)}")
         group, number, length = self._tag.unpack(head)
-        return group << 16 | number, length
+        self._last = group << 16 | number
+        return self._last, length
 
     def element(self, at: int) -> tuple[int, Element]:
         """The element whose tag is at `at`."""
-        self._steps += 1
-        if self._steps > _MOST_ELEMENTS:
-            raise DecodeError(_DAMAGED, detail=f"it has more than {_MOST_ELEMENTS} elements")
         tag, length = self.tag_length(at)
         head = self.data[at + 4 : at + 12]
         vr = head[:2]
@@ -171,7 +226,7 @@ class _Walk:
         if vr not in _LONG:
             return tag, Element(vr.decode(), at + 8, self._short.unpack(head[2:4])[0])
         if len(head) < 8:
-            raise TruncatedFileError(_TRUNCATED)
+            raise TruncatedFileError(_TRUNCATED, detail=f"inside {named(tag)}")
         return tag, Element(vr.decode(), at + 12, self._long.unpack(head[4:8])[0])
 
     def collect(self, at: int, end: int, found: dict[int, Element], depth: int, *, group: int | None = None) -> int:
@@ -188,17 +243,17 @@ class _Walk:
             found.setdefault(tag, element)
             if tag == PIXEL_DATA and depth == 0:
                 return at
-            at = self._after(element, end, depth)
+            at = self._after(tag, element, end, depth)
         return at
 
-    def _after(self, element: Element, end: int, depth: int) -> int:
+    def _after(self, tag: int, element: Element, end: int, depth: int) -> int:
         if element.length != UNDEFINED:
             after = element.start + element.length
             if after > end:
-                raise TruncatedFileError(_TRUNCATED)
+                raise TruncatedFileError(_TRUNCATED, detail=f"inside {named(tag)}")
             return after
         if depth >= _DEEPEST:
-            raise DecodeError(_DAMAGED, detail="its sequences are nested too deeply")
+            raise DecodeError(_DAMAGED, detail=f"sequences nested too deeply in {named(tag)}")
         # Open-ended UN is a sequence in implicit VR whatever the rest is (PS3.5 section 6.2.2).
         inner = self if element.vr != "UN" or self.implicit else _Walk(self.data, True, True)
         return inner.skip_items(element.start, end, depth + 1)
@@ -211,6 +266,6 @@ class _Walk:
             if tag == _SEQUENCE_END:
                 return at
             if tag != _ITEM:
-                raise DecodeError(_DAMAGED, detail=f"an item was expected, tag {tag:08X} found")
+                raise DecodeError(_DAMAGED, detail=f"an item was expected, {named(tag)} found")
             at = self.collect(at, end, {}, depth) if length == UNDEFINED else at + length
-        raise TruncatedFileError(_TRUNCATED)
+        raise TruncatedFileError(_TRUNCATED, detail=f"behind {named(self._last)}")

@@ -8,11 +8,12 @@ marker that closes the last fragment of each frame.
 
 import struct
 
-from resload.decode.elements import PIXEL_DATA, UNDEFINED, DataSet
+from resload.decode.elements import UNDEFINED, DataSet
+from resload.decode.tags import OFFSET_LENGTHS, OFFSETS, PIXEL_DATA, named
 from resload.errors import DecodeError, TruncatedFileError
 
-_TRUNCATED = "the DICOM pixel data ends early"
-_DAMAGED = "the DICOM pixel data is damaged"
+TRUNCATED = f"{named(PIXEL_DATA)} ends early"
+_DAMAGED = f"{named(PIXEL_DATA)} is damaged"
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
 _MOST_FRAGMENTS = 1 << 20
 
@@ -38,7 +39,7 @@ def frame_bytes(dataset: DataSet, frame: int, frames: int) -> bytes:
     else:
         return _by_end_marker(dataset, fragments, frame)
     if not chosen:
-        raise TruncatedFileError(_TRUNCATED)
+        raise TruncatedFileError(TRUNCATED)
     return b"".join(_piece(dataset, *part) for part in chosen)
 
 
@@ -53,13 +54,13 @@ def _by_end_marker(dataset: DataSet, fragments: list[tuple[int, int]], frame: in
             if at == frame:
                 return b"".join(parts)
             at += 1
-    raise TruncatedFileError(_TRUNCATED)
+    raise TruncatedFileError(TRUNCATED)
 
 
 def _piece(dataset: DataSet, start: int, length: int) -> bytes:
     piece = dataset.data[start : start + length]
     if len(piece) < length:
-        raise TruncatedFileError(_TRUNCATED)
+        raise TruncatedFileError(TRUNCATED)
     return piece
 
 
@@ -73,11 +74,11 @@ def _fragments(dataset: DataSet) -> tuple[list[tuple[int, int]], tuple[int, ...]
         if tag == _SEQUENCE_END:
             break
         if tag != _ITEM or length == UNDEFINED or len(found) > _MOST_FRAGMENTS:
-            raise DecodeError(_DAMAGED, detail=f"a fragment was expected, tag {tag:08X} found")
+            raise DecodeError(_DAMAGED, detail=f"a fragment was expected, {named(tag)} found")
         found.append((at + 8, length))
         at += 8 + length
         if at > len(dataset.data):
-            raise TruncatedFileError(_TRUNCATED)
+            raise TruncatedFileError(TRUNCATED)
     if not found:
         raise DecodeError(_DAMAGED, detail="no offset table")
     table = _piece(dataset, *found[0])
@@ -86,7 +87,7 @@ def _fragments(dataset: DataSet) -> tuple[list[tuple[int, int]], tuple[int, ...]
 
 def _extended_offsets(dataset: DataSet) -> list[tuple[int, int]]:
     """(offset, length) of each frame, from the Extended Offset Table (PS3.3 C.7.6.3.1.8), or nothing."""
-    starts, lengths = dataset.raw(0x7FE00001), dataset.raw(0x7FE00002)
+    starts, lengths = dataset.raw(OFFSETS), dataset.raw(OFFSET_LENGTHS)
     if not starts or len(starts) != len(lengths) or len(starts) % 8:
         return []
     count = len(starts) // 8

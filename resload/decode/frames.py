@@ -13,15 +13,11 @@ from numpy.typing import NDArray
 
 from resload.decode.codecs import run
 from resload.decode.codestream import Codestream, ended, parse_jpeg, parse_jpeg2000
-from resload.decode.elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, PIXEL_DATA, UNDEFINED, DataSet
-from resload.decode.fragments import frame_bytes
-from resload.errors import (
-    DecodeError,
-    NotARadiographError,
-    TooLargeError,
-    TruncatedFileError,
-    UnknownFormatError,
-)
+from resload.decode.elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, UNDEFINED, DataSet
+from resload.decode.fragments import TRUNCATED, frame_bytes
+from resload.decode.image import Image
+from resload.decode.tags import COLUMNS, PIXEL_DATA, ROWS, SAMPLES, TRANSFER_SYNTAX, named, within
+from resload.errors import DecodeError, NotARadiographError, TruncatedFileError, UnknownFormatError
 
 _PREFIX = "1.2.840.10008.1.2"
 CODECS: dict[str, str] = {
@@ -46,37 +42,9 @@ CODECS: dict[str, str] = {
 of 2 to 16 bits too, and is the fastest and most tested reader of it in imagecodecs. HTJ2K goes to OpenJPEG,
 not to OpenJPH, although that is three times as fast: see `codecs.py`."""
 
+_LOSSY = frozenset(f"{_PREFIX}.4.{number}" for number in (50, 51, 81, 91, 203))
+"""Syntaxes whose samples may differ from those that were compressed."""
 _LABELS = {"jpeg": "JPEG", "jpegls": "JPEG-LS", "jpeg2k": "JPEG 2000"}
-_TRUNCATED = "the DICOM pixel data ends early"
-_DAMAGED = "the DICOM pixel data is damaged"
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """The Image Pixel module (PS3.3 C.7.6.3)."""
-
-    rows: int
-    columns: int
-    samples: int
-    photometric: str
-    bits_allocated: int
-    bits_stored: int
-    high_bit: int
-    signed: bool
-    planar: bool
-    """Colour planes one after another rather than interleaved."""
-    frames: int
-
-    @property
-    def frame_bytes(self) -> int:
-        """Bytes of one native frame."""
-        samples = 2 if self.halved else self.samples
-        return self.rows * self.columns * samples * self.bits_allocated // 8
-
-    @property
-    def halved(self) -> bool:
-        """Native YBR_FULL_422: two Y, then one Cb and one Cr, for two pixels (PS3.3 C.7.6.3.1.2)."""
-        return self.photometric == "YBR_FULL_422" and self.samples == 3 and self.columns % 2 == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,28 +57,32 @@ class Stored:
     """Bits of a sample that count, from the lowest on."""
     rgb: bool
     """Three samples are red, green, blue (the codec undid any other colour space)."""
+    lossy: bool = False
+    """Samples may lie outside the range of those that were compressed."""
 
 
 def codec_of(dataset: DataSet) -> str:
     """The codec for the data set's transfer syntax. Raises UnknownFormatError for syntaxes not read."""
     codec = CODECS.get(dataset.syntax)
     if codec is None:
-        raise UnknownFormatError("this DICOM transfer syntax is not supported", detail=dataset.syntax)
+        raise UnknownFormatError(f"{named(TRANSFER_SYNTAX)} is one that is not read", detail=dataset.syntax)
     return codec
 
 
 def stored(dataset: DataSet, image: Image, frame: int) -> Stored:
     """The samples of one frame, as stored: no unused bits removed, no sign, no lookup table."""
     codec = codec_of(dataset)
-    if PIXEL_DATA not in dataset.elements:
-        raise NotARadiographError("the DICOM file holds no pixel data")
     encapsulated = dataset.elements[PIXEL_DATA].length == UNDEFINED
     if encapsulated == (codec == "native"):
-        raise DecodeError(_DAMAGED, detail="encapsulation and transfer syntax contradict each other")
+        raise DecodeError(
+            f"{named(PIXEL_DATA)} and {named(TRANSFER_SYNTAX)} contradict each other",
+            detail=f"{'encapsulated' if encapsulated else 'not encapsulated'}, {dataset.syntax}",
+        )
     if codec == "native":
         return _native(dataset, image, frame)
     data = frame_bytes(dataset, frame, image.frames)
-    return _rle(data, image) if codec == "dicomrle" else _compressed(codec, data, image)
+    with within(PIXEL_DATA):
+        return _rle(data, image) if codec == "dicomrle" else _compressed(codec, data, image, dataset.syntax in _LOSSY)
 
 
 def _native(dataset: DataSet, image: Image, frame: int) -> Stored:
@@ -118,7 +90,7 @@ def _native(dataset: DataSet, image: Image, frame: int) -> Stored:
     start = element.start + frame * image.frame_bytes
     stop = start + image.frame_bytes
     if stop > element.start + element.length or stop > len(dataset.data):
-        raise TruncatedFileError(_TRUNCATED)
+        raise TruncatedFileError(TRUNCATED)
     dtype = np.dtype(f"{'<' if dataset.little else '>'}u{image.bits_allocated // 8}")
     if dtype.itemsize == 1 and not dataset.little and element.vr == "OW":
         samples = _swapped_bytes(dataset, start, stop)  # two samples to a big-endian word (PS3.5 annex D)
@@ -142,7 +114,7 @@ def _swapped_bytes(dataset: DataSet, start: int, stop: int) -> NDArray[Any]:
     even = start - (start - first) % 2
     words = dataset.data[even : stop + (stop - even) % 2]
     if len(words) % 2:
-        raise TruncatedFileError(_TRUNCATED)
+        raise TruncatedFileError(TRUNCATED)
     return np.frombuffer(words, ">u2").astype("<u2").view(np.uint8)[start - even : stop - even]
 
 
@@ -176,7 +148,7 @@ def _check_segments(data: bytes, planes: int) -> None:
         raise TruncatedFileError("the RLE data ends early")
 
 
-def _compressed(codec: str, data: bytes, image: Image) -> Stored:
+def _compressed(codec: str, data: bytes, image: Image, lossy: bool) -> Stored:
     label = _LABELS[codec]
     parse = parse_jpeg if codec != "jpeg2k" else parse_jpeg2000
     stream = parse(data, label)
@@ -193,7 +165,8 @@ def _compressed(codec: str, data: bytes, image: Image) -> Stored:
     if samples.shape != expected or samples.dtype.itemsize > 2:
         raise DecodeError(f"the {label} data is damaged", detail=f"decoded to {samples.shape} {samples.dtype}")
     # The colour transforms of JPEG and JPEG 2000 are part of the stream and undone by its codec.
-    return Stored(samples, stream.precision, codec == "jpeg" or image.photometric in ("RGB", "YBR_RCT", "YBR_ICT"))
+    rgb = codec == "jpeg" or image.photometric in ("RGB", "YBR_RCT", "YBR_ICT")
+    return Stored(samples, stream.precision, rgb, lossy)
 
 
 def _jpeg_colours(stream: Codestream, image: Image) -> dict[str, str]:
@@ -210,26 +183,7 @@ def _agree(stream: Codestream, image: Image, label: str) -> None:
             return
         raise NotARadiographError(f"the {label} data has more than 16 bits", detail=f"{stream.precision}")
     raise DecodeError(
-        f"the {label} data and the DICOM header disagree about the image",
+        f"the {label} data disagrees with {named(ROWS)}, {named(COLUMNS)} or {named(SAMPLES)}",
         detail=f"{stream.height} x {stream.width} x {stream.components} in one, "
         f"{image.rows} x {image.columns} x {image.samples} in the other",
     )
-
-
-def check_image(image: Image) -> None:
-    """Refuse data sets that are no radiograph of at most 16 bits."""
-    if image.samples not in (1, 3) or image.photometric.startswith("PALETTE"):
-        raise NotARadiographError(
-            "the DICOM image is neither gray nor three colours", detail=f"{image.samples} x {image.photometric}"
-        )
-    if image.bits_allocated not in (8, 16):
-        raise NotARadiographError(
-            "the DICOM image does not have 8 or 16 bits allocated", detail=f"{image.bits_allocated}"
-        )
-    if not 1 <= image.bits_stored <= image.high_bit + 1 <= image.bits_allocated:
-        raise DecodeError(
-            "the DICOM header contradicts itself",
-            detail=f"{image.bits_stored} bits stored, high bit {image.high_bit}, {image.bits_allocated} allocated",
-        )
-    if image.frames < 1 or image.frames > 1 << 24:
-        raise TooLargeError("the DICOM header claims an impossible number of frames", detail=f"{image.frames}")

@@ -44,6 +44,9 @@ class Header:
     """DICOM: which VOI transformations there are, `lut`, `window`, `lut+window` or `none`; else empty."""
     intent: str = ""
     """DICOM's Presentation Intent Type (PS3.3 C.8.11.2.1.2), `FOR PRESENTATION` or `FOR PROCESSING`; else empty."""
+    aspect: float | None = None
+    """DICOM: height over width of a pixel where only Pixel Aspect Ratio tells it; None when pixels are square, when
+    `spacing` tells it, or when nothing does."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +127,7 @@ def check_claim(height: int, width: int, max_pixels: int) -> None:
 def check_frame(frame: int, frames: int) -> None:
     """Refuse a frame that the file does not hold."""
     if not 0 <= frame < frames:
-        raise NotARadiographError(f"frame {frame} was asked for and the file holds {frames}")
+        raise NotARadiographError("the frame asked for is not in the file", detail=f"frame {frame}, it holds {frames}")
 
 
 def contiguous(pixels: NDArray[Any]) -> Pixels:
