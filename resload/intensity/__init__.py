@@ -20,6 +20,7 @@ Options go into the same brackets: `display(polarity=presentation, voi=1)`.
 `voi`         `display`: 1 takes the second VOI LUT or window; a film that has some, but not this one, is refused
 `prefer`      `display`: lut or window, for films that have both
 `function`    `window`: linear, linear_exact or sigmoid
+`colour`      luma or reject: what becomes of files in colour
 
 Statistics are those of the whole film at its own resolution: intensities come before fit and resample. A film of one
 value, or one that is all padding, is black in `minmax` and `percentile`.

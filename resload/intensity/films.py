@@ -5,6 +5,7 @@ whatever the size of the film.
 """
 
 import math
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,8 +50,8 @@ def _resolved(recipe: str, radiograph: Radiograph) -> Recipe:
     if found.name != "auto":
         return found
     if radiograph.values is None:
-        return Recipe("none")
-    return Recipe("display", polarity=found.polarity, prefer=found.prefer, voi=found.voi)
+        return Recipe("none", colour=found.colour)
+    return replace(found, name="display")
 
 
 def table(radiograph: Radiograph, *, dtype: DTypeLike, recipe: str = "auto", bits: int | None = None) -> Pixels | None:

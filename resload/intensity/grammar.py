@@ -31,6 +31,7 @@ RECIPES = (
 POLARITIES = ("photometric", "presentation", "keep")
 PREFERENCES = ("lut", "window")
 FUNCTIONS = ("linear", "linear_exact", "sigmoid")
+COLOURS = ("luma", "reject")
 
 
 class _Form(NamedTuple):
@@ -40,19 +41,19 @@ class _Form(NamedTuple):
     options: tuple[str, ...]
 
 
-_DISPLAY = _Form(0, ("polarity", "prefer", "voi"))
+_DISPLAY, _AS_IT_IS = _Form(0, ("polarity", "prefer", "voi", "colour")), _Form(0, ("colour",))
 _FORMS = {
     "auto": _DISPLAY,
     "display": _DISPLAY,
-    "minmax": _Form(0, ("polarity",)),
-    "percentile": _Form(2, ("polarity",)),
-    "window": _Form(2, ("polarity", "function")),
-    "raw": _Form(0, ()),
-    "mimic-jpg": _Form(0, ()),
-    "chexpert-jpg": _Form(0, ()),
-    "none": _Form(0, ()),
+    "minmax": _Form(0, ("polarity", "colour")),
+    "percentile": _Form(2, ("polarity", "colour")),
+    "window": _Form(2, ("polarity", "function", "colour")),
+    "raw": _AS_IT_IS,
+    "mimic-jpg": _AS_IT_IS,
+    "chexpert-jpg": _AS_IT_IS,
+    "none": _AS_IT_IS,
 }
-_WORDS = {"polarity": POLARITIES, "prefer": PREFERENCES, "function": FUNCTIONS}
+_WORDS = {"polarity": POLARITIES, "prefer": PREFERENCES, "function": FUNCTIONS, "colour": COLOURS}
 _TEXT = re.compile(r"([a-z-]+)(?:\((.*)\))?", re.DOTALL)
 
 
@@ -77,6 +78,8 @@ class Recipe:
     """Which of those, from 0. A film that has some but not this one is refused."""
     function: str = "linear"
     """Of `window`: "linear", "linear_exact" or "sigmoid" (DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
+    colour: str = "luma"
+    """What becomes of films in colour: their "luma", or "reject": they are no radiographs."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numbers", tuple(map(float, self.numbers)))
