@@ -610,3 +610,21 @@ def test_statistics_are_of_the_whole_film(tmp_path):
     made = make(resload.Pipeline(4, intensity="minmax", dtype="uint16"), film(pixels), Known(bits=12))
     assert np.abs(made.levels[0].astype(int) - 65535 // 4).max() < 60
     assert made.scale == pytest.approx(4000 / 65535)
+
+
+def test_deep_films_join_a_cache_of_eight_bit_pixels(mixed, tmp_path):
+    """A recipe that makes 256 levels loses nothing in uint8: films of 12 bits are appended, and repaired, there."""
+    root = tmp_path / "films"
+    root.mkdir()
+    for path in mixed.table["path"]:
+        (root / path).write_bytes((mixed.root / path).read_bytes())
+    catalog = resload.Catalog(mixed.table, root=root)
+    whole = (root / "5.dcm").read_bytes()
+    (root / "5.dcm").write_bytes(whole[:300])
+    resload.build(catalog.select(np.arange(3)), tmp_path / "x.zarr", (24,), intensity="mimic-jpg", progress=False)
+    cache = resload.build(catalog, tmp_path / "x.zarr", (24,), intensity="mimic-jpg", progress=False)
+    assert cache.dtype == np.uint8
+    assert len(cache.rows()) == 6
+    (root / "5.dcm").write_bytes(whole)
+    assert resload.repair(cache, catalog, progress=False).ok
+    assert len(resload.open_cache(cache.path).rows()) == 7

@@ -24,5 +24,5 @@ def is_confidential(name: str) -> bool:
 
     Spelled in any way: `PatientBirthDate`, `patient_birth_date`, `StudyDate_DICOM`.
     """
-    found = _NOT_LETTERS.sub("", name.lower()).removesuffix("dicom")
-    return found in _KNOWN or found.endswith("uid")
+    word = name.removesuffix("_DICOM")
+    return _NOT_LETTERS.sub("", word.lower()) in _KNOWN or word.endswith(("UID", "_uid"))

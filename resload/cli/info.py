@@ -63,7 +63,7 @@ def described(cache: "Cache") -> dict[str, Any]:
         "vanishing": vanishing.vanishing(cache),
         "quarantine": cache.quarantine.to_dict("records"),
         "identifying": identifying(list(table.columns), kept),
-        "confidential": [name for name in kept.columns if is_confidential(name)],
+        "confidential": [name for name in (*kept.columns, *kept.targets) if is_confidential(name)],
         "pseudonyms": bool(manifest.pseudonyms),
         "fingerprint": manifest.fingerprint,
         "digest": cache.digest,

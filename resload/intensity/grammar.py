@@ -75,7 +75,8 @@ class Recipe:
     prefer: str = "lut"
     """Which VOI transformations of a film count where it has both: its "lut"s or its "window"s."""
     voi: int = 0
-    """Which of those, from 0. A film that has some but not this one is refused."""
+    """Which of those, from 0. A film that lacks the one named is refused; with 0, one that has none at all is shown
+    over the full range that can be stored."""
     function: str = "linear"
     """Of `window`: "linear", "linear_exact" or "sigmoid" (DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
     colour: str = "luma"

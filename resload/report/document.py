@@ -143,8 +143,9 @@ def resolution_report(
     count = min(MOST_THREADS, thread_count(None)) if threads is None else thread_count(threads)
     opened = cache if isinstance(cache, Cache) else open_cache(cache)
     source = None
-    if catalog is not None:
+    if catalog is not None or pseudonymise is not None:
         names = names_in(opened.path, layout.read_manifest(opened.path), pseudonymise)
+    if catalog is not None:
         catalog = names.catalog(catalog)
         source = CatalogFilms(catalog, names.seal)
     rows = chosen(opened, films, seed, catalog)
