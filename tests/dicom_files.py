@@ -146,3 +146,15 @@ def saved(dataset: Dataset, syntax: str) -> bytes:
     file = io.BytesIO()
     dataset.save_as(file, enforce_file_format=True)
     return file.getvalue()
+
+
+def with_raw(file: bytes, *elements: tuple[int, str, bytes]) -> bytes:
+    """An explicit little-endian file with elements of any VR and bytes, put first in the data set."""
+    start = 144 + struct.unpack("<I", file[140:144])[0]
+    parts = [file[:start]]
+    for tag, vr, value in elements:
+        parts.append(struct.pack("<HH2s", tag >> 16, tag & 0xFFFF, vr.encode()))
+        long = vr in ("OB", "OW", "UN", "SQ", "UT")
+        parts.append(struct.pack("<HI", 0, len(value)) if long else struct.pack("<H", len(value)))
+        parts.append(value)
+    return b"".join([*parts, file[start:]])

@@ -4,8 +4,8 @@
     read_header     what the file says of itself      gray.py         colour to luma
     decode          the pixels                        codecs.py       the door to imagecodecs, for films
 
-    raster.py -- png.py, jpeg.py, tiff.py      dicom.py -- tags.py, elements.py, image.py, fragments.py, frames.py,
-                                               luts.py, meaning.py, spacing.py
+    raster.py -- png.py, jpeg.py, tiff.py      dicom.py -- dictionary.py, elements.py, image.py, fragments.py,
+                                               frames.py, groups.py, luts.py, meaning.py, spacing.py
         codestream.py  claims and end markers of JPEG, JPEG-LS and JPEG 2000      window.py  bytes of a file
 
 Every function here may be called from many threads at once; the codecs release the GIL. A file is refused
@@ -18,9 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+from resload.decode.dictionary import PHOTOMETRIC, named
 from resload.decode.radiograph import Header, Lut, Radiograph, Values
 from resload.decode.raster import FORMATS
-from resload.decode.tags import PHOTOMETRIC, named
 from resload.decode.window import Bytes, FileWindow
 from resload.errors import (
     ArgumentError,

@@ -14,6 +14,7 @@ Facts that callers must know (imagecodecs 2026.3.6), each with a test:
 - `jpeg` and `jpegls` do not notice by themselves that a stream ends early: the first returns gray pixels,
   the second never returns. `codestream.py` looks for the end marker first.
 - `dicomrle` follows segment offsets out of the data and ends the process: `frames.py` checks them first.
+- `jpeg2k` leaves tiles black that a stream lacks: `codestream.py` counts them first.
 - `htj2k` (OpenJPH) ends the process on some damaged streams and takes truncated ones for whole, so HTJ2K is
   given to `jpeg2k` (OpenJPEG, same pixels), which refuses both.
 """

@@ -22,9 +22,12 @@ _START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 _NO_BODY = frozenset({0x01, *range(0xD0, 0xD9)})
 """TEM, RST0 to RST7 and SOI stand alone."""
 _MOST_SEGMENTS = 4096
+_MOST_TILE_PARTS = 1 << 20
 _MOST_RUBBISH = 4096
 """Bytes between two segments."""
 _END = b"\xff\xd9"
+_TILE_PART, _TILE_PART_HEAD = b"\xff\x90", 14
+"""SOT, and the least bytes of a tile-part: its SOT segment and SOD. A length of 0 means: up to the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Codestream:
     """A JFIF or Adobe segment says what the colours are (JPEG only)."""
     data_at: int = 0
     """Where entropy-coded data may begin."""
+    tiles: int = 1
+    """Pieces that are coded by themselves (JPEG 2000 only)."""
 
 
 def parse_jpeg(data: Bytes, label: str = "JPEG") -> Codestream:
@@ -113,9 +118,38 @@ def parse_jpeg2000(data: bytes, label: str = "JPEG 2000") -> Codestream:
     size = data[at + 4 : at + 45]
     if len(size) < 41:
         raise TruncatedFileError(f"the {label} data ends early")
-    right, bottom, left, top = struct.unpack(">4I", size[4:20])
+    right, bottom, left, top, tile_width, tile_height, tile_left, tile_top = struct.unpack(">8I", size[4:36])
     components, depth = struct.unpack(">HB", size[36:39])
-    return Codestream(bottom - top, right - left, components, (depth & 0x7F) + 1, signed=depth > 0x7F, data_at=at + 4)
+    across = -(-(right - tile_left) // max(1, tile_width))
+    down = -(-(bottom - tile_top) // max(1, tile_height))
+    return Codestream(
+        bottom - top,
+        right - left,
+        components,
+        (depth & 0x7F) + 1,
+        signed=depth > 0x7F,
+        data_at=at + 4,
+        tiles=across * down,
+    )
+
+
+def check_tiles(data: bytes, stream: Codestream, label: str = "JPEG 2000") -> None:
+    """Refuse a JPEG 2000 stream that ends properly but lacks tiles: OpenJPEG would leave them black without a word.
+
+    Goes from tile-part to tile-part by their lengths (T.800 A.4.2); where those lead astray, the codec is to judge.
+    """
+    at = stream.data_at - 2
+    while data[at : at + 2] not in (_TILE_PART, _END) and data[at + 2 : at + 4] > b"\0\1":
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")  # a segment of the main header
+    found: set[int] = set()
+    for _ in range(_MOST_TILE_PARTS):
+        if data[at : at + 2] != _TILE_PART or len(data) < at + 10:
+            break
+        index, length = struct.unpack(">HI", data[at + 4 : at + 10])
+        found.add(index)
+        at = at + length if length >= _TILE_PART_HEAD else len(data) - 2
+    if data[at : at + 2] == _END and len(found) < stream.tiles:
+        raise TruncatedFileError(f"the {label} data ends early", detail=f"{len(found)} of {stream.tiles} tiles")
 
 
 def ended(data: bytes, stream: Codestream, label: str) -> bytes:

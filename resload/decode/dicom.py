@@ -1,10 +1,12 @@
 """DICOM: a data set to one radiograph, its codes and what they mean.
 
-tags.py       names of elements             elements.py   which elements there are
-image.py      what the header says          fragments.py  which of them make up a frame
-frames.py     one frame's samples, by transfer syntax
-here          samples -> codes (unused bits off, sign made an offset, colour to luma)
-meaning.py    lookup tables (luts.py), windows, polarity and padding as `Values`     spacing.py   millimetres
+    elements.py   which elements there are      fragments.py  which of them make up a frame
+    image.py      what the header says          frames.py     one frame's samples, by transfer syntax
+    here          samples -> codes (unused bits off, sign made an offset, colour to luma)
+    meaning.py    lookup tables (luts.py), windows, polarity and padding as `Values`
+    spacing.py    millimetres                   groups.py     what multi-frame images say of single frames
+
+Every refusal names the element it is about (`dictionary.py`).
 """
 
 from typing import Any
@@ -12,17 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resload.decode import tags
+from resload.decode import dictionary
 from resload.decode.codecs import decoder_name
+from resload.decode.dictionary import named, within
 from resload.decode.elements import DataSet, read
 from resload.decode.frames import Stored, codec_of, stored
 from resload.decode.gray import to_gray
+from resload.decode.groups import of_frame
 from resload.decode.image import Image, image_of
 from resload.decode.luts import palette, palette_bits
 from resload.decode.meaning import values_of, voi_kinds
 from resload.decode.radiograph import Header, Pixels, Radiograph, check_frame, contiguous
 from resload.decode.spacing import aspect_of, spacing_of
-from resload.decode.tags import named, within
 from resload.decode.window import Bytes
 from resload.errors import NotARadiographError
 
@@ -34,8 +37,21 @@ _NO_LIMIT = 1 << 32
 
 def header(data: Bytes, max_pixels: int) -> Header:
     """The header of a DICOM file; reads element headers up to Pixel Data, and the values it needs."""
-    dataset = read(data, _inflated_limit(max_pixels))
+    return header_of(data_set(data, max_pixels))
+
+
+def data_set(data: Bytes, max_pixels: int) -> DataSet:
+    """The elements of a DICOM file, up to and with Pixel Data."""
+    return read(data, _inflated_limit(max_pixels))
+
+
+def header_of(dataset: DataSet) -> Header:
+    """The header that a data set tells, of its first frame where frames differ.
+
+    Raises as `resload.decode.read_header` does.
+    """
     image = image_of(dataset, _NO_LIMIT)
+    dataset = of_frame(dataset, 0)
     spacing = spacing_of(dataset)
     return Header(
         format="dicom",
@@ -46,18 +62,19 @@ def header(data: Bytes, max_pixels: int) -> Header:
         spacing=spacing,
         frames=image.frames,
         voi=voi_kinds(dataset),
-        intent=dataset.text(tags.INTENT).upper(),
+        intent=dataset.text(dictionary.INTENT).upper(),
         aspect=aspect_of(dataset, spacing),
     )
 
 
 def decode(data: bytes, frame: int, max_pixels: int) -> Radiograph:
     """One frame of a DICOM file."""
-    dataset = read(data, _inflated_limit(max_pixels))
+    dataset = data_set(data, max_pixels)
     image = image_of(dataset, max_pixels)
-    with within(tags.FRAMES):
+    with within(dictionary.FRAMES):
         check_frame(frame, image.frames)
     samples = stored(dataset, image, frame)
+    dataset = of_frame(dataset, frame)
     spacing, decoder = spacing_of(dataset), _decoder(dataset)
     if image.samples > 1:
         return Radiograph(_luma(samples, image), image.bits_stored, spacing, decoder)
@@ -128,7 +145,9 @@ def _luma(found: Stored, image: Image) -> Pixels:
         return to_gray(samples)
     if image.photometric in ("YBR_FULL", "YBR_FULL_422"):
         return contiguous(samples[..., 0])
-    raise NotARadiographError(f"{named(tags.PHOTOMETRIC)} is a colour space that is not read", detail=image.photometric)
+    raise NotARadiographError(
+        f"{named(dictionary.PHOTOMETRIC)} is a colour space that is not read", detail=image.photometric
+    )
 
 
 def _painted(indices: Pixels, dataset: DataSet, image: Image) -> tuple[Pixels, int]:
@@ -136,5 +155,5 @@ def _painted(indices: Pixels, dataset: DataSet, image: Image) -> tuple[Pixels, i
     lut = palette(dataset, image.signed)
     every = np.arange(1 << image.bits_stored) - image.offset - lut.first_mapped
     entries = lut.entries[np.clip(every, 0, lut.entries.size - 1)]
-    painted: Pixels = entries.astype(np.uint8 if lut.bits <= 8 else np.uint16)[indices]
+    painted: NDArray[Any] = entries.astype(np.uint8 if lut.bits <= 8 else np.uint16)[indices]
     return painted, lut.bits

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from resload.decode.tags import PIXEL_DATA, TRANSFER_SYNTAX, named
+from resload.decode.dictionary import PIXEL_DATA, TRANSFER_SYNTAX, named
 from resload.decode.window import Bytes
 from resload.errors import DecodeError, TooLargeError, TruncatedFileError
 

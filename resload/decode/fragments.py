@@ -8,8 +8,8 @@ marker that closes the last fragment of each frame.
 
 import struct
 
+from resload.decode.dictionary import OFFSET_LENGTHS, OFFSETS, PIXEL_DATA, named
 from resload.decode.elements import UNDEFINED, DataSet
-from resload.decode.tags import OFFSET_LENGTHS, OFFSETS, PIXEL_DATA, named
 from resload.errors import DecodeError, TruncatedFileError
 
 TRUNCATED = f"{named(PIXEL_DATA)} ends early"

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resload.decode.codecs import run
-from resload.decode.codestream import Codestream, ended, parse_jpeg, parse_jpeg2000
+from resload.decode.codestream import Codestream, check_tiles, ended, parse_jpeg, parse_jpeg2000
+from resload.decode.dictionary import COLUMNS, PIXEL_DATA, ROWS, SAMPLES, TRANSFER_SYNTAX, named, within
 from resload.decode.elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, UNDEFINED, DataSet
 from resload.decode.fragments import TRUNCATED, frame_bytes
 from resload.decode.image import Image
-from resload.decode.tags import COLUMNS, PIXEL_DATA, ROWS, SAMPLES, TRANSFER_SYNTAX, named, within
 from resload.errors import DecodeError, NotARadiographError, TruncatedFileError, UnknownFormatError
 
 _PREFIX = "1.2.840.10008.1.2"
@@ -158,7 +158,10 @@ def _compressed(codec: str, data: bytes, image: Image, lossy: bool) -> Stored:
         options["numthreads"] = 1  # films are decoded side by side already
     elif codec == "jpeg" and stream.components == 3:
         options = _jpeg_colours(stream, image)
-    samples = np.asarray(run(codec, ended(data, stream, label), **options))
+    data = ended(data, stream, label)
+    if codec == "jpeg2k":
+        check_tiles(data, stream, label)
+    samples = np.asarray(run(codec, data, **options))
     if samples.ndim == 3 and samples.shape[2] == 1:
         samples = samples[..., 0]
     expected = (image.rows, image.columns) if image.samples == 1 else (image.rows, image.columns, image.samples)

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from resload.decode import tags
+from resload.decode import dictionary
+from resload.decode.dictionary import named, within
 from resload.decode.elements import DataSet
 from resload.decode.radiograph import check_claim
-from resload.decode.tags import named, within
 from resload.errors import DecodeError, NotARadiographError, TooLargeError
 
 _MOST_FRAMES = 1 << 24
@@ -62,20 +62,20 @@ def image_of(dataset: DataSet, max_pixels: int) -> Image:
     above the limit, DecodeError for elements that are missing or contradict each other; each names its element.
     """
     _check_pixels(dataset)
-    bits = _needed(dataset, tags.STORED)
+    bits = _needed(dataset, dictionary.STORED)
     image = Image(
-        rows=_needed(dataset, tags.ROWS),
-        columns=_needed(dataset, tags.COLUMNS),
-        samples=_needed(dataset, tags.SAMPLES),
+        rows=_needed(dataset, dictionary.ROWS),
+        columns=_needed(dataset, dictionary.COLUMNS),
+        samples=_needed(dataset, dictionary.SAMPLES),
         photometric=_photometric(dataset),
-        bits_allocated=_needed(dataset, tags.ALLOCATED),
+        bits_allocated=_needed(dataset, dictionary.ALLOCATED),
         bits_stored=bits,
-        high_bit=_optional(dataset, tags.HIGH_BIT, bits - 1),
-        signed=_needed(dataset, tags.SIGNED) == 1,
-        planar=_optional(dataset, tags.PLANAR, 0) == 1,
+        high_bit=_optional(dataset, dictionary.HIGH_BIT, bits - 1),
+        signed=_needed(dataset, dictionary.SIGNED) == 1,
+        planar=_optional(dataset, dictionary.PLANAR, 0) == 1,
         frames=_frames(dataset),
     )
-    with within(tags.ROWS), within(tags.COLUMNS):
+    with within(dictionary.ROWS, dictionary.COLUMNS):
         check_claim(image.rows, image.columns, max_pixels)
     _check_samples(image)
     _check_bits(image)
@@ -84,15 +84,15 @@ def image_of(dataset: DataSet, max_pixels: int) -> Image:
 
 def _check_pixels(dataset: DataSet) -> None:
     """Refuse reports, presentation states, directories, and pixels that are no whole numbers."""
-    if tags.PIXEL_DATA in dataset.elements:
+    if dictionary.PIXEL_DATA in dataset.elements:
         return
-    for tag in (tags.FLOAT_PIXELS, tags.DOUBLE_PIXELS):
+    for tag in (dictionary.FLOAT_PIXELS, dictionary.DOUBLE_PIXELS):
         if tag in dataset.elements:
             raise NotARadiographError(f"the DICOM image's pixels are no whole numbers: it has {named(tag)}")
-    if tags.DIRECTORY in dataset.elements:
-        raise NotARadiographError(f"the DICOM file is a DICOMDIR: it has {named(tags.DIRECTORY)} and no image")
-    kind = dataset.text(tags.MODALITY) or dataset.text(tags.SOP_CLASS)
-    raise NotARadiographError(f"the DICOM file holds no image: it has no {named(tags.PIXEL_DATA)}", detail=kind)
+    if dictionary.DIRECTORY in dataset.elements:
+        raise NotARadiographError(f"the DICOM file is a DICOMDIR: it has {named(dictionary.DIRECTORY)} and no image")
+    kind = dataset.text(dictionary.MODALITY) or dataset.text(dictionary.SOP_CLASS)
+    raise NotARadiographError(f"the DICOM file holds no image: it has no {named(dictionary.PIXEL_DATA)}", detail=kind)
 
 
 def _needed(dataset: DataSet, tag: int) -> int:
@@ -108,36 +108,39 @@ def _optional(dataset: DataSet, tag: int, default: int) -> int:
 
 
 def _photometric(dataset: DataSet) -> str:
-    found = dataset.text(tags.PHOTOMETRIC).upper()
+    found = dataset.text(dictionary.PHOTOMETRIC).upper()
     if not found:
-        raise DecodeError(f"{named(tags.PHOTOMETRIC)} is missing")
+        raise DecodeError(f"{named(dictionary.PHOTOMETRIC)} is missing")
     return found
 
 
 def _frames(dataset: DataSet) -> int:
-    found = dataset.real(tags.FRAMES)
+    found = dataset.real(dictionary.FRAMES)
     if found is None:
         return 1
     if not 1 <= found <= _MOST_FRAMES or found != int(found):
-        raise TooLargeError(f"{named(tags.FRAMES)} is impossible", detail=f"{found:g}")
+        raise TooLargeError(f"{named(dictionary.FRAMES)} is impossible", detail=f"{found:g}")
     return int(found)
 
 
 def _check_samples(image: Image) -> None:
     if image.samples not in (1, 3):
-        raise NotARadiographError(f"{named(tags.SAMPLES)} is neither 1 nor 3", detail=f"{image.samples}")
+        raise NotARadiographError(f"{named(dictionary.SAMPLES)} is neither 1 nor 3", detail=f"{image.samples}")
     if (image.photometric in _GRAY or image.palette) != (image.samples == 1):
         raise DecodeError(
-            f"{named(tags.PHOTOMETRIC)} and {named(tags.SAMPLES)} contradict each other",
+            f"{named(dictionary.PHOTOMETRIC)} and {named(dictionary.SAMPLES)} contradict each other",
             detail=f"{image.photometric} of {image.samples}",
         )
 
 
 def _check_bits(image: Image) -> None:
     if image.bits_allocated not in (8, 16):
-        raise NotARadiographError(f"{named(tags.ALLOCATED)} is neither 8 nor 16", detail=f"{image.bits_allocated}")
+        raise NotARadiographError(
+            f"{named(dictionary.ALLOCATED)} is neither 8 nor 16", detail=f"{image.bits_allocated}"
+        )
     if not 1 <= image.bits_stored <= image.high_bit + 1 <= image.bits_allocated:
         raise DecodeError(
-            f"{named(tags.STORED)}, {named(tags.HIGH_BIT)} and {named(tags.ALLOCATED)} contradict each other",
+            f"{named(dictionary.STORED)}, {named(dictionary.HIGH_BIT)} and {named(dictionary.ALLOCATED)} "
+            "contradict each other",
             detail=f"{image.bits_stored} stored, high bit {image.high_bit}, {image.bits_allocated} allocated",
         )

@@ -9,19 +9,19 @@ Entries nominally span 0 to `2**bits - 1`, whatever they happen to use; larger o
 import numpy as np
 from numpy.typing import NDArray
 
-from resload.decode import tags
+from resload.decode import dictionary
+from resload.decode.dictionary import named, within
 from resload.decode.elements import DataSet
 from resload.decode.gray import to_gray
 from resload.decode.radiograph import Lut
-from resload.decode.tags import named, within
 from resload.errors import DecodeError, NotARadiographError
 
 
 def modality_lut(dataset: DataSet, signed: bool) -> Lut | None:
     """The one item of the Modality LUT Sequence, or None. `signed`: stored values are (Pixel Representation)."""
-    with within(tags.MODALITY_LUT):
-        item = dataset.first_item(tags.MODALITY_LUT)
-        return None if item is None else _lut(item, tags.DESCRIPTOR, tags.LUT_DATA, signed)
+    with within(dictionary.MODALITY_LUT):
+        item = dataset.first_item(dictionary.MODALITY_LUT)
+        return None if item is None else _lut(item, dictionary.DESCRIPTOR, dictionary.LUT_DATA, signed)
 
 
 def voi_luts(dataset: DataSet, signed: bool) -> tuple[Lut, ...]:
@@ -30,13 +30,15 @@ def voi_luts(dataset: DataSet, signed: bool) -> tuple[Lut, ...]:
     `signed`: its inputs, which are modality values, can be negative. PS3.3 C.11.2.1.1: the first input mapped is SS
     exactly then, which without rescale and Modality LUT is the sign of the stored values.
     """
-    with within(tags.VOI_LUT):
-        return tuple(_lut(item, tags.DESCRIPTOR, tags.LUT_DATA, signed) for item in dataset.items(tags.VOI_LUT))
+    with within(dictionary.VOI_LUT):
+        return tuple(
+            _lut(item, dictionary.DESCRIPTOR, dictionary.LUT_DATA, signed) for item in dataset.items(dictionary.VOI_LUT)
+        )
 
 
 def palette_bits(dataset: DataSet) -> int:
     """How many bits the luma of a palette has: what the descriptor of its red says."""
-    return _descriptor(dataset, tags.PALETTE_DESCRIPTORS[0])[2]
+    return _descriptor(dataset, dictionary.PALETTE_DESCRIPTORS[0])[2]
 
 
 def palette(dataset: DataSet, signed: bool) -> Lut:
@@ -44,12 +46,12 @@ def palette(dataset: DataSet, signed: bool) -> Lut:
 
     Raises NotARadiographError for segmented palettes (PS3.3 C.7.9.2), DecodeError for damaged ones.
     """
-    if tags.SEGMENTED_PALETTE in dataset.elements:
-        raise NotARadiographError(f"{named(tags.SEGMENTED_PALETTE)} is not read: expand the palette first")
-    pairs = zip(tags.PALETTE_DESCRIPTORS, tags.PALETTE_DATA, strict=True)
+    if dictionary.SEGMENTED_PALETTE in dataset.elements:
+        raise NotARadiographError(f"{named(dictionary.SEGMENTED_PALETTE)} is not read: expand the palette first")
+    pairs = zip(dictionary.PALETTE_DESCRIPTORS, dictionary.PALETTE_DATA, strict=True)
     red, green, blue = (_lut(dataset, descriptor, data, signed) for descriptor, data in pairs)
     if len({(one.entries.size, one.first_mapped, one.bits) for one in (red, green, blue)}) != 1:
-        raise DecodeError(f"{named(tags.PALETTE_DESCRIPTORS[0])} is not that of green and blue")
+        raise DecodeError(f"{named(dictionary.PALETTE_DESCRIPTORS[0])} is not that of green and blue")
     colours = np.dstack([one.entries[None] for one in (red, green, blue)])
     return Lut(red.first_mapped, to_gray(colours)[0].astype(np.uint16), red.bits)
 

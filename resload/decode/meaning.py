@@ -5,12 +5,12 @@ Everything that steps 3 to 6 of the display pipeline (PS3.4 N.2) need is read he
 
 import math
 
-from resload.decode import tags
+from resload.decode import dictionary
+from resload.decode.dictionary import named
 from resload.decode.elements import DataSet
 from resload.decode.image import Image
 from resload.decode.luts import modality_lut, voi_luts
 from resload.decode.radiograph import Lut, Values
-from resload.decode.tags import named
 from resload.errors import DecodeError
 
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
@@ -18,8 +18,8 @@ _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 def values_of(dataset: DataSet, image: Image) -> Values:
     """The `Values` of a gray image. Raises DecodeError, naming the element, for what cannot be understood."""
-    slope = dataset.real(tags.SLOPE)
-    intercept = dataset.real(tags.INTERCEPT) or 0.0
+    slope = dataset.real(dictionary.SLOPE)
+    intercept = dataset.real(dictionary.INTERCEPT) or 0.0
     slope = slope if slope else 1.0  # 0 would make every film one gray, which is no use of it (PS3.3 C.11.1)
     modality = modality_lut(dataset, image.signed)
     windows, function = windows_of(dataset)
@@ -39,7 +39,7 @@ def values_of(dataset: DataSet, image: Image) -> Values:
 
 def voi_kinds(dataset: DataSet) -> str:
     """Which VOI transformations there are, without reading them: `Header.voi`."""
-    lut = dataset.first_item(tags.VOI_LUT) is not None
+    lut = dataset.first_item(dictionary.VOI_LUT) is not None
     return "+".join([*["lut"] * lut, *["window"] * bool(windows_of(dataset)[0])]) or "none"
 
 
@@ -49,12 +49,12 @@ def windows_of(dataset: DataSet) -> tuple[tuple[tuple[float, float], ...], str]:
     A window that is no two numbers, or that the standard forbids (PS3.3 C.11.2.1.2 and C.11.2.1.3: a width below 1 for
     LINEAR, not above 0 for the others), counts as absent.
     """
-    pairs = list(zip(dataset.reals(tags.CENTER), dataset.reals(tags.WIDTH), strict=False))
+    pairs = list(zip(dataset.reals(dictionary.CENTER), dataset.reals(dictionary.WIDTH), strict=False))
     if not pairs:
         return (), "LINEAR"
-    function = dataset.text(tags.FUNCTION).upper() or "LINEAR"
+    function = dataset.text(dictionary.FUNCTION).upper() or "LINEAR"
     if function not in _FUNCTIONS:
-        raise DecodeError(f"{named(tags.FUNCTION)} is none of {', '.join(_FUNCTIONS)}", detail=function)
+        raise DecodeError(f"{named(dictionary.FUNCTION)} is none of {', '.join(_FUNCTIONS)}", detail=function)
     narrowest = 1.0 if function == "LINEAR" else math.ulp(0.0)
     return tuple((c, w) for c, w in pairs if c is not None and w is not None and w >= narrowest), function
 
@@ -66,7 +66,7 @@ def _below_zero(image: Image, slope: float, intercept: float, modality: Lut | No
 
 
 def _inverse(dataset: DataSet) -> bool | None:
-    return {"INVERSE": True, "IDENTITY": False}.get(dataset.text(tags.SHAPE).upper())
+    return {"INVERSE": True, "IDENTITY": False}.get(dataset.text(dictionary.SHAPE).upper())
 
 
 def _padding(dataset: DataSet, image: Image) -> tuple[int, int] | None:
@@ -74,7 +74,7 @@ def _padding(dataset: DataSet, image: Image) -> tuple[int, int] | None:
 
     A limit alone means nothing.
     """
-    value, limit = dataset.whole(tags.PADDING), dataset.whole(tags.PADDING_LIMIT)
+    value, limit = dataset.whole(dictionary.PADDING), dataset.whole(dictionary.PADDING_LIMIT)
     if value is None:
         return None
     low, high = sorted(_as_stored(end, image) for end in (value, value if limit is None else limit))

@@ -23,6 +23,9 @@ PALETTE_DATA = (0x00281201, 0x00281202, 0x00281203)
 SEGMENTED_PALETTE = 0x00281221
 MODALITY_LUT, DESCRIPTOR, LUT_DATA, VOI_LUT = 0x00283000, 0x00283002, 0x00283006, 0x00283010
 SHAPE = 0x20500020
+SHARED_GROUPS, FRAME_GROUPS = 0x52009229, 0x52009230
+GROUPS = (0x00289110, 0x00289145, 0x00289132)
+"""Pixel Measures, Pixel Value Transformation and Frame VOI LUT Sequence."""
 OFFSETS, OFFSET_LENGTHS = 0x7FE00001, 0x7FE00002
 FLOAT_PIXELS, DOUBLE_PIXELS, PIXEL_DATA = 0x7FE00008, 0x7FE00009, 0x7FE00010
 
@@ -56,6 +59,8 @@ _NAMES = {
     LUT_DATA: "LUT Data",
     VOI_LUT: "VOI LUT Sequence",
     SHAPE: "Presentation LUT Shape",
+    SHARED_GROUPS: "Shared Functional Groups Sequence",
+    FRAME_GROUPS: "Per-frame Functional Groups Sequence",
     OFFSETS: "Extended Offset Table",
     FLOAT_PIXELS: "Float Pixel Data",
     DOUBLE_PIXELS: "Double Float Pixel Data",
@@ -69,9 +74,10 @@ def named(tag: int) -> str:
 
 
 @contextmanager
-def within(tag: int) -> Iterator[None]:
-    """Put the element's name before the reason of a DecodeError that leaves the block."""
+def within(*tags: int) -> Iterator[None]:
+    """Put the elements' names before the reason of a DecodeError that leaves the block."""
     try:
         yield
     except DecodeError as exc:
-        raise type(exc)(f"{named(tag)}: {exc.reason}", detail=exc.detail) from exc.__cause__
+        where = " and ".join(named(tag) for tag in tags)
+        raise type(exc)(f"{where}: {exc.reason}", detail=exc.detail) from exc.__cause__
