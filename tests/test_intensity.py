@@ -212,7 +212,10 @@ class TestDisplay:
     @settings(deadline=None)
     def test_absurd_numbers_warn_of_nothing(self, slope, intercept, windows, function):
         """Any finite slope and window makes some table, quietly, in thread or loop."""
-        shown(Values(slope=slope, intercept=intercept, windows=tuple(windows), window_function=function), 8)
+        values = Values(slope=slope, intercept=intercept, windows=tuple(windows), window_function=function)
+        shown(values, 8)
+        for recipe in ("minmax", "percentile(1, 99)", "window(0, 1e300, function=linear_exact)"):
+            intensity.apply(film(8, values), dtype=np.uint16, recipe=recipe)
 
 
 class TestArguments:

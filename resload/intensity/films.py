@@ -154,25 +154,33 @@ def _floats(radiograph: Radiograph, dtype: np.dtype[Any], recipe: Recipe, bits: 
     """
     top, full = float(np.iinfo(dtype).max), float((1 << bits) - 1)
     codes: Floats = np.arange(np.iinfo(radiograph.pixels.dtype).max + 1, dtype=np.float64)
-    known = np.minimum(codes, full)
     values = _PLAIN if radiograph.values is None else radiograph.values
     ends = (0.0 - values.offset, full - values.offset)
     if recipe.name == "raw" and bits > 8 * dtype.itemsize:
         raise DecodeError("raw keeps every bit, and the film has more than 8: ask for dtype uint16")
     if recipe.name in ("none", "raw") or (recipe.name == "display" and radiograph.values is None):
-        return known * (top / full), ends
-    stored: Floats = known - float(values.offset)
+        return np.minimum(codes, full) * (top / full), ends
     all_stored: Floats = codes - float(values.offset)
+    shown, line = _interpreted(radiograph.pixels, np.minimum(all_stored, ends[1]), all_stored, values, ends, recipe)
+    return shown * top, line
+
+
+def _interpreted(
+    pixels: Pixels, stored: Floats, all_stored: Floats, values: Values, ends: Ends, recipe: Recipe
+) -> tuple[Floats, Ends | None]:
+    """`_floats` of [0, 1], for recipes that interpret what is stored.
+
+    stored: of each code, within the bits that count; all_stored: without that limit, as padding is meant.
+    """
     if recipe.eight_bits:
         make = published.mimic if recipe.name == "mimic-jpg" else published.chexpert
-        counts = statistics.histogram(radiograph.pixels)
-        return make(stored, counts, values.invert) * (top / 255), None
+        return make(stored, statistics.histogram(pixels), values.invert) / 255.0, None
     if recipe.name in ("minmax", "percentile"):
-        counts = np.where(standard.padded(all_stored, values), 0, statistics.histogram(radiograph.pixels))
+        counts = np.where(standard.padded(all_stored, values), 0, statistics.histogram(pixels))
         shown, line = _measured(counts, stored, values, recipe)
     else:
         shown, line = standard.display(stored, values, ends, recipe), _line(values, ends, recipe)
-    return standard.unpadded(shown, all_stored, values) * top, line
+    return standard.unpadded(shown, all_stored, values), line
 
 
 def _line(values: Values, ends: Ends, recipe: Recipe) -> Ends | None:
