@@ -295,7 +295,13 @@ WAYS: list[Way] = [
 
 
 def outcome(file: bytes) -> str:
-    """What decoding answers, after the header was read: `pixels`, or the class of the refusal.
+    """What decoding answers, after the header was read: `pixels`, or the class of the refusal."""
+    found = refusal(file)
+    return "pixels" if found is None else type(found).__name__
+
+
+def refusal(file: bytes) -> DecodeError | None:
+    """Why it is not decoded, after its header was read; None when there are pixels.
 
     Raises AssertionError for codes beyond their bits, and lets whatever is no DecodeError through.
     """
@@ -304,6 +310,6 @@ def outcome(file: bytes) -> str:
     try:
         film = decode(file)
     except DecodeError as exc:
-        return type(exc).__name__
+        return exc
     assert int(film.pixels.max()) < 1 << film.bits, "codes beyond their bits"
-    return "pixels"
+    return None

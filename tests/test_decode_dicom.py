@@ -365,6 +365,15 @@ class TestKnownFiles:
         assert compared > 70
 
 
+def test_a_value_that_is_no_sequence_has_no_first_item():
+    """Whoever only wants to know what an item says is told that there is none."""
+    found = read(make_dicom(smooth(), ModalityLUTSequence=Sequence([])), 1 << 30)
+    assert found.first_item(0x00283000) is None
+    assert found.first_item(0x00280010) is None
+    assert found.first_item(0x7FE00010) is None
+    assert found.first_item(0x00080000) is None
+
+
 class TestMeaning:
     @given(spacing=st.tuples(*[st.floats(0.01, 5).map(lambda v: round(v, 4))] * 2), factor=st.floats(1, 3))
     @settings(max_examples=20, deadline=None)

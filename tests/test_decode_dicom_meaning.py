@@ -184,9 +184,10 @@ class TestVoiLuts:
 
     def test_a_value_that_is_no_sequence_is_refused(self):
         """Not taken for an absent table."""
-        file = with_elements(make_dicom(smooth(), bits=12), EXPLICIT, (0x00283010, "LO", "not a sequence at all"))
-        with pytest.raises(DecodeError, match=r"VOI LUT Sequence \(0028,3010\) is no sequence"):
-            decode(file)
+        for tag, name in ((0x00283010, "VOI LUT Sequence"), (0x00283000, "Modality LUT Sequence")):
+            file = with_elements(make_dicom(smooth(), bits=12), EXPLICIT, (tag, "LO", "not a sequence at all"))
+            with pytest.raises(DecodeError, match=rf"^{name} \(0028,30.0\) is no sequence"):
+                decode(file)
 
     @pytest.mark.parametrize(("name", "bits"), [("vlut_04.dcm", 16), ("mlut_18.dcm", 16)])
     def test_real_tables_are_pydicoms(self, name, bits):
@@ -271,6 +272,12 @@ class TestSpacing:
         assert read_header(make_dicom(smooth(), **magnified)).spacing == (0.16, 0.16)
         calibrated = {**magnified, "PixelSpacingCalibrationType": "GEOMETRY"}
         assert read_header(make_dicom(smooth(), **calibrated)).spacing == (0.2, 0.2)
+
+    @pytest.mark.parametrize("value", [b"0.1\\", b"\\0.1", b"\\ ", b"0.1 ", b"0.1\\-2 ", b"0,1\\0,2 ", b"nan\\1 "])
+    def test_pairs_with_holes_count_as_absent(self, value):
+        """Then the next in the order of trust is asked."""
+        file = make_dicom(smooth(), ImagerPixelSpacing=[0.3, 0.4])
+        assert read_header(with_raw(file, (0x00280030, "DS", value))).spacing == (0.3, 0.4)
 
     @pytest.mark.parametrize("sop", [SECONDARY, f"{SECONDARY}.2"])
     def test_a_workstations_capture_has_no_spacing(self, sop):

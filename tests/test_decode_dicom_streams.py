@@ -114,6 +114,15 @@ class TestPrecisionAndSign:
         assert film.bits == 10
         assert np.array_equal(stored(film), np.clip(raw, pixels.min(), pixels.max()))
 
+    def test_a_signed_stream_under_an_unsigned_header_overshoots_to_black(self):
+        """Values a little below 0 are not the brightest."""
+        pixels = edges(False).astype(np.int16)
+        stream = imagecodecs.jpeg2k_encode(pixels, level=70, reversible=False, bitspersample=16, codecformat="j2k")
+        raw = imagecodecs.jpeg2k_decode(stream).astype(int)
+        assert raw.min() < 0
+        film = decode(with_stream(stream, J2K_LOSSY, pixels.view(np.uint16), 16, BitsStored=10, HighBit=9))
+        assert np.array_equal(film.pixels, np.clip(raw, 0, 1023))
+
     @pytest.mark.parametrize("syntax", [JPEG_12, JLS_NEAR])
     def test_what_other_codecs_overshoot_saturates(self, syntax):
         """Extended JPEG is always of 12 bits, near-lossless JPEG-LS of what its writer says."""

@@ -130,9 +130,10 @@ def _clipped(found: Stored, image: Image) -> Pixels:
     bits above BitsStored are bits that do not count.
     """
     wide = _masked(found.samples, found.precision).astype(np.int32)
-    if image.signed:
+    if image.signed or found.signed:
         sign = 1 << (found.precision - 1)
-        wide = (wide ^ sign) - sign + image.offset
+        wide = (wide ^ sign) - sign
+    wide += image.offset
     dtype = np.uint8 if image.bits_stored <= 8 else np.uint16
     return contiguous(np.clip(wide, 0, (1 << image.bits_stored) - 1).astype(dtype))
 

@@ -75,9 +75,11 @@ def named(tag: int) -> str:
 
 @contextmanager
 def within(*tags: int) -> Iterator[None]:
-    """Put the elements' names before the reason of a DecodeError that leaves the block."""
+    """Put the elements' names before the reason of a DecodeError that leaves the block, unless it starts with them."""
     try:
         yield
     except DecodeError as exc:
         where = " and ".join(named(tag) for tag in tags)
+        if exc.reason.startswith(where):
+            raise
         raise type(exc)(f"{where}: {exc.reason}", detail=exc.detail) from exc.__cause__

@@ -21,6 +21,8 @@ IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 
 UNDEFINED = 0xFFFFFFFF
+_ITEM_HEAD = {True: b"\xfe\xff\x00\xe0", False: b"\xff\xfe\xe0\x00"}
+"""The tag of an item, in little endian or not."""
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 """Explicit VRs with a 32-bit length (PS3.5 table 7.1-1)."""
@@ -142,8 +144,12 @@ class DataSet:
             yield item
 
     def first_item(self, tag: int) -> "DataSet | None":
-        """The first item of a sequence, or None when it has none."""
-        return next(self.items(tag), None)
+        """The first item of a sequence; None when it has none, and when the value is no sequence at all."""
+        found = self.elements.get(tag)
+        if found is None or found.length < 8:
+            return None
+        head = self.data[found.start : found.start + 4]
+        return next(self.items(tag), None) if head == _ITEM_HEAD[self.little] else None
 
 
 def _real(text: str) -> float | None:

@@ -59,13 +59,15 @@ class Stored:
     """Three samples are red, green, blue (the codec undid any other colour space)."""
     lossy: bool = False
     """Samples may lie outside the range of those that were compressed."""
+    signed: bool = False
+    """The stream says that they are, whatever the header says (JPEG 2000 only)."""
 
 
 def codec_of(dataset: DataSet) -> str:
     """The codec for the data set's transfer syntax. Raises UnknownFormatError for syntaxes not read."""
     codec = CODECS.get(dataset.syntax)
     if codec is None:
-        raise UnknownFormatError(f"{named(TRANSFER_SYNTAX)} is one that is not read", detail=dataset.syntax)
+        raise UnknownFormatError(f"{named(TRANSFER_SYNTAX)} is one that is not read", detail=dataset.syntax[:64])
     return codec
 
 
@@ -169,7 +171,7 @@ def _compressed(codec: str, data: bytes, image: Image, lossy: bool) -> Stored:
         raise DecodeError(f"the {label} data is damaged", detail=f"decoded to {samples.shape} {samples.dtype}")
     # The colour transforms of JPEG and JPEG 2000 are part of the stream and undone by its codec.
     rgb = codec == "jpeg" or image.photometric in ("RGB", "YBR_RCT", "YBR_ICT")
-    return Stored(samples, stream.precision, rgb, lossy)
+    return Stored(samples, stream.precision, rgb, lossy, stream.signed)
 
 
 def _jpeg_colours(stream: Codestream, image: Image) -> dict[str, str]:
@@ -184,7 +186,7 @@ def _agree(stream: Codestream, image: Image, label: str) -> None:
     if (stream.height, stream.width) == (image.rows, image.columns) and stream.components == image.samples:
         if 1 <= stream.precision <= 16:
             return
-        raise NotARadiographError(f"the {label} data has more than 16 bits", detail=f"{stream.precision}")
+        raise NotARadiographError(f"the {label} data does not have 1 to 16 bits", detail=f"{stream.precision}")
     raise DecodeError(
         f"the {label} data disagrees with {named(ROWS)}, {named(COLUMNS)} or {named(SAMPLES)}",
         detail=f"{stream.height} x {stream.width} x {stream.components} in one, "

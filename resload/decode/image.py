@@ -92,7 +92,9 @@ def _check_pixels(dataset: DataSet) -> None:
     if dictionary.DIRECTORY in dataset.elements:
         raise NotARadiographError(f"the DICOM file is a DICOMDIR: it has {named(dictionary.DIRECTORY)} and no image")
     kind = dataset.text(dictionary.MODALITY) or dataset.text(dictionary.SOP_CLASS)
-    raise NotARadiographError(f"the DICOM file holds no image: it has no {named(dictionary.PIXEL_DATA)}", detail=kind)
+    raise NotARadiographError(
+        f"the DICOM file holds no image: it has no {named(dictionary.PIXEL_DATA)}", detail=kind[:64]
+    )
 
 
 def _needed(dataset: DataSet, tag: int) -> int:
@@ -129,7 +131,7 @@ def _check_samples(image: Image) -> None:
     if (image.photometric in _GRAY or image.palette) != (image.samples == 1):
         raise DecodeError(
             f"{named(dictionary.PHOTOMETRIC)} and {named(dictionary.SAMPLES)} contradict each other",
-            detail=f"{image.photometric} of {image.samples}",
+            detail=f"{image.photometric[:64]} of {image.samples}",
         )
 
 

@@ -20,7 +20,7 @@ from resload.errors import DecodeError, NotARadiographError
 def modality_lut(dataset: DataSet, signed: bool) -> Lut | None:
     """The one item of the Modality LUT Sequence, or None. `signed`: stored values are (Pixel Representation)."""
     with within(dictionary.MODALITY_LUT):
-        item = dataset.first_item(dictionary.MODALITY_LUT)
+        item = next(dataset.items(dictionary.MODALITY_LUT), None)
         return None if item is None else _lut(item, dictionary.DESCRIPTOR, dictionary.LUT_DATA, signed)
 
 

@@ -39,7 +39,7 @@ def values_of(dataset: DataSet, image: Image) -> Values:
 
 def voi_kinds(dataset: DataSet) -> str:
     """Which VOI transformations there are, without reading them: `Header.voi`."""
-    lut = dataset.first_item(dictionary.VOI_LUT) is not None
+    lut = next(dataset.items(dictionary.VOI_LUT), None) is not None
     return "+".join([*["lut"] * lut, *["window"] * bool(windows_of(dataset)[0])]) or "none"
 
 
@@ -54,7 +54,7 @@ def windows_of(dataset: DataSet) -> tuple[tuple[tuple[float, float], ...], str]:
         return (), "LINEAR"
     function = dataset.text(dictionary.FUNCTION).upper() or "LINEAR"
     if function not in _FUNCTIONS:
-        raise DecodeError(f"{named(dictionary.FUNCTION)} is none of {', '.join(_FUNCTIONS)}", detail=function)
+        raise DecodeError(f"{named(dictionary.FUNCTION)} is none of {', '.join(_FUNCTIONS)}", detail=function[:64])
     narrowest = 1.0 if function == "LINEAR" else math.ulp(0.0)
     return tuple((c, w) for c, w in pairs if c is not None and w is not None and w >= narrowest), function
 
