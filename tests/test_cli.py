@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import resload
-from resload import cli, intensity, reference
+from resload import cli, reference
 from resload.cli import main, source
 from resload.cli.answer import columns, counted, first_of, megabytes, millimetres
 from resload.errors import ArgumentError, CorruptCacheError
@@ -538,7 +538,6 @@ def test_examples_run_as_they_are_written(copy, verb, line):
     ("option", "values"),
     [
         ("--kernel", reference.KERNELS),
-        ("--intensity", intensity.RECIPES),
         ("--dtype", DTYPES),
         ("--check", CHECKS),
         ("--identifiers", IDENTIFIERS),

@@ -280,7 +280,7 @@ def test_real_chests_keep_their_findings(real_data: Path):
 @pytest.mark.parametrize(("name", "left_cut"), [("Fake_MONOHR1.dcm", 0), ("RG2_JLSL.dcm", 168), ("RG2_JPLL.dcm", 168)])
 def test_real_dicom_films(real_data: Path, name, left_cut):
     """An inverted chest stays whole; a hip loses the white frame at its left and nothing else."""
-    film, _ = intensity.apply(decode(real_data / "dicom" / name), dtype=np.uint16)
+    film = intensity.apply(decode(real_data / "dicom" / name), dtype=np.uint16).pixels
     height, width = film.shape
     assert outgrown((0, left_cut, height, width - left_cut), box(film)) <= 0
     assert outgrown(box(film), (0, left_cut, height, width - left_cut)) <= cell(film)

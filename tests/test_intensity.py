@@ -45,11 +45,11 @@ class TestNone:
     def test_full_scale_goes_to_full_scale_rounded_half_up(self, dtype, bits):
         """Every code of every depth, against exact fractions."""
         top, full = np.iinfo(dtype).max, (1 << bits) - 1
-        found, scale = intensity.apply(film(bits, None), dtype=dtype)
+        found, scale, offset = intensity.apply(film(bits, None), dtype=dtype)
         step = max(1, full // 997)
         for code in [*range(0, full + 1, step), full]:
             assert found[0, code] == half_up(Fraction(code * top, full))
-        assert scale == full / top
+        assert (scale, offset) == (full / top, 0)
         assert found.dtype == dtype
 
     @pytest.mark.parametrize(("bits", "dtype"), [(8, np.uint8), (16, np.uint16)])
@@ -57,7 +57,7 @@ class TestNone:
         """No table, and the very same array."""
         radiograph = film(bits, None)
         assert intensity.table(radiograph, dtype=dtype) is None
-        assert intensity.apply(radiograph, dtype=dtype) == (radiograph.pixels, 1.0)
+        assert intensity.apply(radiograph, dtype=dtype) == (radiograph.pixels, 1.0, 0.0)
         assert intensity.apply(radiograph, dtype=dtype)[0] is radiograph.pixels
 
     def test_tables_have_one_entry_for_each_code(self):
@@ -70,7 +70,7 @@ class TestNone:
     def test_bits_of_the_caller_go_before_the_files(self):
         """PadChest: 12 bits in a 16-bit PNG; what is above them is white."""
         pixels = np.array([[0, 1, 4094, 4095, 4096, 65535]], np.uint16)
-        found, scale = intensity.apply(film(16, None, pixels), dtype=np.uint16, bits=12)
+        found, scale, _ = intensity.apply(film(16, None, pixels), dtype=np.uint16, bits=12)
         assert found.tolist() == [[0, 16, 65519, 65535, 65535, 65535]]
         assert scale == 4095 / 65535
 
@@ -78,13 +78,13 @@ class TestNone:
     @settings(max_examples=8, deadline=None)
     def test_scale_undoes_it(self, bits):
         """In 16 bits, pixel * scale rounds to the code it came from."""
-        found, scale = intensity.apply(film(bits, None), dtype=np.uint16)
+        found, scale, _ = intensity.apply(film(bits, None), dtype=np.uint16)
         assert np.array_equal(np.rint(found[0] * scale), np.arange(1 << bits))
 
     def test_dicom_codes_as_they_are(self):
         """`none` over DICOM: no window, no inversion."""
         values = Values(windows=((100.0, 50.0),), invert=True)
-        found, scale = intensity.apply(film(8, values), dtype=np.uint8, recipe="none")
+        found, scale, _ = intensity.apply(film(8, values), dtype=np.uint8, recipe="none")
         assert found.tolist() == [list(range(256))]
         assert scale == 1.0
 
@@ -179,18 +179,27 @@ class TestDisplay:
     @pytest.mark.parametrize(
         "values",
         [
-            Values(offset=8),
-            Values(invert=True),
             Values(windows=((9.0, 9.0),)),
-            Values(slope=-1.0),
+            Values(padding=(0, 0)),
             Values(voi_luts=(Lut(0, np.arange(3, dtype=np.uint16), 8),)),
             Values(modality_lut=Lut(0, np.arange(3, dtype=np.uint16), 8)),
         ],
     )
     def test_a_map_that_is_no_scaling_has_no_scale(self, values):
-        """nan says that a factor cannot undo it."""
-        assert math.isnan(intensity.apply(film(12, values), dtype=np.uint16)[1])
-        assert intensity.apply(film(12, Values()), dtype=np.uint16)[1] == 4095 / 65535
+        """nan says that no factor and offset can undo it."""
+        assert np.isnan(intensity.apply(film(12, values), dtype=np.uint16)[1:]).all()
+        assert intensity.apply(film(12, Values()), dtype=np.uint16)[1:] == (4095 / 65535, 0)
+
+    @pytest.mark.parametrize("slope", [1.0, -0.3])
+    @pytest.mark.parametrize("invert", [False, True])
+    @pytest.mark.parametrize("offset", [0, 2048])
+    @pytest.mark.parametrize("recipe", ["display", "minmax"])
+    def test_a_map_that_is_a_scaling_is_undone_by_it(self, recipe, slope, invert, offset):
+        """Signed values, negative slopes and MONOCHROME1 too: pixel * scale + offset rounds to the stored value."""
+        values = Values(offset=offset, slope=slope, intercept=7.0, invert=invert)
+        pixels = np.arange(100, 3000, dtype=np.uint16)[None]
+        found, scale, black = intensity.apply(film(12, values, pixels), dtype=np.uint16, recipe=recipe)
+        assert np.array_equal(np.rint(found * scale + black), pixels.astype(int) - offset)
 
     @given(
         slope=st.floats(allow_nan=False, allow_infinity=False),
@@ -203,7 +212,10 @@ class TestDisplay:
     @settings(deadline=None)
     def test_absurd_numbers_warn_of_nothing(self, slope, intercept, windows, function):
         """Any finite slope and window makes some table, quietly, in thread or loop."""
-        shown(Values(slope=slope, intercept=intercept, windows=tuple(windows), window_function=function), 8)
+        values = Values(slope=slope, intercept=intercept, windows=tuple(windows), window_function=function)
+        shown(values, 8)
+        for recipe in ("minmax", "percentile(1, 99)", "window(0, 1e300, function=linear_exact)"):
+            intensity.apply(film(8, values), dtype=np.uint16, recipe=recipe)
 
 
 class TestArguments:
@@ -211,7 +223,7 @@ class TestArguments:
         ("options", "message"),
         [
             ({"dtype": np.float32}, "uint8 or uint16"),
-            ({"dtype": np.uint8, "recipe": "pretty"}, "auto, display, none"),
+            ({"dtype": np.uint8, "recipe": "pretty"}, "auto, display, .*none"),
             ({"dtype": np.uint8, "bits": 0}, "1 to 16"),
             ({"dtype": np.uint8, "bits": 17}, "1 to 16"),
         ],

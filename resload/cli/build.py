@@ -41,7 +41,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     sizes = "256 2100x1700 0.4mm@1024x832 auto:512 native"
     parser.add_argument("--sizes", nargs="+", required=True, metavar="S", help=sizes)
     recipe = parser.add_argument_group("the recipe")
-    recipe.add_argument("--intensity", metavar="NAME", help="stored values to pixels: auto, display or none (auto)")
+    names = "auto, display, minmax, 'percentile(1, 99)', 'window(C, W)', raw, mimic-jpg, chexpert-jpg or none"
+    recipe.add_argument("--intensity", metavar="RECIPE", help=f"stored values to pixels: {names} (auto)")
     recipe.add_argument("--fit", metavar="NAME", help="how a film fills a size: stretch, pad or crop (stretch)")
     recipe.add_argument("--aspect", metavar="NAME", help="what shape pad and crop keep: pixel or physical (pixel)")
     recipe.add_argument("--align", metavar="WHERE", help="pad: centre, top, left, chest-wall ... (centre)")
@@ -52,6 +53,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     kept = parser.add_argument_group("what is kept, and how")
     kept.add_argument("--columns", nargs="+", metavar="COLUMN", help="further columns of the catalog to copy")
     kept.add_argument("--identifiers", metavar="NAME", help="patients and groups: number or keep (number)")
+    source.key_argument(kept)
     kept.add_argument("--shard-mb", type=float, metavar="MB", help="most MiB in a file (512)")
     kept.add_argument("--on-error", metavar="NAME", help="a film that cannot be read: quarantine or raise (quarantine)")
     kept.add_argument("--check", metavar="NAME", help="compare files of stored films by: stamp, hash or none (stamp)")
@@ -65,11 +67,12 @@ def run(args: argparse.Namespace) -> Answer:
     as_ladder(args.sizes)  # before a long look at the files
     options = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
     options["fit"] = fit(args)
+    options["pseudonymise"] = source.key(args)
     catalog = source.catalog(args, progress=True)
     # Sentences go to stderr, bars only to a terminal. A machine that asked for JSON reads neither.
     cache = build(catalog, args.cache, args.sizes, shuffle_seed=args.seed, progress=not args.json, **options)
     document = info.described(cache) | {"notes": list(catalog.notes)}
-    bad = [f"  {one['path']}: {one['reason']}" for one in document["quarantine"]]
+    bad = info.unreadable(document["quarantine"])
     shown = [f"note: {note}" for note in catalog.notes]
     if bad:
         again = f"resload repair {args.cache} tries them again"

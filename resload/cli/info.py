@@ -1,10 +1,12 @@
 """`resload info`: what a cache holds, from its manifest and tables; of pixels only masks are read."""
 
 import argparse
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from resload.cli import vanishing
 from resload.cli.answer import Answer, columns, counted, counts, first_of, megabytes, millimetres
+from resload.cli.confidential import is_confidential
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +63,8 @@ def described(cache: "Cache") -> dict[str, Any]:
         "vanishing": vanishing.vanishing(cache),
         "quarantine": cache.quarantine.to_dict("records"),
         "identifying": identifying(list(table.columns), kept),
+        "confidential": [name for name in (*kept.columns, *kept.targets) if is_confidential(name)],
+        "pseudonyms": bool(manifest.pseudonyms),
         "fingerprint": manifest.fingerprint,
         "digest": cache.digest,
     }
@@ -107,9 +111,10 @@ def target_facts(cache: "Cache", name: str) -> dict[str, Any]:
 
 def identifying(names: list[str], kept: Any) -> list[str]:
     """The columns by which people could be recognised: names of films, kept identifiers, columns asked for."""
-    from resload.store.tables import NUMBERED
+    from resload.store.tables import NUMBERED, PSEUDONYMS
 
-    suspects = ("id", "path", *(NUMBERED if kept.identifiers == "keep" else ()), *kept.columns)
+    own = () if kept.identifiers == PSEUDONYMS else ("id", "path")
+    suspects = (*own, *(NUMBERED if kept.identifiers == "keep" else ()), *kept.columns)
     return [name for name in names if name in suspects]
 
 
@@ -125,7 +130,7 @@ def lines(document: dict[str, Any]) -> list[str]:
         *(squashed if document["distorted"] else []),
         ["row groups", f"{document['row_groups']} of {document['per_shard']} films"],
         ["boxes", str(document["boxes"])],
-        ["identifying", f"{', '.join(document['identifying'])}: look at these before you share the cache"],
+        ["identifying", f"{', '.join(document['identifying']) or 'no column'}: {_advice(document)}"],
         ["fingerprint", document["fingerprint"]],
         ["digest", document["digest"]],
     ]
@@ -137,6 +142,16 @@ def lines(document: dict[str, Any]) -> list[str]:
         *vanishing.lines(document),
         *quarantine(document["quarantine"]),
     ]
+
+
+def _advice(document: dict[str, Any]) -> str:
+    """What to do about the columns by which people could be recognised."""
+    words = [] if not document["pseudonyms"] else ["ids, patients and groups are hashed under a key"]
+    if document["identifying"]:
+        words.append("look at these before you share the cache")
+    if document["confidential"]:
+        words.append(f"DICOM's confidentiality profile has {', '.join(document['confidential'])} removed or replaced")
+    return "; ".join(words)
 
 
 def sizes(document: dict[str, Any]) -> list[str]:
@@ -181,4 +196,9 @@ def quarantine(found: list[dict[str, Any]]) -> list[str]:
     """The films that could not be read."""
     if not found:
         return []
-    return [f"quarantined: {len(found)}", *first_of([f"  {one['path']}: {one['reason']}" for one in found], "--json")]
+    return [f"quarantined: {len(found)}", *first_of(unreadable(found), "--json")]
+
+
+def unreadable(found: Sequence[Mapping[Any, Any]]) -> list[str]:
+    """A line for each film in quarantine: its path, or its id where no path is kept."""
+    return [f"  {one.get('path', one['id'])}: {one['reason']}" for one in found]

@@ -4,6 +4,7 @@ import argparse
 
 from resload.cli import source
 from resload.cli.answer import Answer, first_of
+from resload.cli.info import unreadable
 from resload.cli.verify import listed, problems
 
 HELP = "make damaged records again from the films, and try quarantined films again"
@@ -15,6 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
     parser.add_argument("cache", metavar="CACHE", help="the folder of the cache")
     source.arguments(parser)
+    source.key_argument(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="how many shards at once (default: one per core)")
 
 
@@ -23,7 +25,8 @@ def run(args: argparse.Namespace) -> Answer:
     from resload.store.cache import open_cache
     from resload.store.repair import repair
 
-    report = repair(args.cache, source.catalog(args, progress=True), threads=args.threads)
+    key = source.key(args)
+    report = repair(args.cache, source.catalog(args, progress=True), pseudonymise=key, threads=args.threads)
     waiting = open_cache(args.cache).quarantine.to_dict("records")
     document = {
         "cache": args.cache,
@@ -34,6 +37,5 @@ def run(args: argparse.Namespace) -> Answer:
     lines = [f"{args.cache}: {report.repaired} records made again, {len(report.problems)} problems left"]
     lines += listed(report.problems)
     if waiting:
-        reasons = [f"  {one['path']}: {one['reason']}" for one in waiting]
-        lines += [f"still quarantined: {len(waiting)}", *first_of(reasons, "--json has all of them")]
+        lines += [f"still quarantined: {len(waiting)}", *first_of(unreadable(waiting), "--json has all of them")]
     return Answer(document, lines, bad=not report.ok)

@@ -21,6 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
     parser.add_argument("cache", metavar="CACHE", help="the folder of the cache")
     source.arguments(parser, required=False)
+    source.key_argument(parser)
     parser.add_argument("--films", type=int, default=64, metavar="N", help="how many films to compare (%(default)s)")
     parser.add_argument("--out", metavar="PNG", help="also draw the report here")
     parser.add_argument("--threads", type=int, metavar="N", help="how many films at once (default: at most 4)")
@@ -33,7 +34,14 @@ def run(args: argparse.Namespace) -> Answer:
     if args.out is not None:
         drawing.checked(args.out)
     catalog = None if args.source is None else source.catalog(args, progress=True)
-    report = resolution_report(args.cache, catalog, films=args.films, seed=args.seed, threads=args.threads)
+    report = resolution_report(
+        args.cache,
+        catalog,
+        films=args.films,
+        seed=args.seed,
+        pseudonymise=source.key(args),
+        threads=args.threads,
+    )
     if args.out is not None:
         report.draw(args.out)
     document = {"cache": args.cache, "source": args.source, "out": args.out, **report.to_dict()}

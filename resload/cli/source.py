@@ -41,6 +41,25 @@ def arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None
     group.add_argument("--seed", type=int, default=0, metavar="N", help="of everything that is drawn (%(default)s)")
 
 
+def key_argument(parser: argparse._ActionsContainer) -> None:
+    """Add the key of pseudonyms: by file, since command lines are seen by others and kept in histories."""
+    parser.add_argument(
+        "--pseudonymise-key",
+        metavar="FILE",
+        help="ids, patients and groups are hashed under the key in this file (its text, without the last line end)",
+    )
+
+
+def key(args: argparse.Namespace) -> bytes | None:
+    """The key that --pseudonymise-key names, or None. Raises ArgumentError for a file that cannot be read."""
+    if args.pseudonymise_key is None:
+        return None
+    try:
+        return Path(args.pseudonymise_key).read_bytes().removesuffix(b"\n").removesuffix(b"\r")
+    except OSError as exc:
+        raise ArgumentError(f"--pseudonymise-key {args.pseudonymise_key}: {exc.strerror}") from exc
+
+
 def catalog(args: argparse.Namespace, *, progress: bool) -> "Catalog":
     """The catalog that the arguments mean.
 

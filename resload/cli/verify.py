@@ -23,6 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
     parser.add_argument("cache", metavar="CACHE", help="the folder of the cache")
     source.arguments(parser, required=False)
+    source.key_argument(parser)
     parser.add_argument(
         "--sources",
         type=int,
@@ -42,7 +43,14 @@ def run(args: argparse.Namespace) -> Answer:
     if args.source is not None and not args.sources:
         raise ArgumentError("SOURCE is only read with --sources N: how many of its films to decode again")
     catalog = source.catalog(args, progress=True) if args.sources else None
-    report = verify(args.cache, sources=args.sources, catalog=catalog, seed=args.seed, threads=args.threads)
+    report = verify(
+        args.cache,
+        sources=args.sources,
+        catalog=catalog,
+        seed=args.seed,
+        pseudonymise=source.key(args),
+        threads=args.threads,
+    )
     document: dict[str, Any] = {
         "cache": args.cache,
         "records": report.records,

@@ -21,6 +21,7 @@ from resload.errors import ArgumentError, NotARadiographError
 from resload.geometry import Crop, Fit, Pad, Rect
 from resload.geometry.fits import CHEST_WALL
 from resload.geometry.placing import WALLS, placed
+from resload.intensity import Recipe
 from resload.size import Native, Size
 
 if TYPE_CHECKING:
@@ -38,9 +39,11 @@ class Film:
     bits: int
     """Bits of a stored value of the source."""
     scale: float
-    """Source units per stored unit; NaN when the intensity recipe is not a plain scaling."""
+    """Stored value of the source = pixel * scale + offset; NaN when the intensity recipe is not a plain scaling."""
+    offset: float
+    """See `scale`; NaN with it."""
     intensity: str
-    """The recipe that "auto" became for this film."""
+    """The intensity recipe, canonical, with what "auto" became for this film."""
     spacing: tuple[float, float]
     """mm per pixel of the source, (y, x): what the caller knew, else what its header tells, else NaN."""
     content: tuple[int, int, int, int]
@@ -82,9 +85,10 @@ def make(pipeline: "Pipeline", source: object, known: Known = _NOTHING) -> Film:
     source: a path, the bytes of a file, a pydicom dataset, a (H, W) uint8 or uint16 array, or a Radiograph.
     The pipeline's dtype must be resolved. Raises DecodeError for a film that cannot be made.
     """
-    radiograph = as_radiograph(source, frame=known.frame)
+    radiograph = as_radiograph(source, frame=known.frame, colour=Recipe.parse(pipeline.intensity).colour)
     recipe = intensity.resolve(pipeline.intensity, radiograph)
-    pixels, scale = intensity.apply(radiograph, dtype=np.dtype(pipeline.dtype), recipe=recipe, bits=known.bits)
+    dtype = np.dtype(pipeline.dtype)
+    pixels, scale, offset = intensity.apply(radiograph, dtype=dtype, recipe=recipe, bits=known.bits)
     spacing = told(known.spacing, radiograph.spacing)
     content, wall = _looked_at(pipeline.fit, pixels, radiograph.content, known.laterality)
     facts = np.array([*pixels.shape, *spacing, *content, WALLS.get(wall, math.nan)], np.float64)
@@ -94,6 +98,7 @@ def make(pipeline: "Pipeline", source: object, known: Known = _NOTHING) -> Film:
         size=Size(*pixels.shape),
         bits=radiograph.bits if known.bits is None else known.bits,
         scale=scale,
+        offset=offset,
         intensity=recipe,
         spacing=spacing,
         content=content,
@@ -173,18 +178,18 @@ def enlarged(image: NDArray[Any], shown: Rect, place: Rect, size: Size, recipe: 
     return on_canvas(film, size, place, geometry.canvas_value(recipe.fit, image.dtype))
 
 
-def as_radiograph(source: object, *, frame: int = 0) -> Radiograph:
-    """Any of the forms in which people hold a film, decoded."""
+def as_radiograph(source: object, *, frame: int = 0, colour: str = "luma") -> Radiograph:
+    """Any of the forms in which people hold a film, decoded. colour: as `decode.decode` takes it."""
     if isinstance(source, Radiograph):
         return source
     if isinstance(source, str | Path):
-        return decode.decode(Path(source), frame=frame)
+        return decode.decode(Path(source), frame=frame, colour=colour)
     if isinstance(source, bytes | bytearray | memoryview):
-        return decode.decode(bytes(source), frame=frame)
+        return decode.decode(bytes(source), frame=frame, colour=colour)
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if hasattr(source, "save_as") and hasattr(source, "Rows"):  # a pydicom dataset, without importing pydicom
-        return decode.decode(_as_file(source), frame=frame)
+        return decode.decode(_as_file(source), frame=frame, colour=colour)
     raise ArgumentError(
         f"a film is a path, bytes, a pydicom dataset or a (height, width) array; found {type(source).__name__}"
     )

@@ -9,7 +9,7 @@ pixels; they do not depend on it.
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from resload.errors import ArgumentError, DecodeError
 from resload.geometry import ASPECTS, Affine, Fit, Pad, Stretch, as_fit
 from resload.geometry.fits import plain
 from resload.geometry.placing import affine_of, distorted, film_facts, native_canvas, places
-from resload.intensity import RECIPES
+from resload.intensity import Recipe
 from resload.pipeline import tensors
 from resload.pipeline.cpu import Film, Known, as_radiograph, is_film, make
 from resload.pipeline.model_input import ModelInput
@@ -68,8 +68,10 @@ class Pipeline:
     """The ladder, ascending; given as ints, (height, width), or `Spacing` in millimetres per pixel: then every size
     shows the same field of view, and films without a spacing fail."""
     intensity: str = "auto"
-    """"auto" (DICOM: "display", other files: "none"), "display" (VOI LUT, else window, else full stored range;
-    MONOCHROME1 inverted once), or "none" (stored values)."""
+    """How stored values become pixels: "auto" ("display" for DICOM files, "none" for others), "display" (as a reader
+    sees them), "window(c, w)", "minmax", "percentile(p, q)", "raw", "mimic-jpg", "chexpert-jpg" or "none", with options
+    as in "display(polarity=keep)"; `resload.intensity` says what each does. Kept in its canonical spelling. Comes
+    before fit and resample: what it measures, it measures of the whole film at its own resolution."""
     fit: Fit = field(default_factory=Stretch)
     """How a film fills a size: "stretch" scales each axis on its own, "pad" and "crop" keep its shape; or a value
     such as `geometry.Pad(value=0, align="chest-wall")` or `geometry.Crop("content")`."""
@@ -87,8 +89,8 @@ class Pipeline:
         seen = field_of(self.sizes)
         object.__setattr__(self, "sizes", as_ladder(self.sizes))
         object.__setattr__(self, "fit", _seen_through(as_fit(self.fit), seen))
+        object.__setattr__(self, "intensity", str(Recipe.parse(self.intensity)))
         for name, allowed in (
-            ("intensity", RECIPES),
             ("aspect", ASPECTS),
             ("kernel", tuple(KERNELS)),
             ("dtype", DTYPES),
@@ -109,11 +111,13 @@ class Pipeline:
             tensors.scaling_of(self, model)
 
     def resolve(self, catalog: "Catalog", *, threads: int | None = None, progress: bool = False) -> "Pipeline":
-        """The same recipe with its dtype decided: uint16 if any film of the catalog has more than 8 bits; and with the
-        canvas of "native", the largest height and width.
+        """The same recipe with its dtype decided: uint16 if any film of the catalog has more than 8 bits (and the
+        intensity keeps more); and with the canvas of "native", the largest height and width.
 
         Uses the catalog's columns where they are known, and scans the headers of the others.
         """
+        if self.dtype == "auto" and Recipe.parse(self.intensity).eight_bits:
+            return replace(self, dtype="uint8").resolve(catalog, threads=threads, progress=progress)
         open_canvas = Native(0, 0) in self.sizes and not self.sizes[-1].height
         needed = [*(["bits"] if self.dtype == "auto" else []), *(["height", "width"] if open_canvas else [])]
         if not needed:
@@ -203,6 +207,8 @@ class Pipeline:
         return tensors.tensor(self, sources, threads=thread_count(threads)).to(target)
 
     def _with_depth_of(self, sources: Sequence["Source"]) -> "Pipeline":
+        if Recipe.parse(self.intensity).eight_bits:
+            return replace(self, dtype="uint8")
         deepest = 8
         for film, known in sources:
             try:
@@ -316,10 +322,14 @@ def _known_of(films: list[object], known: Known | Sequence[Known] | None) -> lis
 
 
 class CatalogFilms:
-    """What making films needs of a catalog, as plain lists: a table lookup for each film would cost more."""
+    """What making films needs of a catalog, as plain lists: a table lookup for each film would cost more.
 
-    def __init__(self, catalog: "Catalog") -> None:
+    seal: what is stored of the hash of a film's file.
+    """
+
+    def __init__(self, catalog: "Catalog", seal: Callable[[str], str] = str) -> None:
         table = catalog.table
+        self.seal = seal
         self.ids: list[str] = table["id"].tolist()
         self.paths = [catalog.path(row) for row in range(len(table))]
         self._frames = self._column(table, "frame_index")

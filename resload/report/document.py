@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from resload.errors import CatalogError, DecodeError
 from resload.geometry.placing import PLACES, SPACING
+from resload.pipeline.recipe import CatalogFilms
 from resload.report import drawing
 from resload.report.detail import Floats
 from resload.report.films import FILM, RETURN, Comparison, Measured, chosen, compared_with, octaves
@@ -20,6 +21,7 @@ from resload.report.numbers import Spread, plain, psnr_spread, spread
 from resload.size import Native, Size
 from resload.store import layout
 from resload.store.cache import Cache, open_cache
+from resload.store.pseudonyms import names_in
 from resload.threads import ordered_map, thread_count
 
 if TYPE_CHECKING:
@@ -113,6 +115,7 @@ def resolution_report(
     *,
     films: int = 64,
     seed: int = 0,
+    pseudonymise: str | bytes | None = None,
     threads: int | None = None,
     progress: bool = True,
 ) -> Report:
@@ -129,6 +132,7 @@ def resolution_report(
             shows the same part of the films.
         films: of how many films the detail is compared; those with boxes come first.
         seed: of their choice.
+        pseudonymise: the key of a cache that was built with one, to find its films in the catalog.
         threads: how many films at once; at most 4 when None, for films are large.
         progress: show a bar on a terminal.
 
@@ -138,11 +142,17 @@ def resolution_report(
     """
     count = min(MOST_THREADS, thread_count(None)) if threads is None else thread_count(threads)
     opened = cache if isinstance(cache, Cache) else open_cache(cache)
+    source = None
+    if catalog is not None or pseudonymise is not None:
+        names = names_in(opened.path, layout.read_manifest(opened.path), pseudonymise)
+    if catalog is not None:
+        catalog = names.catalog(catalog)
+        source = CatalogFilms(catalog, names.seal)
     rows = chosen(opened, films, seed, catalog)
     native = catalog is not None or Native(0, 0) in opened.sizes
     against = compared_with(opened, rows, native=native)
     bands = octaves(opened, rows, native=native)
-    comparison = Comparison(opened, catalog, against, bands)
+    comparison = Comparison(opened, source, against, bands)
     bar = tqdm(total=len(rows), unit="film", desc=f"report {opened.path.name}", disable=None if progress else True)
     measured: list[Measured] = []
     skipped: dict[str, str] = {}

@@ -119,10 +119,10 @@ class Comparison:
     """Compares films with what sizes keep of them. Thread-safe."""
 
     def __init__(
-        self, cache: Cache, catalog: "Catalog | None", against: dict[Size, Size | None], bands: Octaves
+        self, cache: Cache, films: CatalogFilms | None, against: dict[Size, Size | None], bands: Octaves
     ) -> None:
         self._cache, self._against, self._bands = cache, against, bands
-        self._films = None if catalog is None else CatalogFilms(catalog)
+        self._films = films
         self._places = {} if self._films is None else {name: row for row, name in enumerate(self._films.ids)}
         self._recipe = cache.pipeline
         self._boxes = None if cache.boxes is None else Boxes(cache.boxes, cache.table["id"])

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from resload.store import layout, tables
 from resload.store.cache import Cache, open_cache
 from resload.store.commit import alone
 from resload.store.job import Job
+from resload.store.pseudonyms import names_of
 from resload.threads import thread_count
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ def build(
     dtype: str = "auto",
     columns: Sequence[str] = (),
     identifiers: str = "number",
+    pseudonymise: str | bytes | None = None,
     shard_mb: float = 512,
     shuffle_seed: int = 0,
     on_error: str = "quarantine",
@@ -57,6 +60,10 @@ def build(
         intensity, fit, aspect, kernel, dtype: the recipe's parts, see `Pipeline`.
         columns: further catalog columns to copy into the cache; nothing else is copied.
         identifiers: "number" stores patients and groups as plain numbers, "keep" as they are.
+        pseudonymise: a key (at least 16 bytes, text or bytes): ids, patients and groups are stored as keyed hashes
+            (HMAC-SHA256, 128 bits) and paths not at all; boxes and masks go by the same ids. The key is not stored:
+            keep it, every later build, repair and `verify(sources=)` needs it. Columns that you name are copied as
+            they are.
         shard_mb: upper bound of a shard file, in MiB.
         shuffle_seed: of the order in which films are stored; a cache keeps the one it began with.
         on_error: "quarantine" stores zeros and the reason for a film that cannot be read, "raise" stops.
@@ -66,7 +73,7 @@ def build(
         progress: say what is done, on stderr.
 
     Raises:
-        CacheMismatchError: the cache there has another recipe or depth, or its sources have changed.
+        CacheMismatchError: the cache there has another recipe, depth or key, or its sources have changed.
         DiskSpaceError: the disk has less room than the step needs.
         CatalogError: no film of the catalog can be read.
         BuildInProgressError: another process is building this cache.
@@ -75,12 +82,18 @@ def build(
     _check_choices(on_error, check, shard_mb)
     parts = {"intensity": intensity, "fit": as_fit(fit), "aspect": aspect, "kernel": kernel, "dtype": dtype}
     recipe = _recipe(_decided(sizes, catalog, Path(path)), pipeline, parts)
-    kept = tables.kept_of(catalog, columns, identifiers)
+    names, kept = names_of(pseudonymise), tables.kept_of(catalog, columns, identifiers)
+    if names.check:
+        if identifiers != "number":
+            raise ArgumentError(
+                f"identifiers={identifiers!r} contradicts pseudonymise=, which hashes them: leave it out"
+            )
+        kept = replace(kept, identifiers=tables.PSEUDONYMS)
     count = thread_count(threads)
     cache = Path(path)
     _claim(cache)
     with alone(cache):
-        job = Job(catalog, cache, recipe, kept, shard_mb, shuffle_seed, on_error, count, progress)
+        job = Job(names.catalog(catalog), cache, recipe, kept, names, shard_mb, shuffle_seed, on_error, count, progress)
         job.bring_up_to_date(check)
     return open_cache(cache)
 

@@ -6,7 +6,6 @@ views over the same open files, so folds, corrected targets and new columns touc
 
 import hashlib
 import json
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,13 +24,13 @@ from resload.size import Native, Size, SizeLike, Spacing, as_size, as_spacing
 from resload.store import layout, tables
 from resload.store.gather import Shards, Slot
 from resload.store.layout import Manifest
+from resload.store.matching import with_columns
 from resload.store.plan import begin
+from resload.store.pseudonyms import Plain, names_in
 from resload.store.rows import numeric_targets, rows_in
 from resload.store.run import no_masks, read_rows
 from resload.store.serving import Served, Serving
 from resload.store.stored import Stored
-
-_log = logging.getLogger("resload")
 
 
 def open_cache(path: str | os.PathLike[str], *, partial: bool = False, access: str = "pread") -> "Cache":
@@ -342,35 +341,30 @@ class Cache:
         boxes = None if self.boxes is None else self.boxes[self.boxes["id"].isin(table["id"])].reset_index(drop=True)
         return Cache(self._stored, self._rows[chosen], table, self.targets, boxes)
 
-    def with_table(self, table: pd.DataFrame, on: str = "id", targets: Sequence[str] | None = None) -> "Cache":
+    def with_table(
+        self,
+        table: pd.DataFrame,
+        on: str = "id",
+        targets: Sequence[str] | None = None,
+        *,
+        pseudonymise: str | bytes | None = None,
+    ) -> "Cache":
         """A view with other targets, splits or columns: `table`'s columns replace or join those that are here.
 
-        table: one row per value of the column `on`; rows here without a match get NaN (logged with their number).
-        targets: which columns are the targets now; the ones that were, when None.
+        Args:
+            table: one row per value of the column `on`; rows here without a match get NaN (logged with their number).
+            on: a column of both tables.
+            targets: which columns are the targets now; the ones that were, when None.
+            pseudonymise: the key of a cache that was built with one, where `table` has the identifiers as they were
+                before; not for a table that has those of this cache.
 
-        Raises ArgumentError when `on` is missing or repeats, when nothing matches, or a target is not numeric.
+        Raises ArgumentError when `on` is missing or repeats, when nothing matches, or a target is not numeric;
+        CacheMismatchError for another key than the cache's.
         """
-        for name, frame in (("the given table", table), ("this cache's table", self.table)):
-            if on not in frame:
-                raise ArgumentError(f"on={on!r}: not a column of {name}, which has {list(frame.columns)}")
-        if table[on].duplicated().any():
-            twice = table[on][table[on].duplicated()].iloc[0]
-            raise ArgumentError(f"on={on!r}: values repeat in the given table (first: {twice!r}); keep one row of each")
-        places = pd.Index(table[on]).get_indexer(pd.Index(self.table[on]))
-        self._say_unmatched(on, places)
-        joined = self.table.copy()
-        for name in table.columns:
-            if name != on:
-                taken = table[name].take(np.maximum(places, 0)).reset_index(drop=True)
-                joined[name] = taken if (places >= 0).all() else taken.where(places >= 0)
+        names = Plain() if pseudonymise is None else names_in(self.path, self._stored.manifest, pseudonymise)
+        hashed = bool(self._stored.manifest.pseudonyms)
+        joined = with_columns(self.table, table, on, names, hashed=hashed)
         return Cache(self._stored, self._rows, joined, numeric_targets(joined, targets or self.targets), self.boxes)
-
-    def _say_unmatched(self, on: str, places: NDArray[np.intp]) -> None:
-        missing = int((places < 0).sum())
-        if missing == len(self):
-            raise ArgumentError(f"on={on!r}: no row of the given table matches this cache; compare the two columns")
-        if missing:
-            _log.warning("with_table: %d of %d rows have no match on %r and get NaN", missing, len(self), on)
 
     def close(self) -> None:
         """Let go of open files and held memory, for every view of this cache; the next read opens them again."""

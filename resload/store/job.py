@@ -31,12 +31,13 @@ from resload.masks.table import MaskTable
 from resload.pipeline import Pipeline
 from resload.pipeline.recipe import CatalogFilms
 from resload.size import NATIVE, Native, Size
-from resload.store import layout, plan, tables
+from resload.store import layout, plan, pseudonyms, tables
 from resload.store.codecs import body_bytes
 from resload.store.gather import Level, Shards
 from resload.store.identity import fingerprint, step_key
 from resload.store.layout import Manifest
 from resload.store.native import Packed
+from resload.store.pseudonyms import Plain
 from resload.store.publish import publish, write, write_manifest
 from resload.store.run import Sources, levels_recipe, read_rows, run
 from resload.store.unchanged import changed_masks, changed_sources
@@ -54,6 +55,8 @@ class Job:
     cache: Path
     recipe: Pipeline
     kept: tables.Kept
+    names: Plain
+    """How identifiers are stored. The catalog is under these names already."""
     shard_mb: float
     shuffle_seed: int
     on_error: str
@@ -63,7 +66,7 @@ class Job:
     @cached_property
     def films(self) -> CatalogFilms:
         """The catalog as plain lists, made once."""
-        return CatalogFilms(self.catalog)
+        return CatalogFilms(self.catalog, self.names.seal)
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -91,6 +94,7 @@ class Job:
         if not (self.cache / layout.MANIFEST).exists():
             self._begin()
         present = layout.read_manifest(self.cache, partial=True)
+        pseudonyms.check(self.cache, present, self.names)
         self._check_recipe(present)
         if present.state != "complete":
             ids = self._planned_ids()
@@ -142,6 +146,7 @@ class Job:
         goal = Manifest(
             sizes=recipe.sizes,
             masks=self.labels,
+            pseudonyms=self.names.check,
             dtype=recipe.dtype,
             count=count,
             per_shard=per_shard,

@@ -119,6 +119,8 @@ class Manifest:
     """Name of each table and the sum of its bytes; two sums while one is being replaced by another."""
     masks: tuple[str, ...] = ()
     """The labels of the masks, in the order of the masks' second axis; none where there are no masks."""
+    pseudonyms: str = ""
+    """A check value of the key under which identifiers are hashed; empty where they are not (`pseudonyms.py`)."""
 
     @property
     def arrays(self) -> tuple[Size, ...]:
@@ -159,6 +161,7 @@ class Manifest:
             "count": self.count,
             "per_shard": self.per_shard,
             "recipe": dict(self.recipe),
+            **({"pseudonyms": self.pseudonyms} if self.pseudonyms else {}),
             "shuffle_seed": self.shuffle_seed,
             "batches": list(self.batches),
             "fingerprint": self.fingerprint,
@@ -209,6 +212,7 @@ def _parsed(found: Mapping[str, Any]) -> Manifest:
         count=int(found["count"]),
         per_shard=int(found["per_shard"]),
         recipe=found["recipe"],
+        pseudonyms=str(found.get("pseudonyms", "")),
         shuffle_seed=int(found["shuffle_seed"]),
         batches=tuple(int(n) for n in found["batches"]),
         fingerprint=str(found["fingerprint"]),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,9 +29,6 @@ from resload.pipeline.recipe import CatalogFilms
 from resload.size import Size
 from resload.store.run import content_hash, read_file
 from resload.threads import ordered_map
-
-if TYPE_CHECKING:
-    from resload.catalog import Catalog
 
 Floats = NDArray[np.float64]
 
@@ -81,7 +78,7 @@ def limit(dtype: str, kernel: str) -> float:
 class Proof:
     """Films of a cache, decoded again. Its methods may be called from many threads.
 
-    recipe: the cache's own, its dtype resolved. table: the cache's. catalog: where its films are, by id.
+    recipe: the cache's own, its dtype resolved. table: the cache's. films: where they are, by the cache's ids.
     read: (row, size) -> the stored pixels, or None for a damaged record, which is then left out.
     """
 
@@ -89,11 +86,11 @@ class Proof:
         self,
         recipe: Pipeline,
         table: pd.DataFrame,
-        catalog: "Catalog",
+        films: CatalogFilms,
         read: Callable[[int, Size], NDArray[Any] | None],
     ) -> None:
         self.recipe, self.read = recipe, read
-        self.films = CatalogFilms(catalog)
+        self.films = films
         self.places = {name: place for place, name in enumerate(self.films.ids)}
         self.facts = film_facts(table)
         self.records = table[["id", "source_hash", "intensity", "bits"]]
@@ -129,7 +126,7 @@ class Proof:
         path, known = self.films.source(place)
         try:
             data, _ = read_file(path)
-            if content_hash(data) != source_hash:
+            if self.films.seal(content_hash(data)) != source_hash:
                 return Finding(row, None, "this source is no longer the file the cache was built from", path)
             film = as_radiograph(data, frame=known.frame)
         except DecodeError as error:

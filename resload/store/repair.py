@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from crc32c import crc32c
 from numpy.typing import NDArray
 
 from resload.errors import CorruptCacheError, DecodeError
+from resload.intensity import Recipe
 from resload.masks.table import MaskTable
 from resload.pipeline.recipe import CatalogFilms
 from resload.size import Size
@@ -23,6 +24,7 @@ from resload.store.commit import alone, explained, make_folders, put
 from resload.store.documents import codec_of
 from resload.store.identity import fingerprint
 from resload.store.packed import PackedShard, PackedWriter
+from resload.store.pseudonyms import names_in
 from resload.store.publish import publish, write_documents
 from resload.store.run import (
     Record,
@@ -42,7 +44,12 @@ if TYPE_CHECKING:
 
 
 def repair(
-    cache: Cache | str | os.PathLike[str], catalog: "Catalog", *, threads: int | None = None, progress: bool = True
+    cache: Cache | str | os.PathLike[str],
+    catalog: "Catalog",
+    *,
+    pseudonymise: str | bytes | None = None,
+    threads: int | None = None,
+    progress: bool = True,
 ) -> Report:
     """Make damaged records again from the sources, and try quarantined films again.
 
@@ -50,17 +57,19 @@ def repair(
     whole are copied. A source must still be the file the cache was built from. Readers that are open keep the old
     shards: open the cache again. Returns what could not be mended, with the reason.
 
-    catalog: must hold the radiographs in question, under the same ids.
+    catalog: must hold the radiographs in question, under the same ids. pseudonymise: the key of a cache that was built
+    with one; CacheMismatchError for another key.
     """
     path = cache.path if isinstance(cache, Cache) else Path(cache)
+    names = names_in(path, layout.read_manifest(path), pseudonymise)
     found = verify(path, threads=threads, progress=progress)
     with alone(path):
-        return _Repair(path, catalog).run(found)
+        return _Repair(path, names.catalog(catalog), names.seal).run(found)
 
 
 class _Repair:
-    def __init__(self, path: Path, catalog: "Catalog") -> None:
-        self.path, self.films = path, CatalogFilms(catalog)
+    def __init__(self, path: Path, catalog: "Catalog", seal: Callable[[str], str]) -> None:
+        self.path, self.films = path, CatalogFilms(catalog, seal)
         self.manifest = layout.read_manifest(path)
         self.table, self.kept = tables.read_samples(path, self.manifest, levels=True)
         self.recipe = open_cache(path).pipeline
@@ -122,7 +131,7 @@ class _Repair:
             found = masks_of(self.masks, place, film, self.manifest)
         except DecodeError:
             return None
-        if film.bits > 8 and self.manifest.dtype == "uint8":
+        if film.bits > 8 and self.manifest.dtype == "uint8" and not Recipe.parse(film.intensity).eight_bits:
             return None
         levels = {
             str(size): [crc32c(self._stored(size, pixels)), *sums_of(pixels)]

@@ -114,14 +114,14 @@ def make_record(sources: Sources, item: _Item) -> Record:
 
 
 def film_of(films: CatalogFilms, row: int, recipe: Pipeline) -> tuple[Film, str, str]:
-    """A catalog's film at every size of the recipe, the hash of its file and its stamp; errors name the file."""
+    """A catalog's film at every size of the recipe, the (sealed) hash of its file and its stamp; errors name it."""
     path, known = films.source(row)
     data, stamp = read_file(path)
     try:
         film = make(recipe, data, known)
     except DecodeError as error:
         raise error.at(path) from error
-    return film, content_hash(data), stamp
+    return film, films.seal(content_hash(data)), stamp
 
 
 def read_file(path: Path) -> tuple[bytes, str]:
@@ -156,6 +156,7 @@ def record_of(film: Film, source_hash: str, stamp: str) -> Record:
         "width": film.size.width,
         "bits": film.bits,
         "scale": plain_number(film.scale),
+        "offset": plain_number(film.offset),
         "intensity": film.intensity,
         "spacing_y": plain_number(film.spacing[0]),
         "spacing_x": plain_number(film.spacing[1]),
@@ -172,7 +173,7 @@ def record_of(film: Film, source_hash: str, stamp: str) -> Record:
 def failed(error: DecodeError) -> Record:
     """The columns of tables.RESULTS for a film that could not be made: a class and a fixed sentence."""
     shape = dict.fromkeys(("height", "width", "bits", "content_y", "content_x", "content_height", "content_width"), 0)
-    numbers = dict.fromkeys(("scale", "spacing_y", "spacing_x"))
+    numbers = dict.fromkeys(("scale", "offset", "spacing_y", "spacing_x"))
     words = dict.fromkeys(("intensity", "chest_wall", "decoder", "source_hash", "source_stamp"), "")
     return {**shape, **numbers, **words, "status": "failed", "reason": f"{type(error).__name__}: {error.reason}"}
 

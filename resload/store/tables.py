@@ -2,8 +2,9 @@
 
 samples.parquet holds three kinds of columns, in row order:
 
-    from the catalog   id, path (relative to the catalog's root), patient and group (as plain numbers unless asked
-                       otherwise), slot, split, frame_index, the targets, and the extra columns the user named
+    from the catalog   id, path (relative to the catalog's root; none where ids are pseudonyms), patient and group (as
+                       plain numbers unless asked otherwise), slot, split, frame_index, the targets, and the extra
+                       columns the user named
     from the film      RESULTS below: source shape, spacing, depth, decoder, hash, status, reason
     from each level    crc32c_512x512, sum_512x512, sumsq_512x512: each record's checksum and the integer sums
                        from which statistics are exact whatever the order they are added in
@@ -44,6 +45,7 @@ RESULTS: dict[str, str] = {
     "width": "int32",
     "bits": "int8",
     "scale": "float64",
+    "offset": "float64",
     "intensity": "str",
     "spacing_y": "float64",
     "spacing_x": "float64",
@@ -61,6 +63,8 @@ RESULTS: dict[str, str] = {
 """Columns that making a film fills; a failed film has zeros, NaN and empty strings but for status and reason."""
 LEVEL_COLUMNS = {"crc32c": "uint32", "sum": "uint64", "sumsq": "uint64"}
 IDENTIFIERS = ("number", "keep")
+PSEUDONYMS = "pseudonyms"
+"""What a table says of its identifiers where they are hashed under a key."""
 _METADATA = b"resload"
 _ARRAY = re.compile(r"native|(masks_)?\d+x\d+")
 
@@ -128,7 +132,10 @@ def from_catalog(catalog: "Catalog", kept: Kept, ids: Sequence[str]) -> pd.DataF
                 chosen[name] = _numbers(chosen[name])
     for name in kept.targets:
         chosen[name] = chosen[name].astype("float32")
-    chosen["path"] = chosen["path"].map(lambda path: _relative(path, catalog.root))
+    if kept.identifiers == PSEUDONYMS:
+        chosen = chosen.drop(columns="path")
+    else:
+        chosen["path"] = chosen["path"].map(lambda path: _relative(path, catalog.root))
     return chosen.take(places).reset_index(drop=True)
 
 
@@ -233,6 +240,8 @@ def read_samples(
         ours = {level_column(kind, size) for size in manifest.arrays for kind in LEVEL_COLUMNS} if levels else set()
         wanted = columns if columns is not None else [n for n in schema.names if n in ours or not is_level_column(n)]
         frame = pq.read_table(file, columns=list(wanted)).to_pandas()
+        if columns is None and "offset" not in frame:  # an older cache: it knew a scale only where the offset is 0
+            frame.insert(frame.columns.get_loc("scale") + 1, "offset", frame["scale"] * 0.0)
         if len(frame) < manifest.count:
             raise ValueError(f"{len(frame)} rows, {manifest.count} expected")
     return frame.iloc[: manifest.count].reset_index(drop=True), kept

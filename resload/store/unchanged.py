@@ -3,8 +3,6 @@
 A file that is gone is not missed until it is needed.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -26,7 +24,7 @@ def changed_sources(films: CatalogFilms, known: pd.DataFrame, places: NDArray[np
     return [
         str(films.paths[row])
         for content, stamp, row in stored
-        if content and _differs(films.paths[row], content, stamp, check)
+        if content and _differs(films, row, content, stamp, check)
     ]
 
 
@@ -42,11 +40,12 @@ def changed_masks(table: MaskTable | None, known: pd.DataFrame, places: NDArray[
     ]
 
 
-def _differs(path: Path, source_hash: str, stamp: str, check: str) -> bool:
+def _differs(films: CatalogFilms, row: int, source_hash: str, stamp: str, check: str) -> bool:
+    path = films.paths[row]
     try:
         if check == "stamp" and stamp_of(path.stat()) == stamp:
             return False
-        return content_hash(read_file(path)[0]) != source_hash
+        return films.seal(content_hash(read_file(path)[0])) != source_hash
     except OSError:
         return False
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from resload.errors import ArgumentError, CorruptCacheError
+from resload.pipeline.recipe import CatalogFilms
 from resload.seeds import permutation
 from resload.size import Size
 from resload.store import documents, layout, tables
@@ -25,6 +26,7 @@ from resload.store.cache import Cache, open_cache
 from resload.store.identity import fingerprint
 from resload.store.layout import Manifest
 from resload.store.proof import Finding, LevelError, Proof
+from resload.store.pseudonyms import Plain, names_in
 from resload.store.shard import Shard
 from resload.threads import ordered_map, thread_count
 
@@ -78,6 +80,7 @@ def verify(
     sources: int = 0,
     catalog: "Catalog | None" = None,
     seed: int = 0,
+    pseudonymise: str | bytes | None = None,
     threads: int | None = None,
     progress: bool = True,
 ) -> Report:
@@ -94,11 +97,12 @@ def verify(
             A source that is missing, or is not the file it was (by its hash), is a problem.
         catalog: where the films are, under the same ids; a cache itself does not know where its films lie.
         seed: of the choice. More films with the same seed are the same ones and others.
+        pseudonymise: the key of a cache that was built with one, to find its films in the catalog.
         threads: how many shards, then films, at once; all cores when None.
         progress: whether to show bars.
 
-    Raises ArgumentError for `sources` below 0 or without a catalog; CorruptCacheError, NotACacheError,
-    IncompleteCacheError and NewerFormatError as `open_cache` does.
+    Raises ArgumentError for `sources` below 0 or without a catalog; CacheMismatchError for a key that is not
+    the cache's; CorruptCacheError, NotACacheError, IncompleteCacheError and NewerFormatError as `open_cache` does.
     """
     if isinstance(sources, bool) or not isinstance(sources, int) or sources < 0:
         raise ArgumentError(f"sources must be an int >= 0: how many films to decode again; found {sources!r}")
@@ -109,6 +113,7 @@ def verify(
     path, count = cache.path if isinstance(cache, Cache) else Path(cache), thread_count(threads)
     opened = open_cache(path)
     manifest = layout.read_manifest(path)
+    names = names_in(path, manifest, pseudonymise) if sources or pseudonymise is not None else Plain()
     table, _ = tables.read_samples(path, manifest, levels=True)
     problems = _check_documents(path, manifest) + _check_fingerprint(manifest, table)
     problems += _check_shards(path, manifest, table, threads=count, progress=progress)
@@ -116,7 +121,8 @@ def verify(
     done, levels = 0, tuple[LevelError, ...]()
     if sources and catalog is not None:
         rows = np.sort(readable[permutation(len(readable), seed, 0, "verify")[:sources]])
-        proof = Proof(opened.pipeline, table, catalog, lambda row, size: _whole(path, manifest, table, row, size))
+        films = CatalogFilms(names.catalog(catalog), names.seal)
+        proof = Proof(opened.pipeline, table, films, lambda row, size: _whole(path, manifest, table, row, size))
         done, levels, found = _check_sources(proof, rows.tolist(), threads=count, progress=progress)
         problems += [_as_problem(manifest, table, one) for one in found]
     records = manifest.count * len(manifest.arrays)
