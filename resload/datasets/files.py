@@ -2,21 +2,30 @@
 
     find, need        one of several spellings of a table's name, plain or .gz
     read_csv          a table, with the file named when it cannot be read
-    listed            file name -> path below the root, from folders that are listed once
+    renamed           its columns under our names, however its releases and copies spell them
+    listed, walked    file name -> path below the root, from folders (or whole trees) that are listed once
+    by_stem           the same without the files' extensions
+    there             which of many paths are there, by listing their folders
     with_paths        the rows of a table whose file is there; the others left out and counted, or refused
-    years, choice     ages as they are spelled; a policy's name, checked
+    kept              the same for rows whose paths are known already
+    unlisted          files that no row of the table names, counted
+    against_release   what is here compared with the published counts
+    years, sexes      ages and sexes as they are spelled
+    numbered          a column of numbers that has to be one
+    choice            a policy's name, checked
 
 Nothing here opens an image. Sentences for the user go to `notes` (`rules.say` also logs them).
 """
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from resload.catalog import rules
 from resload.errors import ArgumentError, CatalogError
@@ -57,23 +66,82 @@ def read_csv(csv: str | Path, **options: Any) -> pd.DataFrame:
     return table
 
 
+def renamed(
+    raw: pd.DataFrame, columns: Mapping[str, Sequence[str]], csv: str | Path, what: str, *, optional: Sequence[str] = ()
+) -> pd.DataFrame:
+    """The table's columns under our names, in our order, and no others; blanks around its own names do not count.
+
+    columns: our name -> how the table's releases and copies spell it. what: what the table should be, for the refusal.
+    optional: our names of columns that may be lacking. Raises CatalogError, listing the columns that are there.
+    """
+    raw = raw.rename(columns=lambda name: str(name).strip())
+    there = {ours: next((s for s in names if s in raw.columns), None) for ours, names in columns.items()}
+    lacking = [columns[ours][0] for ours, theirs in there.items() if theirs is None and ours not in optional]
+    if lacking:
+        raise CatalogError(f"{csv} is no {what}: it has no column {', '.join(lacking)}; found: {list(raw.columns)}")
+    return pd.DataFrame({ours: raw[theirs] for ours, theirs in there.items() if theirs is not None})
+
+
 def listed(root: Path, folders: Iterable[str], suffixes: Sequence[str]) -> dict[str, str]:
     """File name -> path below the root ("/" on every system), of all files in these folders with these suffixes.
 
     Folders are listed once; asking for each of a hundred thousand files would take minutes. Raises CatalogError for
     a name that is in two of them.
     """
+    return _indexed(root, ((folder, os.listdir(root / folder)) for folder in folders), suffixes)
+
+
+def walked(root: Path, starts: Iterable[str], suffixes: Sequence[str]) -> dict[str, str]:
+    """The same for all folders below these, hidden ones left out, where a tree has a folder for each film or two."""
+    return _indexed(root, (found for start in starts for found in _tree(root, start)), suffixes)
+
+
+def _tree(root: Path, start: str) -> Iterator[tuple[str, list[str]]]:
+    for folder, folders, names in os.walk(root / start):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield Path(folder).relative_to(root).as_posix(), names
+
+
+def _indexed(root: Path, found: Iterable[tuple[str, list[str]]], suffixes: Sequence[str]) -> dict[str, str]:
     where: dict[str, str] = {}
-    for folder in folders:
-        with os.scandir(root / folder) as entries:
-            for name in sorted(entry.name for entry in entries):
-                path = f"{folder}/{name}" if folder != "." else name
-                if name.endswith(tuple(suffixes)) and where.setdefault(name, path) != path:
-                    raise CatalogError(
-                        f"{name} is both in {Path(where[name]).parent} and {folder} of {root}: "
-                        f"say which is meant, for example images={folder!r}"
-                    )
+    for folder, names in found:
+        for name in sorted(name for name in names if name.endswith(tuple(suffixes))):
+            path = f"{folder}/{name}" if folder != "." else name
+            if where.setdefault(name, path) != path:
+                raise CatalogError(
+                    f"{name} is both in {Path(where[name]).parent} and {folder} of {root}: "
+                    f"say which is meant, for example images={folder!r}"
+                )
     return where
+
+
+def by_stem(where: Mapping[str, str]) -> dict[str, str]:
+    """Files by their name without its last extension, for tables that do not spell it.
+
+    Raises CatalogError for two that differ in it only.
+    """
+    found: dict[str, str] = {}
+    for name, path in where.items():
+        if found.setdefault(name.rpartition(".")[0], path) != path:
+            raise CatalogError(f"{name} is there in two formats, {path} and {found[name.rpartition('.')[0]]}: keep one")
+    return found
+
+
+def there(root: Path, paths: Sequence[str]) -> NDArray[np.bool_]:
+    """(n,) bool: which of these files or folders below the root are there. The folder of each is listed once."""
+    folders, code = np.unique([path.rpartition("/")[0] for path in paths], return_inverse=True)
+    names = [_names(root / folder) for folder in folders.tolist()]
+    return np.array([path.rpartition("/")[2] in names[one] for path, one in zip(paths, code, strict=True)], np.bool_)
+
+
+def _names(folder: Path) -> frozenset[str]:
+    return frozenset(os.listdir(folder)) if folder.is_dir() else frozenset()
+
+
+def image_folder(root: Path, images: str | None) -> None:
+    """Refuse a folder of images, named by the user, that is not there."""
+    if images is not None and not (root / images).is_dir():
+        raise CatalogError(f"{root} has no folder {images!r} with images")
 
 
 def with_paths(
@@ -91,7 +159,13 @@ def with_paths(
     names: the file name of each row, a key of `where`. missing: "skip" leaves the others out and counts them in
     `notes`, "raise" refuses; none at all is always refused. looked: where one looked, for that sentence.
     """
-    table = table.assign(path=names.map(where))
+    return kept(table.assign(path=names.map(where)), names, root, missing=missing, notes=notes, looked=looked)
+
+
+def kept(
+    table: pd.DataFrame, names: pd.Series, root: Path, *, missing: str, notes: list[str], looked: str
+) -> pd.DataFrame:
+    """The films that have a `path`; `with_paths` says what becomes of the others, which `names` names."""
     absent = table["path"].isna()
     if absent.any():
         count = f"{int(absent.sum())} of {len(table)} images are not in {root}"
@@ -105,14 +179,48 @@ def with_paths(
     return table[~absent]
 
 
+def unlisted(where: Mapping[str, str], names: pd.Series, notes: list[str]) -> None:
+    """Say which of the files that are there no row names."""
+    strangers = sorted(set(where) - set(names))
+    if strangers:
+        rules.say(notes, f"images that no row of the table names, left out: {rules.some(strangers, 3)}")
+
+
+def against_release(notes: list[str], **found: tuple[int, int]) -> None:
+    """Say where a count (what="images" or "patients": here, in the full release) is not the published one."""
+    differing = [f"{here} of {full} {what.replace('_', ' ')}" for what, (here, full) in found.items() if here != full]
+    if differing:
+        notes.append(f"here, compared with the full release: {', '.join(differing)}")
+
+
 def years(ages: pd.Series, notes: list[str], *, oldest: float) -> pd.Series:
     """Ages such as 58, `058Y`, `011M`, `002D` as float64 years; NaN, and a note, above `oldest` or where it is none."""
-    code, texts = pd.factorize(ages.astype(str))
-    found = pd.Series(np.array([_age(text, oldest) for text in texts])[code], index=ages.index)
+    # Without the sentinel a missing text is a value of its own; with it, -1 would mean the last of the others.
+    code, texts = pd.factorize(ages.astype(str), use_na_sentinel=False)
+    found = pd.Series(np.array([_age(str(text), oldest) for text in texts])[code], index=ages.index)
     lost = int((found.isna() & ages.notna()).sum())
     if lost:
         notes.append(f"ages that are above {oldest:g} years or no ages at all, now unknown: {lost}")
     return found
+
+
+def sexes(column: pd.Series, notes: list[str]) -> pd.Series:
+    """`F` and `M`, however they are spelled; missing, and counted in a note, for all else."""
+    letters = column.astype("string").str.strip().str.upper().map({"F": "F", "M": "M", "FEMALE": "F", "MALE": "M"})
+    found = rules.as_text(letters)
+    lost = column.notna() & found.isna()
+    if lost.any():
+        notes.append(f"sexes that are neither F nor M, now unknown: {rules.some(column[lost].tolist(), 3)}")
+    return found
+
+
+def numbered(column: pd.Series, csv: str | Path, name: str) -> NDArray[np.float64]:
+    """(n,) float64 of a column of numbers; anything else but a missing value is refused."""
+    values = pd.to_numeric(column, errors="coerce")
+    wrong = values.isna() & column.notna()
+    if wrong.any():
+        raise CatalogError(f"{csv}: {name} holds numbers; found {rules.some(column[wrong].unique())}")
+    return values.to_numpy(dtype=np.float64)
 
 
 def _age(text: str, oldest: float) -> float:

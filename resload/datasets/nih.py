@@ -1,7 +1,11 @@
 """ChestX-ray14 of the NIH Clinical Center: 112,120 frontal chest films of 30,805 patients, 14 findings.
 
-X. Wang et al., "ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks", CVPR 2017; files at
-https://nihcc.app.box.com/v/ChestXray-NIHCC. What its files look like, and what is done about it:
+Citation: X. Wang et al., "ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks", CVPR 2017.
+Licence: free to use with a link to the download and the citation (the release's README).
+Obtain: https://nihcc.app.box.com/v/ChestXray-NIHCC, or Kaggle's `nih-chest-xrays/data`.
+Layouts: images in `images/`, `images_001/images/` to `images_012/images/`, `images-224/images-224/`, or the root itself.
+
+Traps, and what is done about them:
 
 * The header's `OriginalImage[Width,Height]` and `OriginalImagePixelSpacing[x,y]` contain commas, so a CSV reader
   sees four columns (`OriginalImage[Width` and so on). The first release ends each line with another comma.
@@ -12,8 +16,7 @@ https://nihcc.app.box.com/v/ChestXray-NIHCC. What its files look like, and what 
   `Infiltration`; the header has three columns too many.
 * The official lists came after the first papers, as `train_val_list.txt` and `test_list.txt`, in a 224 px
   mirror as `train_val_list_NIH.txt` and `test_list_NIH.txt`. They are by patient and have no validation part.
-* Images lie in `images/`, `images_001/images/` to `images_012/images/`, `images-224/images-224/`, or the
-  root itself. Some are RGBA; decoding sees to that.
+* Some images are RGBA; decoding sees to that.
 """
 
 from collections.abc import Iterator
@@ -136,15 +139,7 @@ def parse_entries(csv: str | Path, notes: list[str] | None = None) -> pd.DataFra
     """
     # index_col=False: lines that end in a comma the header has not would else shift every column by one.
     raw = files.read_csv(csv, index_col=False, dtype=dict.fromkeys(COLUMNS["image"] + COLUMNS["labels"], str))
-    raw.columns = raw.columns.str.strip()
-    there = {ours: next((s for s in names if s in raw.columns), None) for ours, names in COLUMNS.items()}
-    lacking = [COLUMNS[ours][0] for ours, theirs in there.items() if theirs is None]
-    if lacking:
-        raise CatalogError(
-            f"{csv} is no data entry table of ChestX-ray14: it has no column {', '.join(lacking)}; "
-            f"found: {list(raw.columns)}"
-        )
-    table = pd.DataFrame({ours: raw[theirs] for ours, theirs in there.items()})
+    table = files.renamed(raw, COLUMNS, csv, "data entry table of ChestX-ray14")
     table.insert(0, "id", table["image"].str.replace(r"\.[A-Za-z]+$", "", regex=True))
     table["age"] = files.years(table["age"], [] if notes is None else notes, oldest=OLDEST)
     return pd.concat([table.drop(columns="labels"), _findings(table["labels"], csv)], axis=1)
@@ -185,9 +180,8 @@ def _findings(labels: pd.Series, csv: str | Path) -> pd.DataFrame:
 
 def _image_folders(root: Path, images: str | None) -> Iterator[str]:
     """The folder named by the user, else the root and every folder images* below it, two levels deep."""
+    files.image_folder(root, images)
     start = Path(images or "")
-    if images is not None and not (root / start).is_dir():
-        raise CatalogError(f"{root} has no folder {images!r} with images")
     yield start.as_posix()
     for pattern in ("images*", "images*/images*"):
         for folder in sorted((root / start).glob(pattern)):

@@ -107,8 +107,7 @@ def _spans(edges: _Edges, size: Size) -> NDArray[np.int64]:
     order = np.lexsort((row, column, contour))
     row, column, contour = row[order], column[order], contour[order]
     begin, end = (column[::2] * size.height + row[half::2] for half in (0, 1))
-    spans: NDArray[np.int64] = np.stack([contour[::2], begin, end], axis=1)
-    return spans[end > begin]
+    return np.asarray(np.stack([contour[::2], begin, end], axis=1)[end > begin], np.int64)
 
 
 def _centres_before(at: NDArray[np.float64], most: int) -> NDArray[np.int64]:
