@@ -122,7 +122,7 @@ def _exams(tsv: Path, targets: tuple[str, ...], notes: list[str]) -> pd.DataFram
     sides = [side for name in targets for side in TARGETS[name]]
     wanted = {name: (name,) for name in (*EXAM, *sides, *CLINICAL)}
     exams = files.renamed(raw, wanted, tsv, "table of exams of DREAM Digital Mammography", optional=CLINICAL)
-    exams = exams.apply(lambda column: column.str.strip())
+    exams = pd.DataFrame({name: column.str.strip() for name, column in exams.items()})
     repeated = exams.duplicated(EXAM)
     if repeated.any():
         first = "/".join(exams.loc[repeated, EXAM].iloc[0])
@@ -143,7 +143,7 @@ def _images(tsv: Path, notes: list[str]) -> pd.DataFrame:
     wanted = {name: (name,) for name in (*EXAM, "imageIndex", "view", "laterality", "filename")}
     raw = files.read_csv(tsv, sep="\t", dtype=str, keep_default_na=False)
     table = files.renamed(raw, wanted, tsv, "crosswalk of images of DREAM Digital Mammography", optional=["imageIndex"])
-    table = table.apply(lambda column: column.str.strip())
+    table = pd.DataFrame({name: column.str.strip() for name, column in table.items()})
     repeated = table.duplicated()
     if repeated.any():
         rules.say(notes, f"rows of {tsv.name} that say the same again, left out: {int(repeated.sum())}")

@@ -10,7 +10,7 @@ Layouts: the CSVs in the root or in `csv/`. The DICOM files anywhere below, in f
 
 Traps, and what is done about them:
 
-* DICOM's PatientID is the name of a series, `Mass-Training_P_01009_RIGHT_CC_1`: 6,671 of them. The patient is `P_01009`.
+* DICOM's PatientID is the name of a series, `Mass-Training_P_01009_RIGHT_CC_1` (6,671 of them). Patient: `P_01009`.
 * The tables have a row for each abnormality, the catalog one for each film: a film's pathology is united by a policy.
 * Mass and calcification tables spell `breast_density` and `breast density`; paths end in line feeds.
 * A patient may be in both tables, and in both parts of the official split: it is said how many are.

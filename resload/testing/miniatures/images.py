@@ -19,7 +19,7 @@ EXPLICIT, JPEG_BASELINE = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50"
 def ramp(height: int, width: int, bits: int) -> NDArray[Any]:
     """(height, width) uint8, or uint16 above 8 bits: from 0 in the first pixel to full scale in the last."""
     values = np.linspace(0, 2**bits - 1, height * width).reshape(height, width)
-    return values.astype(np.uint16 if bits > 8 else np.uint8)
+    return np.asarray(values, np.uint16 if bits > 8 else np.uint8)
 
 
 def write_png(path: Path, height: int = 8, width: int = 8, bits: int = 8) -> Path:
@@ -78,7 +78,7 @@ def write_dicom(
     for keyword, value in elements.items():
         if value is not None:
             setattr(dataset, keyword, value)
-    coded = encapsulate([imagecodecs.jpeg_encode(pixels, level=90)]) if jpeg else pixels.tobytes()
+    coded = encapsulate([bytes(imagecodecs.jpeg_encode(pixels, level=90))]) if jpeg else pixels.tobytes()
     dataset.add_new("PixelData", "OB" if jpeg or bits <= 8 else "OW", coded)
     dataset.save_as(path, enforce_file_format=True)
     return path
