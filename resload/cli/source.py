@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None
     # nargs="?" instead: "CACHE --option SOURCE" would not find its SOURCE in Python 3.11 (python/cpython#59317)
     action.required = required
     group = parser.add_argument_group("how SOURCE is read")
-    group.add_argument("--dataset", metavar="NAME", help="SOURCE is the folder of this public data set: chestxray14")
+    group.add_argument("--dataset", metavar="NAME", help="SOURCE is the folder of this public data set")
     group.add_argument("--no-classes", action="store_true", help="a folder's subfolders are not classes")
     group.add_argument("--root", help="where relative paths start (default: the CSV's folder; as saved)")
     for name, what in (("id", "ids"), ("path", "paths"), ("patient", "patients")):

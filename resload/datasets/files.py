@@ -4,14 +4,16 @@
     read_csv          a table, with the file named when it cannot be read
     renamed           its columns under our names, however its releases and copies spell them
     listed, walked    file name -> path below the root, from folders (or whole trees) that are listed once
-    by_stem           the same without the files' extensions
+    by_stem           the same by names without an extension
     there             which of many paths are there, by listing their folders
     with_paths        the rows of a table whose file is there; the others left out and counted, or refused
     kept              the same for rows whose paths are known already
+    with_test_films   labelled films, and those for testing that have no labels
     unlisted          files that no row of the table names, counted
     against_release   what is here compared with the published counts
     years, sexes      ages and sexes as they are spelled
     numbered          a column of numbers that has to be one
+    once, known       rows that must not be repeated; words that must be among the known ones
     choice            a policy's name, checked
 
 Nothing here opens an image. Sentences for the user go to `notes` (`rules.say` also logs them).
@@ -49,7 +51,7 @@ def need(root: Path, names: Sequence[str]) -> Path:
     """The same, or a refusal that lists what is there."""
     found = find(root, names)
     if found is None:
-        here = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
+        here = names_in(root)
         raise CatalogError(
             f"{root} has no {' or '.join(names)} (or .gz); found: {rules.some(here) if here else 'nothing'}. "
             "Give the folder that the data set was unpacked to"
@@ -88,7 +90,7 @@ def listed(root: Path, folders: Iterable[str], suffixes: Sequence[str]) -> dict[
     Folders are listed once; asking for each of a hundred thousand files would take minutes. Raises CatalogError for
     a name that is in two of them.
     """
-    return _indexed(root, ((folder, os.listdir(root / folder)) for folder in folders), suffixes)
+    return _indexed(root, ((folder, names_in(root / folder)) for folder in folders), suffixes)
 
 
 def walked(root: Path, starts: Iterable[str], suffixes: Sequence[str]) -> dict[str, str]:
@@ -99,13 +101,13 @@ def walked(root: Path, starts: Iterable[str], suffixes: Sequence[str]) -> dict[s
 def _tree(root: Path, start: str) -> Iterator[tuple[str, list[str]]]:
     for folder, folders, names in os.walk(root / start):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield Path(folder).relative_to(root).as_posix(), names
+        yield Path(folder).relative_to(root).as_posix(), sorted(names)
 
 
 def _indexed(root: Path, found: Iterable[tuple[str, list[str]]], suffixes: Sequence[str]) -> dict[str, str]:
     where: dict[str, str] = {}
     for folder, names in found:
-        for name in sorted(name for name in names if name.endswith(tuple(suffixes))):
+        for name in (name for name in names if name.endswith(tuple(suffixes))):
             path = f"{folder}/{name}" if folder != "." else name
             if where.setdefault(name, path) != path:
                 raise CatalogError(
@@ -123,19 +125,23 @@ def by_stem(where: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, path in where.items():
         if found.setdefault(name.rpartition(".")[0], path) != path:
-            raise CatalogError(f"{name} is there in two formats, {path} and {found[name.rpartition('.')[0]]}: keep one")
+            raise CatalogError(f"{path} and {found[name.rpartition('.')[0]]} are one image in two formats: keep one")
     return found
 
 
 def there(root: Path, paths: Sequence[str]) -> NDArray[np.bool_]:
     """(n,) bool: which of these files or folders below the root are there. The folder of each is listed once."""
     folders, code = np.unique([path.rpartition("/")[0] for path in paths], return_inverse=True)
-    names = [_names(root / folder) for folder in folders.tolist()]
+    names = [frozenset(names_in(root / folder)) for folder in folders.tolist()]
     return np.array([path.rpartition("/")[2] in names[one] for path, one in zip(paths, code, strict=True)], np.bool_)
 
 
-def _names(folder: Path) -> frozenset[str]:
-    return frozenset(os.listdir(folder)) if folder.is_dir() else frozenset()
+def names_in(folder: Path) -> list[str]:
+    """What a folder holds, sorted; nothing where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries)
 
 
 def image_folder(root: Path, images: str | None) -> None:
@@ -177,6 +183,31 @@ def kept(
             )
         rules.say(notes, f"{count} and were left out; {first}")
     return table[~absent]
+
+
+def with_test_films(
+    table: pd.DataFrame,
+    where: Mapping[str, str],
+    suffix: str,
+    folders: Sequence[str],
+    unlabelled: str,
+    notes: list[str],
+) -> pd.DataFrame:
+    """The labelled films, and those that no row labels, with split "test" and targets that are unknown.
+
+    folders: what the names of folders for testing have in them, one of these. unlabelled: "keep", or "skip" leaves
+    test films out and counts them. Files without a label in other folders are counted in `notes`.
+    """
+    labelled = set(table["id"] + suffix)
+    extra = {name: path for name, path in where.items() if name not in labelled}
+    test = [name for name, path in extra.items() if any(part in path.rpartition("/")[0] for part in folders)]
+    if test and unlabelled == "skip":
+        notes.append(f"films for testing without labels, left out: {len(test)}")
+    elif test:
+        ids = pd.DataFrame({"id": [name.removesuffix(suffix) for name in test], "split": "test"})
+        table = pd.concat([table, ids], ignore_index=True)
+    unlisted(extra, pd.Series(test, dtype=object), notes)
+    return table
 
 
 def unlisted(where: Mapping[str, str], names: pd.Series, notes: list[str]) -> None:
@@ -221,6 +252,20 @@ def numbered(column: pd.Series, csv: str | Path, name: str) -> NDArray[np.float6
     if wrong.any():
         raise CatalogError(f"{csv}: {name} holds numbers; found {rules.some(column[wrong].unique())}")
     return values.to_numpy(dtype=np.float64)
+
+
+def once(column: pd.Series, csv: str | Path, what: str) -> None:
+    """Refuse a table that has two rows where there must be one."""
+    repeated = column[column.duplicated()].unique()
+    if len(repeated):
+        raise CatalogError(f"{csv} has {what} twice: {rules.some(repeated)}")
+
+
+def known(column: pd.Series, names: Iterable[str], csv: str | Path, what: str) -> None:
+    """Refuse words that are none of these: a label that nobody knows would silently be a negative."""
+    strange = sorted(set(column.dropna()) - set(names))
+    if strange:
+        raise CatalogError(f"{csv} has unknown {what} {rules.some(strange)}; known: {', '.join(names)}")
 
 
 def _age(text: str, oldest: float) -> float:

@@ -3,7 +3,8 @@
 Citation: X. Wang et al., "ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks", CVPR 2017.
 Licence: free to use with a link to the download and the citation (the release's README).
 Obtain: https://nihcc.app.box.com/v/ChestXray-NIHCC, or Kaggle's `nih-chest-xrays/data`.
-Layouts: images in `images/`, `images_001/images/` to `images_012/images/`, `images-224/images-224/`, or the root itself.
+Layouts: images in `images/`, `images_001/images/` to `images_012/images/`, `images-224/images-224/`, or the
+    root itself.
 
 Traps, and what is done about them:
 

@@ -153,10 +153,10 @@ def parse_table(csv: str | Path, notes: list[str]) -> pd.DataFrame:
     raw = files.read_csv(csv, dtype=str)
     table = files.renamed(raw, COLUMNS, csv, "table of abnormalities of CBIS-DDSM", optional=DESCRIPTIONS)
     table = table.apply(lambda column: column.str.strip(' \t\r\n"')).reindex(columns=list(COLUMNS))
-    _known(table["side"], SIDES, csv, "left or right breast")
-    _known(table["view"], ("CC", "MLO"), csv, "image view")
-    _known(table["type"], TYPES, csv, "abnormality type")
-    _known(table["pathology"], MEANING, csv, "pathology")
+    files.known(table["side"], SIDES, csv, "left or right breast")
+    files.known(table["view"], ("CC", "MLO"), csv, "image view")
+    files.known(table["type"], TYPES, csv, "abnormality type")
+    files.known(table["pathology"], MEANING, csv, "pathology")
     for name, (least, most) in RANGES.items():
         grade = pd.Series(files.numbered(table[name], csv, name), index=table.index)
         table[name] = grade.where(grade.between(least, most))
@@ -176,12 +176,6 @@ def parse_table(csv: str | Path, notes: list[str]) -> pd.DataFrame:
         )
     described: pd.DataFrame = table
     return described
-
-
-def _known(column: pd.Series, allowed: Any, csv: str | Path, name: str) -> None:
-    strange = ~column.isin(list(allowed))
-    if strange.any():
-        raise CatalogError(f"{csv}: {name} is {' or '.join(allowed)}; found {rules.some(column[strange].unique())}")
 
 
 def _films(found: pd.DataFrame, pathology: str, notes: list[str]) -> pd.DataFrame:

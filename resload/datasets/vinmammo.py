@@ -131,9 +131,9 @@ def parse_images(csv: str | Path, notes: list[str]) -> pd.DataFrame:
         rules.say(notes, f"rows of {Path(csv).name} that say the same again, left out: {int(repeated.sum())}")
         table = table[~repeated]
     side, view = (table[name].str.strip().str.upper() for name in ("laterality", "view_position"))
-    _known(side, ("L", "R"), csv, "laterality")
-    _known(view, ("CC", "MLO"), csv, "view_position")
-    _known(table["split"], tuple(SPLITS), csv, "split")
+    files.known(side, ("L", "R"), csv, "laterality")
+    files.known(view, ("CC", "MLO"), csv, "view_position")
+    files.known(table["split"], tuple(SPLITS), csv, "split")
     birads = _graded(table["breast_birads"], r"BI-?RADS\s*([1-5])", csv, "breast_birads")
     density = _graded(table["breast_density"], r"DENSITY\s*([A-D])", csv, "breast_density")
     return pd.DataFrame(
@@ -171,12 +171,6 @@ def parse_categories(texts: pd.Series, csv: str | Path) -> pd.Series:
             )
         found[text] = [name for name in FINDINGS if name in names]
     return texts.map(found)
-
-
-def _known(column: pd.Series, allowed: tuple[str, ...], csv: str | Path, name: str) -> None:
-    strange = ~column.isin(allowed)
-    if strange.any():
-        raise CatalogError(f"{csv}: {name} is {' or '.join(allowed)}; found {rules.some(column[strange].unique())}")
 
 
 def _graded(column: pd.Series, pattern: str, csv: str | Path, name: str) -> pd.Series:

@@ -19,7 +19,8 @@ EXPLICIT, JPEG_BASELINE = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50"
 def ramp(height: int, width: int, bits: int) -> NDArray[Any]:
     """(height, width) uint8, or uint16 above 8 bits: from 0 in the first pixel to full scale in the last."""
     values = np.linspace(0, 2**bits - 1, height * width).reshape(height, width)
-    return np.asarray(values, np.uint16 if bits > 8 else np.uint8)
+    found: NDArray[Any] = values.astype(np.uint16 if bits > 8 else np.uint8)
+    return found
 
 
 def write_png(path: Path, height: int = 8, width: int = 8, bits: int = 8) -> Path:
@@ -51,10 +52,11 @@ def write_dicom(
 ) -> Path:
     """A DICOM file with a ramp, uncompressed or (`jpeg`, 8 bits) JPEG baseline.
 
-    pixels: stored values to write instead of the ramp; they say height and width. uid: the SOP Instance UID; by
-    default one made of the file's name. elements: others, by pydicom's keywords, such as `PatientID="P1"`; None leaves
-    one out.
+    uid: the SOP Instance UID; by default one made of the file's name. pixels: stored values to write instead of the
+    ramp; they say height and width. elements: others, by pydicom's keywords, such as `PatientID="P1"`; values that the
+    standard forbids are written as they are.
     """
+    from pydicom.config import disable_value_validation
     from pydicom.dataset import FileDataset, FileMetaDataset  # slow to import, and needed here only
     from pydicom.encaps import encapsulate
     from pydicom.uid import UID, generate_uid
@@ -75,10 +77,11 @@ def write_dicom(
     dataset.PhotometricInterpretation = photometric
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = (8 if bits <= 8 else 16), bits, bits - 1
     dataset.PixelRepresentation = 0
-    for keyword, value in elements.items():
-        if value is not None:
+    with disable_value_validation():  # real files have ages such as 51, where the standard wants 051Y
+        for keyword, value in elements.items():
             setattr(dataset, keyword, value)
     coded = encapsulate([bytes(imagecodecs.jpeg_encode(pixels, level=90))]) if jpeg else pixels.tobytes()
     dataset.add_new("PixelData", "OB" if jpeg or bits <= 8 else "OW", coded)
-    dataset.save_as(path, enforce_file_format=True)
+    with disable_value_validation():
+        dataset.save_as(path, enforce_file_format=True)
     return path
