@@ -18,6 +18,7 @@ Traps, and what is done about them:
 * Montgomery's masks are a file for each lung. `lungs="united"` gives one mask of both, and none where one is missing:
   half of the lungs is not the lungs. `lungs="sides"` gives two.
 * Shenzhen has no masks of its own. Those of others, `CHNCXR_0001_0_mask.png`, cover 566 of its films.
+* There are no numbers of patients: a film's number is taken for one.
 * Folders hold other files too (`Thumbs.db`); what has no film's name is left out, pictures are counted.
 * **TBX11K contains films of both sets**: a model trained on it has seen them. Test on one of the three only.
 """
@@ -48,6 +49,9 @@ SPACING = 0.0875
 SIDES = ((4020, 4892), (4892, 4020))
 """(height, width) of Montgomery's films as released; copies of another size have another spacing."""
 
+OVERLAP = "TBX11K contains films of this data set: models trained on it have seen them"
+ONE_EACH = "there are no numbers of patients: each film is taken for a patient of its own"
+
 _ABOUT = re.compile(r"\W*(patient|sex|age|(fe)?male?(?![a-z])|\d+\s*[ymwd][a-z]*\W*$)", re.IGNORECASE)
 """How a line begins that tells of the patient, not of the film."""
 
@@ -64,14 +68,14 @@ def shenzhen(root: str | Path, *, missing: Literal["skip", "raise"] = "skip", ma
         masks: take the lung masks of others, label `lungs`, where they are there.
 
     Returns:
-        A catalog with the target `tuberculosis` (1.0 or 0.0) and the columns `patient` (text; each film is of
+        A catalog with the target `tuberculosis` (1.0 or 0.0) and the columns `patient` (text; each film is taken for
         a patient of its own), `age` (years, NaN where unknown), `sex` ("F" or "M") and `reading` (text). No spacing
         is known, and there is no official split.
 
     Raises:
         CatalogError: no such folder, no films, or films missing and `missing="raise"`.
     """
-    notes = ["TBX11K contains films of this data set: models trained on it have seen them"]
+    notes = [OVERLAP, ONE_EACH]
     home, table = _films(Path(root), "ChinaSet_AllFiles", "CHNCXR", missing, notes)
     files.against_release(notes, films=(len(table), 662), with_tuberculosis=(int(table["tuberculosis"].sum()), 336))
     found = _masks(Path(root), home, {"lungs": ["mask", "masks"]}, table["id"]) if masks else None
@@ -102,7 +106,7 @@ def montgomery(
         ArgumentError: an unknown policy. CatalogError as `shenzhen`.
     """
     files.choice("lungs", lungs, LUNGS)
-    notes = ["TBX11K contains films of this data set: models trained on it have seen them"]
+    notes = [OVERLAP, ONE_EACH]
     home, table = _films(Path(root), "MontgomerySet", "MCUCXR", missing, notes)
     files.against_release(notes, films=(len(table), 138), with_tuberculosis=(int(table["tuberculosis"].sum()), 58))
     sides = {f"{side} lung": [f"ManualMask/{side}Mask"] for side in ("left", "right")}

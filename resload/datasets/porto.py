@@ -20,6 +20,7 @@ Traps, and what is done about them:
 * Films have 14 bits and two sizes, 4084 x 3328 and 3328 x 2560: contours need the size of their own film.
 """
 
+import io
 import plistlib
 import re
 from collections.abc import Iterator, Mapping
@@ -176,13 +177,18 @@ def _known(column: pd.Series, pattern: str, path: Path, what: str) -> None:
 
 
 def _read_excel(path: Path) -> pd.DataFrame:
-    """The Excel file as texts; whole numbers, which are floats in it, without a point."""
-    require("xlrd", "excel", f"to read {path.name}")
+    """The first sheet as texts; whole numbers, which are floats in it, without a point."""
+    xlrd = require("xlrd", "excel", f"to read {path.name}")
     try:
-        raw: pd.DataFrame = pd.read_excel(path, engine="xlrd", dtype=object)
+        sheet = xlrd.open_workbook(str(path), logfile=io.StringIO()).sheet_by_index(0)
+        header, *rows = ([_cell(cell) for cell in sheet.row_values(row)] for row in range(sheet.nrows))
     except Exception as exc:  # xlrd raises what it comes across: its own errors, struct.error, IndexError, ...
-        raise CatalogError(f"{path} cannot be read as an Excel file: {exc}") from exc
-    return raw.map(lambda cell: f"{cell:.0f}" if isinstance(cell, float) and cell.is_integer() else str(cell), "ignore")
+        raise CatalogError(f"{path} cannot be read as an Excel file: {exc!r}") from exc
+    return pd.DataFrame(rows, columns=header)
+
+
+def _cell(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _named(where: Mapping[str, str], notes: list[str]) -> pd.DataFrame:
