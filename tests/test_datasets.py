@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -174,3 +175,39 @@ def test_the_words_are_all_there(name):
         assert word in text, word
     for parameter in inspect.signature(function).parameters:
         assert f"{parameter}:" in text or f"{parameter}, " in text, parameter
+
+
+# -- the table of docs/how-to/data-sets.md --
+
+
+def table_rows():
+    """The cells of each row of the page's table, by name."""
+    text = (Path(__file__).parent.parent / "docs" / "how-to" / "data-sets.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| `")
+    ]
+    return {cells[0].strip("`"): cells for cells in rows}
+
+
+def test_the_table_of_data_sets_names_them_all():
+    """A row for each, in order, and none for what is not there."""
+    assert list(table_rows()) == NAMES
+
+
+def test_the_table_of_data_sets_is_true(made):
+    """Targets, splits, policies and counts are those of the code."""
+    name, _, catalog = made
+    _, _, films, patients, targets, splits, policies = table_rows()[name]
+    function = getattr(datasets, name)
+    assert int(targets) == len(catalog.targets)
+    assert re.findall(r"`(\w+)`", policies) == list(inspect.signature(function).parameters)[1:]
+    found = catalog.table["split"].dropna().unique() if "split" in catalog.table else []
+    assert splits == (", ".join(s for s in ("train", "val", "test") if s in found) or OFFICIAL.get(name, "none"))
+    assert (patients in ("not known", "by mapping")) == ("patient" not in catalog.table)
+    module = inspect.getdoc(importlib.import_module(function.__module__))
+    for number in (films, *[patients] * patients[0].isdigit()):
+        assert number in module
+
+
+OFFICIAL = {"chestxray14": "train, test"}
+"""Where the miniature has no lists of the official split unless they are asked for."""

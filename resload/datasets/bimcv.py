@@ -1,29 +1,29 @@
 """PadChest of the Hospital San Juan de Alicante: 160,861 chest films of 67,625 patients, 193 findings in their reports.
 
-Citation: A. Bustos et al., "PadChest: A large chest x-ray image dataset with multi-label annotated reports", Medical
+:Citation: A. Bustos et al., "PadChest: A large chest x-ray image dataset with multi-label annotated reports", Medical
     Image Analysis 2020;66:101797, arXiv:1901.07441.
-Licence: the PadChest Dataset Research Use Agreement of its page.
-Obtain: https://bimcv.cipf.es/bimcv-projects/padchest/ (registration); 1 TB in the folders 0 to 54.
-Layouts: `PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv` (or .gz) in the root, images as
+:Licence: the PadChest Dataset Research Use Agreement of its page.
+:Obtain: https://bimcv.cipf.es/bimcv-projects/padchest/ (registration); 1 TB in the folders 0 to 54.
+:Layouts: `PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv` (or .gz) in the root, images as
     `<ImageDir>/<ImageID>`, as `images/<ImageDir>/<ImageID>`, or all in the root or in `images/`.
 
 Traps, and what is done about them:
 
-* The 16-bit PNGs hold 12 bits (144,051) or 10 bits (16,810): the column `bits` says which. A loader that divides by
+- The 16-bit PNGs hold 12 bits (144,051) or 10 bits (16,810): the column `bits` says which. A loader that divides by
   65,535 sees films that are nearly black.
-* Labels are Python lists as text. 41,824 of them have blanks around (350 spellings become 193), 3,041 are empty, and
+- Labels are Python lists as text. 41,824 of them have blanks around (350 spellings become 193), 3,041 are empty, and
   103 films have no list.
-* A label is a whole word: `nodule` is not `pseudonodule` (of 3,748 and 2,241 films), `emphysema` not `subcutaneous
-  emphysema`, `pleural effusion` not `pericardial effusion`. torchxrayvision looks for parts of words.
-* `exclude`, `unchanged` and `suboptimal study` say nothing about findings. A film that has no other label is unknown,
+- A label is a whole word: `nodule` is not `pseudonodule` (of 3,748 and 2,241 films), `emphysema` not
+  `subcutaneous emphysema`, `pleural effusion` not `pericardial effusion`. torchxrayvision looks for parts of words.
+- `exclude`, `unchanged` and `suboptimal study` say nothing about findings. A film that has no other label is unknown,
   and so is one with none: 6,302 in all.
-* Missing values are the texts `nan` and `None`.
-* 11 films have the projection EXCLUDE and 8 have UNK: a policy keeps them out or in.
-* 39,053 reports were labelled by physicians, 121,808 by a recurrent network trained on those: a policy chooses.
-* 21 files are missing or damaged in the release that circulates (torchxrayvision lists them); they are counted, and a
+- Missing values are the texts `nan` and `None`.
+- 11 films have the projection EXCLUDE and 8 have UNK: a policy keeps them out or in.
+- 39,053 reports were labelled by physicians, 121,808 by a recurrent network trained on those: a policy chooses.
+- 21 files are missing or damaged in the release that circulates (torchxrayvision lists them); they are counted, and a
   build puts those that are there in quarantine.
-* One exam of 109,931 has films of two patients (both aged 88 that day): the notes name it.
-* There is no official split, and no pixel spacing: SpatialResolution_DICOM (0018,1050) is the limiting resolution
+- One exam of 109,931 has films of two patients (both aged 88 that day): the notes name it.
+- There is no official split, and no pixel spacing: SpatialResolution_DICOM (0018,1050) is the limiting resolution
   of the equipment, and is there for 40 % only.
 """
 

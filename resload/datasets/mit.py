@@ -1,24 +1,24 @@
 """MIMIC-CXR-JPG of Beth Israel Deaconess: 377,110 chest films of 65,379 patients in 227,835 exams, labels from reports.
 
-Citation: A. Johnson et al., "MIMIC-CXR-JPG, a large publicly available database of labeled chest radiographs",
+:Citation: A. Johnson et al., "MIMIC-CXR-JPG, a large publicly available database of labeled chest radiographs",
     arXiv:1901.07042; A. Johnson et al., "MIMIC-CXR", Scientific Data 2019;6:317; PhysioNet, doi:10.13026/jsn5-t979.
-Licence: PhysioNet Credentialed Health Data License 1.5.0.
-Obtain: https://physionet.org/content/mimic-cxr-jpg/ (credentialed access); 558 GB.
-Layouts: `files/p10/p10000032/s50414267/<dicom_id>.jpg` with the tables beside `files/`, packed (.gz) or not; the
+:Licence: PhysioNet Credentialed Health Data License 1.5.0.
+:Obtain: https://physionet.org/content/mimic-cxr-jpg/ (credentialed access); 558 GB.
+:Layouts: `files/p10/p10000032/s50414267/<dicom_id>.jpg` with the tables beside `files/`, packed (.gz) or not; the
     folder to give is the one with the tables, or `files/` itself.
 
 Traps, and what is done about them:
 
-* Labels are one row for each exam, films are several: they are joined by patient and exam from the films' side, so
+- Labels are one row for each exam, films are several: they are joined by patient and exam from the films' side, so
   that the films of the 8 exams without labels stay (unknown), which an inner join drops.
-* The official split calls its parts `train`, `validate` and `test`; here they are train, val and test.
-* 0 is denied, blank is not mentioned, -1 is uncertain (`mentions.py`): named policies decide. Two labelers read the
+- The official split calls its parts `train`, `validate` and `test`; here they are train, val and test.
+- 0 is denied, blank is not mentioned, -1 is uncertain (`mentions.py`): named policies decide. Two labelers read the
   reports: `chexpert` and `negbio`. They disagree here and there.
-* Release 2.1.0 adds radiologists' labels of 687 exams of the test part, without a patient column, and calls `Airspace
-  Opacity` what the labelers call `Lung Opacity`.
-* `ViewPosition` is AP, PA, LATERAL, LL, blank and more; they are kept as they are: choose films by the column `view`.
-* Asking for 377,110 files takes an hour on a network: folders of patients are listed instead, 65,379 in ten folders.
-* The JPEGs are min-max scaled, inverted if MONOCHROME1, and equalised (MIT-LCP/mimic-cxr#16): not what the DICOM files
+- Release 2.1.0 adds radiologists' labels of 687 exams of the test part, without a patient column, and calls
+  `Airspace Opacity` what the labelers call `Lung Opacity`.
+- `ViewPosition` is AP, PA, LATERAL, LL, blank and more; they are kept as they are: choose films by the column `view`.
+- Asking for 377,110 files takes an hour on a network: folders of patients are listed instead, 65,379 in ten folders.
+- The JPEGs are min-max scaled, inverted if MONOCHROME1, and equalised (MIT-LCP/mimic-cxr#16): not what the DICOM files
   show. No spacing is known.
 """
 

@@ -1,23 +1,23 @@
 """ChestX-ray14 of the NIH Clinical Center: 112,120 frontal chest films of 30,805 patients, 14 findings.
 
-Citation: X. Wang et al., "ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks", CVPR 2017.
-Licence: free to use with a link to the download and the citation (the release's README).
-Obtain: https://nihcc.app.box.com/v/ChestXray-NIHCC, or Kaggle's `nih-chest-xrays/data`.
-Layouts: images in `images/`, `images_001/images/` to `images_012/images/`, `images-224/images-224/`, or the
+:Citation: X. Wang et al., "ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks", CVPR 2017.
+:Licence: free to use with a link to the download and the citation (the release's README).
+:Obtain: https://nihcc.app.box.com/v/ChestXray-NIHCC, or Kaggle's `nih-chest-xrays/data`.
+:Layouts: images in `images/`, `images_001/images/` to `images_012/images/`, `images-224/images-224/`, or the
     root itself.
 
 Traps, and what is done about them:
 
-* The header's `OriginalImage[Width,Height]` and `OriginalImagePixelSpacing[x,y]` contain commas, so a CSV reader
+- The header's `OriginalImage[Width,Height]` and `OriginalImagePixelSpacing[x,y]` contain commas, so a CSV reader
   sees four columns (`OriginalImage[Width` and so on). The first release ends each line with another comma.
   Re-saved tables write `OriginalImageWidth`, `OriginalImagePixelSpacing_x`, `Patient Sex`, ages as `058Y`.
-* The released PNGs are 1024 x 1024 whatever the film's shape was (2500 x 2048, 2992 x 2991, ...): squashed,
+- The released PNGs are 1024 x 1024 whatever the film's shape was (2500 x 2048, 2992 x 2991, ...): squashed,
   not padded. A pixel of the file is therefore `spacing * original side / 1024` mm, different in y and x.
-* Boxes are x, y, width, height in pixels of the 1024 px file; they spell `Infiltrate` what the labels call
+- Boxes are x, y, width, height in pixels of the 1024 px file; they spell `Infiltrate` what the labels call
   `Infiltration`; the header has three columns too many.
-* The official lists came after the first papers, as `train_val_list.txt` and `test_list.txt`, in a 224 px
+- The official lists came after the first papers, as `train_val_list.txt` and `test_list.txt`, in a 224 px
   mirror as `train_val_list_NIH.txt` and `test_list_NIH.txt`. They are by patient and have no validation part.
-* Some images are RGBA; decoding sees to that.
+- Some images are RGBA; decoding sees to that.
 """
 
 from collections.abc import Iterator

@@ -3,24 +3,24 @@
 12,611 films for training, 1,425 for validation and 200 for testing; the challenge's measure is the mean absolute
 difference in months.
 
-Citation: S. S. Halabi et al., "The RSNA Pediatric Bone Age Machine Learning Challenge", Radiology 2019;290(2):498-503.
-Licence: free for non-commercial and academic use, with the citation (the challenge's terms of use).
-Obtain: https://www.rsna.org/rsnai/ai-image-challenge/rsna-pediatric-bone-age-challenge-2017, or Kaggle's
+:Citation: S. S. Halabi et al., "The RSNA Pediatric Bone Age Machine Learning Challenge", Radiology 2019;290(2):498-503.
+:Licence: free for non-commercial and academic use, with the citation (the challenge's terms of use).
+:Obtain: https://www.rsna.org/rsnai/ai-image-challenge/rsna-pediatric-bone-age-challenge-2017, or Kaggle's
     `kmader/rsna-bone-age` (training films, and the test films without ages).
-Layouts: Kaggle's `boneage-training-dataset.csv` with `boneage-training-dataset/boneage-training-dataset/<id>.png`, and
+:Layouts: Kaggle's `boneage-training-dataset.csv` with `boneage-training-dataset/boneage-training-dataset/<id>.png`, and
     the same of `boneage-test-dataset`; RSNA's `train.csv`, `Validation Dataset.csv` and `Bone age ground truth.csv`
     with the films in `boneage-training-dataset/`, `boneage-validation-dataset-1/`, `boneage-validation-dataset-2/`,
     `Test Set Images/`; tables and folders in the root or in folders below it.
 
 Traps, and what is done about them:
 
-* The folders of Kaggle's archive are in a folder of the same name, once more; the validation films are in two parts.
-* Three tables have three headers: `id,boneage,male`, `Image ID,male,Bone Age (months)` and `Case ID,Sex,Ground truth
-  bone age (months)`. Sex is `True`/`False` (or `TRUE`/`FALSE`) in two of them, `M`/`F` in the third. Read by position
-  the second swaps age and sex.
-* RSNA gives the test ages as an Excel file: save it as CSV, or the test films are unknown. Kaggle has none.
-* Some PNGs are not of one channel, and sizes vary; decoding sees to the first.
-* Ids are numbers of films; nobody knows the patients.
+- The folders of Kaggle's archive are in a folder of the same name, once more; the validation films are in two parts.
+- Three tables have three headers: `id,boneage,male`, `Image ID,male,Bone Age (months)` and
+  `Case ID,Sex,Ground truth bone age (months)`. Sex is `True`/`False` (or `TRUE`/`FALSE`) in two of them, `M`/`F` in
+  the third. Read by position the second swaps age and sex.
+- RSNA gives the test ages as an Excel file: save it as CSV, or the test films are unknown. Kaggle has none.
+- Some PNGs are not of one channel, and sizes vary; decoding sees to the first.
+- Ids are numbers of films; nobody knows the patients.
 """
 
 from collections.abc import Iterator

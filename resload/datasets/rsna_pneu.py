@@ -1,23 +1,23 @@
 """RSNA Pneumonia Detection Challenge of 2018: 26,684 chest films with boxes of opacities, and 3,000 for testing.
 
-Citation: G. Shih et al., "Augmenting the National Institutes of Health Chest Radiograph Dataset with Expert
+:Citation: G. Shih et al., "Augmenting the National Institutes of Health Chest Radiograph Dataset with Expert
     Annotations of Possible Pneumonia", Radiology: AI 2019;1(1):e180041; the films are those of ChestX-ray14.
-Licence: the competition's rules: academic research and education; the films' as ChestX-ray14's.
-Obtain: https://www.kaggle.com/c/rsna-pneumonia-detection-challenge, or
+:Licence: the competition's rules: academic research and education; the films' as ChestX-ray14's.
+:Obtain: https://www.kaggle.com/c/rsna-pneumonia-detection-challenge, or
     https://www.rsna.org/rsnai/ai-image-challenge/rsna-pneumonia-detection-challenge-2018.
-Layouts: `stage_2_train_labels.csv`, `stage_2_detailed_class_info.csv`, and `stage_2_train_images/<patientId>.dcm`,
+:Layouts: `stage_2_train_labels.csv`, `stage_2_detailed_class_info.csv`, and `stage_2_train_images/<patientId>.dcm`,
     `stage_2_test_images/`; or all of these with `stage_1`.
 
 Traps, and what is done about them:
 
-* There is one row for each box (30,227 for 26,684 films), blank where Target is 0, and the table of classes repeats its
+- There is one row for each box (30,227 for 26,684 films), blank where Target is 0, and the table of classes repeats its
   rows as often: films are made one row, boxes go beside.
-* `patientId` is an identifier of the film, not of the patient. ChestX-ray14 has up to 184 films of one patient, so that
+- `patientId` is an identifier of the film, not of the patient. ChestX-ray14 has up to 184 films of one patient, so that
   films split one by one leak: `nih_mapping` takes the mapping that RSNA published, and gives the patients.
-* `No Lung Opacity / Not Normal` (11,821 films) is negative and not normal: the class is kept as a column.
-* The 3,000 test films have no labels: unknown, not negative.
-* Ages are in the headers only, and some are impossible (up to 155).
-* PixelSpacing is that of the film before it became 1024 x 1024: headers' spacing is not used for these files by
+- `No Lung Opacity / Not Normal` (11,821 films) is negative and not normal: the class is kept as a column.
+- The 3,000 test films have no labels: unknown, not negative.
+- Ages are in the headers only, and some are impossible (up to 155).
+- PixelSpacing is that of the film before it became 1024 x 1024: headers' spacing is not used for these files by
   decoding.
 """
 

@@ -2,26 +2,26 @@
 
 2,669 films have a pneumothorax, in 3,576 annotations; 9,378 have none.
 
-Citation: Society for Imaging Informatics in Medicine, "SIIM-ACR Pneumothorax Segmentation", Kaggle 2019; the films are
+:Citation: Society for Imaging Informatics in Medicine, "SIIM-ACR Pneumothorax Segmentation", Kaggle 2019; the films are
     those of ChestX-ray14 (X. Wang et al., CVPR 2017).
-Licence: the competition's rules; the films' as ChestX-ray14's.
-Obtain: https://www.kaggle.com/c/siim-acr-pneumothorax-segmentation; the films of the first stage are no longer served
+:Licence: the competition's rules; the films' as ChestX-ray14's.
+:Obtain: https://www.kaggle.com/c/siim-acr-pneumothorax-segmentation; the films of the first stage are no longer served
     there, copies circulate.
-Layouts: `train-rle.csv` (first stage) or `stage_2_train.csv`, and the films as
+:Layouts: `train-rle.csv` (first stage) or `stage_2_train.csv`, and the films as
     `dicom-images-train/<study>/<series>/<ImageId>.dcm` or in any other folders below the root.
 
 Traps, and what is done about them:
 
-* The header is `ImageId, EncodedPixels`, with a blank, and films without pneumothorax have ` -1`, with a blank too: a
+- The header is `ImageId, EncodedPixels`, with a blank, and films without pneumothorax have ` -1`, with a blank too: a
   program that compares with `-1` makes every film positive.
-* Run-lengths are relative: each start counts from the end of the run before; and they run down the columns. Only so do
+- Run-lengths are relative: each start counts from the end of the run before; and they run down the columns. Only so do
   all 3,576 stay inside 1024 x 1024 (`rle_format` is `siim`).
-* 624 films have 2 to 10 rows, one for each annotation: they are united (in `masks`, a row each). The last alone covers
+- 624 films have 2 to 10 rows, one for each annotation: they are united (in `masks`, a row each). The last alone covers
   46 % of the union in the median.
-* A film with -1 has a mask that is known to be empty; a test film has none, which is unknown.
-* A film is its DICOM file's name. PatientID in the header is another name of the film: nobody knows the patients here,
+- A film with -1 has a mask that is known to be empty; a test film has none, which is unknown.
+- A film is its DICOM file's name. PatientID in the header is another name of the film: nobody knows the patients here,
   and the films are those of ChestX-ray14.
-* PixelSpacing is that of the film before it became 1024 x 1024 (a Secondary Capture of 172 mm would be a chest of a
+- PixelSpacing is that of the film before it became 1024 x 1024 (a Secondary Capture of 172 mm would be a chest of a
   doll's size): headers' spacing is not used for these files by decoding.
 """
 
@@ -62,7 +62,8 @@ def siim_pneumothorax(
 
     Returns:
         A catalog with the target `pneumothorax` (1.0, 0.0; NaN for test films) and the column `split` ("train" or
-        "test"). There is no `patient`. Masks are labelled `pneumothorax`, one row for each annotation, for films of 1024 x 1024.
+        "test"). There is no `patient`. Masks are labelled `pneumothorax`, one row for each annotation, for films of
+        1024 x 1024.
 
     Raises:
         CatalogError: no table, another table, a row without run-lengths and without -1, images missing, or found twice.

@@ -3,28 +3,29 @@
 The public part has 223,414 films of 64,540 patients for training and 234 films of 200 patients for validation; the
 500 studies of the test set came with CheXlocalize.
 
-Citation: J. Irvin, P. Rajpurkar et al., "CheXpert: A Large Chest Radiograph Dataset with Uncertainty Labels and Expert
+:Citation: J. Irvin, P. Rajpurkar et al., "CheXpert: A Large Chest Radiograph Dataset with Uncertainty Labels and Expert
     Comparison", AAAI 2019.
-Licence: Stanford University Dataset Research Use Agreement: research, no redistribution.
-Obtain: https://stanfordmlgroup.github.io/competitions/chexpert (registration); 439 GB, or 11 GB as `-small`.
-Layouts: `train.csv`, `valid.csv` (`test.csv`, `test_labels.csv`) and the folders `train/`, `valid/` (`test/`) in the
-    root, in `CheXpert-v1.0/` or `CheXpert-v1.0-small/`; or the four zips unpacked side by side: `CheXpert-v1.0 batch 1
-    (validate & csv)/valid/patient64541/`, `CheXpert-v1.0 batch 2 (train 1)/patient00001/` and so on.
+:Licence: Stanford University Dataset Research Use Agreement: research, no redistribution.
+:Obtain: https://stanfordmlgroup.github.io/competitions/chexpert (registration); 439 GB, or 11 GB as `-small`.
+:Layouts: `train.csv`, `valid.csv` (`test.csv`, `test_labels.csv`) and the folders `train/`, `valid/` (`test/`) in the
+    root, in `CheXpert-v1.0/` or `CheXpert-v1.0-small/`; or the four zips unpacked side by side:
+    `CheXpert-v1.0 batch 1 (validate & csv)/valid/patient64541/`, `CheXpert-v1.0 batch 2 (train 1)/patient00001/` and
+    so on.
 
 Traps, and what is done about them:
 
-* Paths in the tables begin with `CheXpert-v1.0/` or `CheXpert-v1.0-small/`, whatever the folders are called, and the
+- Paths in the tables begin with `CheXpert-v1.0/` or `CheXpert-v1.0-small/`, whatever the folders are called, and the
   training films lie in three batches: only what follows `train/` counts, and each patient's folder is looked for.
-* The patient is only in the path (`patient00001`), the exam too (`study1`).
-* 0 is denied, blank is not mentioned, -1 is uncertain, and there is much of that: of Atelectasis 33,739 are uncertain
+- The patient is only in the path (`patient00001`), the exam too (`study1`).
+- 0 is denied, blank is not mentioned, -1 is uncertain, and there is much of that: of Atelectasis 33,739 are uncertain
   and 33,376 positive. Named policies decide (`mentions.py`); nothing becomes negative unless one says so.
-* `No Finding` = 1 denies the pathologies that are blank beside it (torchxrayvision does so, too), but not
+- `No Finding` = 1 denies the pathologies that are blank beside it (torchxrayvision does so, too), but not
   `Support Devices`.
-* `AP/PA` has `LL` 16 times and `RL` once among the frontal films, and is blank for lateral ones. `Sex` is `Unknown`
+- `AP/PA` has `LL` 16 times and `RL` once among the frontal films, and is blank for lateral ones. `Sex` is `Unknown`
   once. Three films have age 0, in a data set of adults. Ages end at 90.
-* The labels of `valid.csv` and of the test set are radiologists'; those of `train.csv` a labeler's. Two other labelers'
+- The labels of `valid.csv` and of the test set are radiologists'; those of `train.csv` a labeler's. Two other labelers'
   are in `train_cheXbert.csv` and `train_visualCheXbert.csv` (A. Smit et al., EMNLP 2020; S. Jain et al., CHIL 2021).
-* JPEGs hold equalised histograms (code in stanfordmlgroup/chexpert-labeler#11): no exposure can be read from them, and
+- JPEGs hold equalised histograms (code in stanfordmlgroup/chexpert-labeler#11): no exposure can be read from them, and
   no spacing is known.
 """
 

@@ -2,26 +2,26 @@
 
 15,000 films for training, each read by three radiologists, and 3,000 for testing, with a consensus of five.
 
-Citation: H. Q. Nguyen et al., "VinDr-CXR: An open dataset of chest X-rays with radiologist's annotations", Scientific
+:Citation: H. Q. Nguyen et al., "VinDr-CXR: An open dataset of chest X-rays with radiologist's annotations", Scientific
     Data 2022;9:429, doi:10.1038/s41597-022-01498-w.
-Licence: PhysioNet Credentialed Health Data License 1.5.0; on Kaggle, the competition's rules.
-Obtain: https://physionet.org/content/vindr-cxr/ (credentialed access), or Kaggle's
+:Licence: PhysioNet Credentialed Health Data License 1.5.0; on Kaggle, the competition's rules.
+:Obtain: https://physionet.org/content/vindr-cxr/ (credentialed access), or Kaggle's
     `vinbigdata-chest-xray-abnormalities-detection`, which has 14 of the findings and no labels of the test films.
-Layouts: PhysioNet's `train/<image_id>.dicom`, `test/<image_id>.dicom`, `annotations/*.csv`; Kaggle's `train.csv`
+:Layouts: PhysioNet's `train/<image_id>.dicom`, `test/<image_id>.dicom`, `annotations/*.csv`; Kaggle's `train.csv`
     beside `train/` and `test/`.
 
 Traps, and what is done about them:
 
-* A training film has three rows, one for each reader (`rad_id`), and these differ: `votes` says what becomes of them.
+- A training film has three rows, one for each reader (`rad_id`), and these differ: `votes` says what becomes of them.
   A test film has one row of consensus and no `rad_id`.
-* The label that is `Other diseases` in the training table is `Other disease` in the test table.
-* A reader who finds nothing gives `No finding` (class_id 14 on Kaggle) with a box that is blank: not a box.
-* Boxes are corners in pixels of the DICOM file, one for each reader and finding: they stay apart, with the reader's
+- The label that is `Other diseases` in the training table is `Other disease` in the test table.
+- A reader who finds nothing gives `No finding` (class_id 14 on Kaggle) with a box that is blank: not a box.
+- Boxes are corners in pixels of the DICOM file, one for each reader and finding: they stay apart, with the reader's
   name in the column `reader`. They belong to the `.dicom` files only, not to the resized copies that circulate.
-* Kaggle's table has boxes only: a reader has a finding if he drew a box of it. The 14 findings and `No finding` are
+- Kaggle's table has boxes only: a reader has a finding if he drew a box of it. The 14 findings and `No finding` are
   targets there, not 28.
-* Files end in `.dicom`.
-* Nobody knows the patients: headers were emptied. Films can only be split one by one (`by="id"`).
+- Files end in `.dicom`.
+- Nobody knows the patients: headers were emptied. Films can only be split one by one (`by="id"`).
 """
 
 from pathlib import Path
