@@ -2,24 +2,25 @@
 
 More than 86,000 women and 640,000 mammograms of Kaiser Permanente Washington (Group Health) for the challenge of 2016.
 
-Citation: T. Schaffter et al., "Evaluation of combined artificial intelligence and radiologist assessment to interpret
-screening mammograms", JAMA Netw Open 2020;3(3):e200265. Challenge: https://www.synapse.org/#!Synapse:syn4224222.
-Licence: that of the challenge. Obtain: **the pixels are not public**. Models were sent to the data, in containers that
-saw `/trainingData` and `/metadata`; a pilot set of 500 images of 58 women went to the participants. This adapter reads
-those layouts, and has been tried on a miniature of them only.
-Layouts: `exams_metadata.tsv` and `images_crosswalk.tsv` (or `*_pilot_20160906.tsv`) in the root or in `metadata/`;
-images in `trainingData/`, `pilot_images/` or the root, as `.dcm`, or as `.png` of the same name, which the challenge's
-own preprocessing (tschaffter/dm-docker) wrote.
+:Citation: T. Schaffter et al., "Evaluation of combined artificial intelligence and radiologist assessment to interpret
+    screening mammograms", JAMA Netw Open 2020;3(3):e200265.
+:Licence: that of the challenge, https://www.synapse.org/#!Synapse:syn4224222.
+:Obtain: **the pixels are not public.** Models were sent to the data, in containers that saw `/trainingData` and
+    `/metadata`; a pilot set of 500 images of 58 women went to the participants. This adapter reads those layouts, and
+    has been tried on a miniature of them only.
+:Layouts: `exams_metadata.tsv` and `images_crosswalk.tsv` (or `*_pilot_20160906.tsv`) in the root or in `metadata/`;
+    images in `trainingData/`, `pilot_images/` or the root, as `.dcm`, or as `.png` of the same name, which the
+    challenge's own preprocessing (tschaffter/dm-docker) wrote.
 
 Traps, and what is done about them:
 
-* What is known is in one table (a row for each exam), the images are in the other: they belong together by `subjectId`
+- What is known is in one table (a row for each exam), the images are in the other: they belong together by `subjectId`
   **and** `examIndex`; joined by the woman alone, each image would get the results of all her exams.
-* `cancerL` and `cancerR` are of breasts: an image gets that of its own side, not "cancer in this exam".
-* `.` is a breast that was not imaged, `*` a result that was withheld. Both are unknown (NaN); public code makes 0 of
+- `cancerL` and `cancerR` are of breasts: an image gets that of its own side, not "cancer in this exam".
+- `.` is a breast that was not imaged, `*` a result that was withheld. Both are unknown (NaN); public code makes 0 of
   the first, which is a negative that nobody observed.
-* Exams have more than four images, and views beside CC and MLO: they keep their own names as slots.
-* A woman comes back: her exams are one `patient`, and `split` keeps them together.
+- Exams have more than four images, and views beside CC and MLO: they keep their own names as slots.
+- A woman comes back: her exams are one `patient`, and `split` keeps them together.
 """
 
 from pathlib import Path

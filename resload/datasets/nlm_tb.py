@@ -2,25 +2,26 @@
 
 Shenzhen: 662 frontal films, 336 with tuberculosis and 326 normal. Montgomery: 138, 58 with and 80 normal.
 
-Citation: S. Jaeger et al., "Two public chest X-ray datasets for computer-aided screening of pulmonary diseases",
-Quant Imaging Med Surg 2014;4(6):475-477. The lung masks of Shenzhen: S. Stirenko et al., "Chest X-ray analysis of
-tuberculosis by deep learning with segmentation and augmentation", ELNANO 2018, on Kaggle as `yoctoman/shcxr-lung-mask`.
-Licence: free for research, with the citation (the readme in each set).
-Obtain: https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/ (two archives).
-Layouts: the folder `ChinaSet_AllFiles` or `MontgomerySet` itself, one that holds it (also nested twice), with
-`CXR_png/`, `ClinicalReadings/`, and for masks `ManualMask/leftMask/`, `ManualMask/rightMask/` or `mask/`.
+:Citation: S. Jaeger et al., "Two public chest X-ray datasets for computer-aided screening of pulmonary diseases",
+    Quant Imaging Med Surg 2014;4(6):475-477. Lung masks of Shenzhen: S. Stirenko et al., "Chest X-ray analysis of
+    tuberculosis by deep learning with segmentation and augmentation", ELNANO 2018.
+:Licence: free for research, with the citation (the readme in each set).
+:Obtain: https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/ (two archives); the lung masks of
+    Shenzhen as Kaggle's `yoctoman/shcxr-lung-mask`.
+:Layouts: the folder `ChinaSet_AllFiles` or `MontgomerySet` itself, or one that holds it (also nested twice), with
+    `CXR_png/`, `ClinicalReadings/`, and for masks `ManualMask/leftMask/`, `ManualMask/rightMask/` or `mask/`.
 
 Traps, and what is done about them:
 
-* No table says what a film shows: the last digit of its name does, 1 for tuberculosis (`MCUCXR_0108_1.png`).
-* Sex, age and finding are text files written by hand: `Patient's Age: 035Y`, `male 45yrs`, `Femal, 9 months`. What
+- No table says what a film shows: the last digit of its name does, 1 for tuberculosis (`MCUCXR_0108_1.png`).
+- Sex, age and finding are text files written by hand: `Patient's Age: 035Y`, `male 45yrs`, `Femal, 9 months`. What
   cannot be read is missing and counted; so are readings that contradict the digit.
-* Montgomery's masks are a file for each lung. `lungs="united"` gives one mask of both, and none where one is missing:
+- Montgomery's masks are a file for each lung. `lungs="united"` gives one mask of both, and none where one is missing:
   half of the lungs is not the lungs. `lungs="sides"` gives two.
-* Shenzhen has no masks of its own. Those of others, `CHNCXR_0001_0_mask.png`, cover 566 of its films.
-* There are no numbers of patients: a film's number is taken for one.
-* Folders hold other files too (`Thumbs.db`); what has no film's name is left out, pictures are counted.
-* **TBX11K contains films of both sets**: a model trained on it has seen them. Test on one of the three only.
+- Shenzhen has no masks of its own. Those of others, `CHNCXR_0001_0_mask.png`, cover 566 of its films.
+- There are no numbers of patients: a film's number is taken for one.
+- Folders hold other files too (`Thumbs.db`); what has no film's name is left out, pictures are counted.
+- **TBX11K contains films of both sets**: a model trained on it has seen them. Test on one of the three only.
 """
 
 import re

@@ -1,23 +1,24 @@
 """INbreast: 410 digital mammograms of 115 cases, with contours of every finding, from a hospital in Porto.
 
-Citation: I. C. Moreira et al., "INbreast: Toward a full-field digital mammographic database", Acad Radiol
-2012;19(2):236-248. Licence: research only, by agreement with the authors.
-Obtain: the authors' page is gone; copies circulate, such as Kaggle's `ramanathansp20/inbreast-dataset`.
-Layouts: the folder `INbreast Release 1.0` with `AllDICOMs/`, `AllXML/`, `PectoralMuscle/Pectoral Muscle XML/` and
-`INbreast.csv` (semicolons) or `INbreast.xls` (which needs the extra `excel`), or one that holds that folder.
+:Citation: I. C. Moreira et al., "INbreast: Toward a full-field digital mammographic database", Acad Radiol
+    2012;19(2):236-248.
+:Licence: research only, by agreement with the authors.
+:Obtain: the authors' page is gone; copies circulate, such as Kaggle's `ramanathansp20/inbreast-dataset`.
+:Layouts: the folder `INbreast Release 1.0` with `AllDICOMs/`, `AllXML/`, `PectoralMuscle/Pectoral Muscle XML/` and
+    `INbreast.csv` (semicolons) or `INbreast.xls` (which needs the extra `excel`), or one that holds that folder.
 
 Traps, and what is done about them:
 
-* The table says `removed` for patient and age. The patient is in the file's name only:
+- The table says `removed` for patient and age. The patient is in the file's name only:
   `22678622_61b13c59bcba149e_MG_L_CC_ANON.dcm`. A patient may come back: patient and date make an exam.
-* `ML` in a file's name is `MLO` in the table: the mediolateral oblique view.
-* The Excel file ends with two rows that are no films. Rows without a number for a name are left out and counted.
-* `Bi-Rads` is 1 to 6 with 4a, 4b and 4c: texts, of which a number alone would lose a quarter. Above 3 is malignant, as
+- `ML` in a file's name is `MLO` in the table: the mediolateral oblique view.
+- The Excel file ends with two rows that are no films. Rows without a number for a name are left out and counted.
+- `Bi-Rads` is 1 to 6 with 4a, 4b and 4c: texts, of which a number alone would lose a quarter. Above 3 is malignant, as
   in the literature; 3 by a policy.
-* Contours are property lists of Apple's with names in several spellings (`Espiculated Region`, `Assymetry`), one or two
+- Contours are property lists of Apple's with names in several spellings (`Espiculated Region`, `Assymetry`), one or two
   points for the smallest calcifications, and thousands for others. They are united by label, as run-lengths.
-* The muscle's contour runs from the upper border to the chest wall and leaves out the corner between: it is added.
-* Films have 14 bits and two sizes, 4084 x 3328 and 3328 x 2560: contours need the size of their own film.
+- The muscle's contour runs from the upper border to the chest wall and leaves out the corner between: it is added.
+- Films have 14 bits and two sizes, 4084 x 3328 and 3328 x 2560: contours need the size of their own film.
 """
 
 import io

@@ -1,22 +1,23 @@
 """CBIS-DDSM: 3,103 digitised screen-film mammograms of 1,566 patients, with 3,568 abnormalities proven by pathology.
 
-Citation: R. S. Lee et al., "A curated mammography data set for use in computer-aided detection and diagnosis research",
-Sci Data 2017;4:170177. Licence: CC BY 3.0.
-Obtain: https://www.cancerimagingarchive.net/collection/cbis-ddsm/ (163.6 GB), and the four CSVs from the same page;
-or, as JPEG of 8 bits, Kaggle's `awsaf49/cbis-ddsm-breast-cancer-image-dataset`.
-Layouts: the CSVs in the root or in `csv/`. The DICOM files anywhere below, in folders named as in the CSV's paths
-(`Mass-Training_P_00001_LEFT_CC/`), whatever lies between: series UIDs (`.../1-1.dcm`), descriptions
-(`.../1.000000-full mammogram images-24515/`), or the CSV's own paths. Kaggle's `jpeg/<series UID>/`.
+:Citation: R. S. Lee et al., "A curated mammography data set for use in computer-aided detection and diagnosis
+    research", Sci Data 2017;4:170177.
+:Licence: CC BY 3.0.
+:Obtain: https://www.cancerimagingarchive.net/collection/cbis-ddsm/ (163.6 GB), and the four CSVs from the same page;
+    or, as JPEG of 8 bits, Kaggle's `awsaf49/cbis-ddsm-breast-cancer-image-dataset`.
+:Layouts: the CSVs in the root or in `csv/`. The DICOM files anywhere below, in folders named as in the CSV's paths
+    (`Mass-Training_P_00001_LEFT_CC/`), whatever lies between: series UIDs (`.../1-1.dcm`), descriptions
+    (`.../1.000000-full mammogram images-24515/`), or the CSV's own paths. Kaggle's `jpeg/<series UID>/`.
 
 Traps, and what is done about them:
 
-* DICOM's PatientID is the name of a series, `Mass-Training_P_01009_RIGHT_CC_1` (6,671 of them). Patient: `P_01009`.
-* The tables have a row for each abnormality, the catalog one for each film: a film's pathology is united by a policy.
-* Mass and calcification tables spell `breast_density` and `breast density`; paths end in line feeds.
-* A patient may be in both tables, and in both parts of the official split: it is said how many are.
-* Mask and crop of an abnormality lie in one folder, in either order. The mask is the one that has its film's size, or
+- DICOM's PatientID is the name of a series, `Mass-Training_P_01009_RIGHT_CC_1` (6,671 of them). Patient: `P_01009`.
+- The tables have a row for each abnormality, the catalog one for each film: a film's pathology is united by a policy.
+- Mass and calcification tables spell `breast_density` and `breast density`; paths end in line feeds.
+- A patient may be in both tables, and in both parts of the official split: it is said how many are.
+- Mask and crop of an abnormality lie in one folder, in either order. The mask is the one that has its film's size, or
   the larger one where neither has.
-* Some masks have another aspect than their film (fjeg/ddsm_tools#5: 4386 x 1789 for a film of 5041 x 2056). Where they
+- Some masks have another aspect than their film (fjeg/ddsm_tools#5: 4386 x 1789 for a film of 5041 x 2056). Where they
   lie is not known: the film keeps no mask of that kind, since a part of its abnormalities is not all of them.
 """
 

@@ -1,22 +1,22 @@
 """VinDr-Mammo: 5,000 mammography exams of four views, 20,000 images, from two hospitals in Hanoi.
 
-Citation: H. T. Nguyen et al., "VinDr-Mammo: A large-scale benchmark dataset for computer-aided diagnosis in full-field
-digital mammography", Sci Data 2023;10:277.
-Licence: PhysioNet Restricted Health Data License 1.5.0, after signing its agreement.
-Obtain: https://physionet.org/content/vindr-mammo/1.0.0/.
-Layouts: the tables in the root, `images/<study_id>/<image_id>.dicom` as released; the images may end in `.dcm`.
+:Citation: H. T. Nguyen et al., "VinDr-Mammo: A large-scale benchmark dataset for computer-aided diagnosis in full-field
+    digital mammography", Sci Data 2023;10:277.
+:Licence: PhysioNet Restricted Health Data License 1.5.0, after signing its agreement.
+:Obtain: https://physionet.org/content/vindr-mammo/1.0.0/.
+:Layouts: the tables in the root, `images/<study_id>/<image_id>.dicom` as released; the images may end in `.dcm`.
 
 Traps, and what is done about them:
 
-* `breast_birads` and `breast_density` are of a breast: both views of it have the same. They are spelled `BI-RADS 4`
+- `breast_birads` and `breast_density` are of a breast: both views of it have the same. They are spelled `BI-RADS 4`
   and `DENSITY C`, and are ordinal: 4 and 3.
-* `finding_annotations.csv` has a row for each finding, `No Finding` without a box for the other images; its categories
+- `finding_annotations.csv` has a row for each finding, `No Finding` without a box for the other images; its categories
   are a *list as text* (`['Mass', 'Skin Thickening']`), read as such and not searched for parts of words: `Asymmetry` is
   also in `Focal Asymmetry`. Only findings that are not benign were marked: 0 means none of those.
-* Boxes are xmin, ymin, xmax, ymax in pixels of the file, some a little outside of it: they are cut and counted.
-* The split is spelled `training` and `test`. There is no part for validation: `catalog.split(..., within=)` makes one.
-* There is no patient number. An exam is taken for a patient, as the official split takes it.
-* Manufacturers differ, and with them the pixels: they and the ages come from `metadata.csv`, if it is there.
+- Boxes are xmin, ymin, xmax, ymax in pixels of the file, some a little outside of it: they are cut and counted.
+- The split is spelled `training` and `test`. There is no part for validation: `catalog.split(..., within=)` makes one.
+- There is no patient number. An exam is taken for a patient, as the official split takes it.
+- Manufacturers differ, and with them the pixels: they and the ages come from `metadata.csv`, if it is there.
 """
 
 import ast
