@@ -165,8 +165,8 @@ def padchest(
     notes: list[str] = []
     csv = files.need(root, TABLE)
     table = parse_table(csv, notes)
-    here = (len(table), table["patient"].nunique())
-    files.against_release(notes, **{name: (n, full) for n, (name, full) in zip(here, RELEASE.items(), strict=True)})
+    patients = table["patient"].nunique()
+    files.against_release(notes, images=(len(table), RELEASE["images"]), patients=(patients, RELEASE["patients"]))
     chosen = TARGETS if findings is None else _checked(findings, table["labels"], csv)
     where = files.listed(root, _image_folders(root, images), [".png"])
     files.unlisted(where, table["image"], notes)

@@ -10,7 +10,7 @@
     kept              the same for rows whose paths are known already
     with_test_films   labelled films, and those for testing that have no labels
     unlisted          files that no row of the table names, counted
-    against_release   what is here compared with the published counts
+    against_release, parts_against_release   what is here compared with the published counts
     years, sexes      ages and sexes as they are spelled
     numbered          a column of numbers that has to be one
     once, known       rows that must not be repeated; words that must be among the known ones
@@ -131,9 +131,9 @@ def by_stem(where: Mapping[str, str]) -> dict[str, str]:
 
 def there(root: Path, paths: Sequence[str]) -> NDArray[np.bool_]:
     """(n,) bool: which of these files or folders below the root are there. The folder of each is listed once."""
-    folders, code = np.unique([path.rpartition("/")[0] for path in paths], return_inverse=True)
-    names = [frozenset(names_in(root / folder)) for folder in folders.tolist()]
-    return np.array([path.rpartition("/")[2] in names[one] for path, one in zip(paths, code, strict=True)], np.bool_)
+    split = [path.rpartition("/") for path in paths]
+    names = {folder: frozenset(names_in(root / folder)) for folder in dict.fromkeys(folder for folder, *_ in split)}
+    return np.array([name in names[folder] for folder, _, name in split], np.bool_)
 
 
 def names_in(folder: Path) -> list[str]:
@@ -222,6 +222,12 @@ def against_release(notes: list[str], **found: tuple[int, int]) -> None:
     differing = [f"{here} of {full} {what.replace('_', ' ')}" for what, (here, full) in found.items() if here != full]
     if differing:
         notes.append(f"here, compared with the full release: {', '.join(differing)}")
+
+
+def parts_against_release(notes: list[str], table: pd.DataFrame, release: Mapping[str, int]) -> None:
+    """The same for the number of films in each official part: `release` is split -> films."""
+    count = table["split"].value_counts()
+    against_release(notes, **{f"{name}_images": (int(count.get(name, 0)), full) for name, full in release.items()})
 
 
 def years(ages: pd.Series, notes: list[str], *, oldest: float) -> pd.Series:

@@ -17,7 +17,7 @@ Traps, and what is done about them:
 - Release 2.1.0 adds radiologists' labels of 687 exams of the test part, without a patient column, and calls
   `Airspace Opacity` what the labelers call `Lung Opacity`.
 - `ViewPosition` is AP, PA, LATERAL, LL, blank and more; they are kept as they are: choose films by the column `view`.
-- Asking for 377,110 files takes an hour on a network: folders of patients are listed instead, 65,379 in ten folders.
+- Asking a network for 377,110 files one by one is slow: folders of patients are listed instead, 65,379 in ten folders.
 - The JPEGs are min-max scaled, inverted if MONOCHROME1, and equalised (MIT-LCP/mimic-cxr#16): not what the DICOM files
   show. No spacing is known.
 """
@@ -167,5 +167,5 @@ def _describe(table: pd.DataFrame, found: pd.DataFrame, notes: list[str]) -> Non
         exams = table["group"][unlabelled].nunique()
         rules.say(notes, f"{int(unlabelled.sum())} films of {exams} exams have no labels; they are kept as unknown")
     mentions.counted(found[~unlabelled.to_numpy(dtype=np.bool_)], notes)
-    here = (len(table), table["patient"].nunique(), table["group"].nunique())
-    files.against_release(notes, **{name: (n, full) for n, (name, full) in zip(here, RELEASE.items(), strict=True)})
+    here = {"images": len(table), "patients": table["patient"].nunique(), "exams": table["group"].nunique()}
+    files.against_release(notes, **{what: (number, RELEASE[what]) for what, number in here.items()})

@@ -54,6 +54,8 @@ TARGETS = (
 RELEASED = 1024
 """The side of a released PNG in pixels; boxes are in these pixels."""
 
+RELEASE = {"images": 112120, "patients": 30805}
+
 OLDEST = 120
 """Years. The first release has ages of several hundred; ages above this one become unknown."""
 
@@ -111,7 +113,10 @@ def chestxray14(
     root = Path(root)
     notes: list[str] = []
     table = parse_entries(files.need(root, ENTRIES), notes)
+    patients = table["patient"].nunique()
+    files.against_release(notes, images=(len(table), RELEASE["images"]), patients=(patients, RELEASE["patients"]))
     where = files.listed(root, _image_folders(root, images), [".png"])
+    files.unlisted(where, table["image"], notes)
     looked = "it and its folders images*"
     table = files.with_paths(
         table, table["image"], where, root / (images or ""), missing=missing, notes=notes, looked=looked

@@ -87,8 +87,7 @@ def rsna_bone_age(
     files.unlisted(where, table["id"] + ".png", notes)
     looked = "all folders below it"
     table = files.with_paths(table, table["id"] + ".png", where, root, missing=missing, notes=notes, looked=looked)
-    count = table["split"].value_counts()
-    files.against_release(notes, **{f"{s}_images": (int(count.get(s, 0)), full) for s, full in RELEASE.items()})
+    files.parts_against_release(notes, table, RELEASE)
     unknown = int(table[TARGET].isna().sum())
     if unknown:
         notes.append(f"films without a bone age, kept as unknown: {unknown}")

@@ -91,8 +91,7 @@ def rsna_pneumonia(
     table = files.with_test_films(table.assign(split="train"), where, ".dcm", ("test",), unlabelled, notes)
     looked = "its folders stage_*_images"
     table = files.with_paths(table, table["id"] + ".dcm", where, root, missing=missing, notes=notes, looked=looked)
-    count = table["split"].value_counts()
-    files.against_release(notes, **{f"{s}_images": (int(count.get(s, 0)), full) for s, full in RELEASE.items()})
+    files.parts_against_release(notes, table, RELEASE)
     table = _with_patients(table, nih_mapping, notes)
     table = headers.described(table, root, notes) if header else table
     targets = (TARGET, *(CLASSES if classes else ()))

@@ -54,8 +54,9 @@ EVALUATED = {"val": ("valid.csv",), "test": ("test.csv", "test_labels.csv")}
 FOLDERS = {"train": "train", "valid": "val", "val": "val", "test": "test"}
 """What a folder of films is called in the paths -> the split."""
 
-RELEASE = {"train_images": 223414, "val_images": 234, "patients": 64740}
-"""The public release, without the test set."""
+RELEASE = {"train": 223414, "val": 234}
+PATIENTS = 64740
+"""Films and patients of the public release; the test set is none of it."""
 
 COLUMNS = {
     "listed": ("Path",),
@@ -113,7 +114,8 @@ def chexpert(
     table = _placed(table, root, images, check)
     table = files.kept(table, table["id"], root, missing=missing, notes=notes, looked="the folders patient*")
     mentions.counted(table[list(TARGETS)], notes)
-    _compare(table, notes)
+    files.parts_against_release(notes, table, RELEASE)
+    files.against_release(notes, patients=(table["patient"][table["split"] != "test"].nunique(), PATIENTS))
     policy = {"uncertain": uncertain, "unmentioned": unmentioned, "no_finding": no_finding}
     table = table.assign(**mentions.targets(table[list(TARGETS)], **policy))
     return Catalog(table, targets=TARGETS, root=root, notes=notes)
@@ -208,14 +210,3 @@ def _patients(root: Path, places: list[str]) -> dict[str, str]:
                         f"say which is meant, for example images={place!r}"
                     )
     return found
-
-
-def _compare(table: pd.DataFrame, notes: list[str]) -> None:
-    public = table[table["split"] != "test"]
-    counts = public["split"].value_counts()
-    files.against_release(
-        notes,
-        train_images=(int(counts.get("train", 0)), RELEASE["train_images"]),
-        val_images=(int(counts.get("val", 0)), RELEASE["val_images"]),
-        patients=(public["patient"].nunique(), RELEASE["patients"]),
-    )

@@ -122,10 +122,10 @@ def vindr_cxr(
     where = files.listed(root, list(RELEASE), [".dicom"])
     table = decided(readings, names, votes).reset_index()
     table = files.with_test_films(table, where, ".dicom", ("test",), unlabelled, notes).fillna({"readers": 0})
+    table = table.astype({"readers": np.int64})
     looked = "its folders train and test"
     table = files.with_paths(table, table["id"] + ".dicom", where, root, missing=missing, notes=notes, looked=looked)
-    count = table["split"].value_counts()
-    files.against_release(notes, **{f"{s}_images": (int(count.get(s, 0)), full) for s, full in RELEASE.items()})
+    files.parts_against_release(notes, table, RELEASE)
     return Catalog(table, targets=names, boxes=_placed(boxes, table["id"], notes), root=root, notes=notes)
 
 
