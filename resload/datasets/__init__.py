@@ -1,11 +1,15 @@
 """Public data sets as catalogs: one short file for each, with the traps it handles and where they come from.
 
-    nih.py          chestxray14               mentions.py  what report labelers say, and policies for it
-    stanford.py     chexpert                  files.py     tables, folders and what is missing, for all of them
-    mit.py          mimic_cxr_jpg
-    nlm_tb.py       shenzhen, montgomery      dream.py     dream_dm
-    tcia.py         cbis_ddsm                 vinmammo.py  vindr_mammo
-    porto.py        inbreast
+    nih.py          chestxray14               nlm_tb.py    shenzhen, montgomery
+    stanford.py     chexpert                  tcia.py      cbis_ddsm
+    mit.py          mimic_cxr_jpg             porto.py     inbreast
+    bimcv.py        padchest                  vinmammo.py  vindr_mammo
+    vindr.py        vindr_cxr                 dream.py     dream_dm
+    siim.py         siim_pneumothorax
+    rsna_pneu.py    rsna_pneumonia            files.py     tables, folders and what is missing, for all of them
+    rsna_bone.py    rsna_bone_age             mentions.py  what report labelers say, and policies for it
+    votes.py        several readers of one film, and policies for them
+    headers.py      what DICOM headers say of patients
 
 A data set's function takes the folder it was unpacked to and its policies, reads tables and lists folders, and opens
 hardly any image.

@@ -70,16 +70,16 @@ SLOTS = ("L-CC", "L-MLO", "R-CC", "R-MLO")
 def dream_dm(
     root: str | Path,
     *,
-    missing: Literal["skip", "raise"] = "skip",
     targets: tuple[str, ...] = ("cancer",),
+    missing: Literal["skip", "raise"] = "skip",
     images: str | None = None,
 ) -> Catalog:
     """The catalog of DREAM Digital Mammography as it lies in a folder.
 
     Args:
         root: the folder with the two tables, or with `metadata/` and `trainingData/`.
-        missing: images of the table whose file is not there are left out and counted in `notes`, or refused.
         targets: "cancer", or with "invasive" (columns invL and invR) as well.
+        missing: images of the table whose file is not there are left out and counted in `notes`, or refused.
         images: the folder below `root` to take images from.
 
     Returns:

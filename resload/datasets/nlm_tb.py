@@ -60,13 +60,13 @@ _SEX = re.compile(r"sex\W+([fm])(?:e?male?)?\b|\b(f)emale?(?![a-z])|\b(m)ale?(?!
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([ymwd]?)", re.IGNORECASE)
 
 
-def shenzhen(root: str | Path, *, missing: Literal["skip", "raise"] = "skip", masks: bool = True) -> Catalog:
+def shenzhen(root: str | Path, *, masks: bool = True, missing: Literal["skip", "raise"] = "skip") -> Catalog:
     """The catalog of the Shenzhen set as it lies in a folder.
 
     Args:
         root: `ChinaSet_AllFiles`, or a folder that holds it.
-        missing: films with a reading and no picture are left out and counted in `notes`, or refused.
         masks: take the lung masks of others, label `lungs`, where they are there.
+        missing: films with a reading and no picture are left out and counted in `notes`, or refused.
 
     Returns:
         A catalog with the target `tuberculosis` (1.0 or 0.0) and the columns `patient` (text; each film is taken for
@@ -88,17 +88,17 @@ def shenzhen(root: str | Path, *, missing: Literal["skip", "raise"] = "skip", ma
 def montgomery(
     root: str | Path,
     *,
-    missing: Literal["skip", "raise"] = "skip",
     masks: bool = True,
     lungs: Literal["united", "sides"] = "united",
+    missing: Literal["skip", "raise"] = "skip",
 ) -> Catalog:
     """The catalog of the Montgomery County set as it lies in a folder.
 
     Args:
         root: `MontgomerySet`, or a folder that holds it.
-        missing: films with a reading and no picture are left out and counted in `notes`, or refused.
         masks: take the lung masks of `ManualMask/` where they are there.
         lungs: "united" for one mask `lungs` of both; "sides" for `left lung` and `right lung`, as the folders say.
+        missing: films with a reading and no picture are left out and counted in `notes`, or refused.
 
     Returns:
         As `shenzhen`, with `spacing_y` and `spacing_x` (mm per pixel) of films in the released size.

@@ -86,20 +86,20 @@ Contour = NDArray[np.float64]
 def inbreast(
     root: str | Path,
     *,
-    missing: Literal["skip", "raise"] = "skip",
     birads_3: Literal["benign", "unknown", "malignant"] = "benign",
     masks: bool = True,
     unmarked: Literal["unknown", "empty"] = "unknown",
+    missing: Literal["skip", "raise"] = "skip",
 ) -> Catalog:
     """The catalog of INbreast as it lies in a folder.
 
     Args:
         root: the folder `INbreast Release 1.0`, or one that holds it.
-        missing: films of the table whose file is not there are left out and counted in `notes`, or refused.
         birads_3: what BI-RADS 3 counts as; 1 and 2 are benign, 4a and above malignant.
         masks: read the contours, and the sizes of the films from their headers.
         unmarked: findings without a contour are unknown, as everywhere in resload, or known to be empty: the data set's
             paper says that all findings were marked.
+        missing: films of the table whose file is not there are left out and counted in `notes`, or refused.
 
     Returns:
         A catalog with the target `malignant` (1.0, 0.0, or NaN by policy) and the columns `patient` (text), `group`

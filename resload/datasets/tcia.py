@@ -78,21 +78,21 @@ Disk = Mapping[str, list[str]]
 def cbis_ddsm(
     root: str | Path,
     *,
-    missing: Literal["skip", "raise"] = "skip",
     pathology: Literal["any", "agree"] = "any",
     without_callback: Literal["benign", "unknown"] = "benign",
     masks: bool = True,
+    missing: Literal["skip", "raise"] = "skip",
 ) -> Catalog:
     """The catalog of CBIS-DDSM as it lies in a folder, one row for each film.
 
     Args:
         root: the folder with `mass_case_description_train_set.csv` and the other three (those that are there are
             read), and the images below it.
-        missing: films of the tables whose file is not there are left out and counted in `notes`, or refused.
         pathology: "any" makes a film malignant if one of its abnormalities is; "agree" makes films unknown (NaN) whose
             abnormalities differ.
         without_callback: whether BENIGN_WITHOUT_CALLBACK counts as "benign" (0.0) or "unknown" (NaN).
         masks: take the masks of abnormalities, labels `mass` and `calcification`. Reads the headers of all files.
+        missing: films of the tables whose file is not there are left out and counted in `notes`, or refused.
 
     Returns:
         A catalog with the target `malignant`, `patient` and `group` ("P_00001"), `slot` ("L-CC", "L-MLO", "R-CC",

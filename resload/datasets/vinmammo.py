@@ -72,20 +72,20 @@ SEEN_COLUMNS = {
 def vindr_mammo(
     root: str | Path,
     *,
-    missing: Literal["skip", "raise"] = "skip",
     targets: tuple[str, ...] = ("suspicious",),
     boxes: bool = True,
+    missing: Literal["skip", "raise"] = "skip",
     images: str = "images",
 ) -> Catalog:
     """The catalog of VinDr-Mammo as it lies in a folder.
 
     Args:
         root: the folder with `breast-level_annotations.csv`.
-        missing: images of the table whose file is not there are left out and counted in `notes`, or refused.
         targets: which of `TARGETS` are to be learned: `suspicious` (1.0 for BI-RADS 4 and 5, 0.0 for 1 to 3), `birads`
             (1 to 5) and `density` (1 for A to 4 for D) of the breast, and the ten categories of findings (1.0 or 0.0,
             of the image). All are columns of the table in any case.
         boxes: take the boxes of findings; one of several categories becomes a box of each.
+        missing: images of the table whose file is not there are left out and counted in `notes`, or refused.
         images: the folder below `root` with a folder for each exam.
 
     Returns:
