@@ -101,9 +101,11 @@ def test_density_is_read_under_either_name(tmp_path):
 
 
 def test_line_feeds_in_paths_are_no_part_of_them(tmp_path):
-    """Trap: paths are quoted and end in a line feed. Files are found nevertheless, and no name has one."""
+    """Trap: paths are quoted and end in a line feed, words in blanks. Films, masks and meanings are found regardless."""
     root = write(tmp_path, layout="paths")
-    assert '\n"' in (root / "mass_case_description_train_set.csv").read_text()
+    csv = root / "mass_case_description_train_set.csv"
+    assert '.dcm\n"' in csv.read_text()
+    csv.write_text(csv.read_text().replace('"Mass-', '"\nMass-').replace("MALIGNANT,", "MALIGNANT ,"))
     catalog = cbis_ddsm(root)
     assert len(catalog.masks) == 6
     assert not catalog.masks["path"].str.contains("\n").any()

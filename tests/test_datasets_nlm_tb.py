@@ -70,10 +70,11 @@ def test_a_missing_age_is_not_that_of_another_film(tmp_path):
     """Ages are factorised: the place of a missing one must not be the last one's."""
     write_shenzhen(tmp_path)
     home = tmp_path / "ChinaSet_AllFiles" / "ClinicalReadings"
-    (home / "CHNCXR_0001_0.txt").write_text("normal")
+    (home / "CHNCXR_0001_0.txt").write_bytes("\ufeffnormal".encode())
     (home / "CHNCXR_0002_0.txt").unlink()
     catalog = shenzhen(tmp_path)
     assert np.isnan(catalog.table["age"][:2]).all()
+    assert catalog.table["reading"][0] == "normal"
     assert "films without a file in ClinicalReadings: 1" in catalog.notes
     assert "readings without sex: 2, age: 2" in catalog.notes
 
