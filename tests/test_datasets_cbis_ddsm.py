@@ -101,7 +101,7 @@ def test_density_is_read_under_either_name(tmp_path):
 
 
 def test_line_feeds_in_paths_are_no_part_of_them(tmp_path):
-    """Trap: paths are quoted and end in a line feed, words in blanks. Films, masks and meanings are found regardless."""
+    """Trap: paths are quoted and end in a line feed, words in blanks. Films, masks and meanings are the same."""
     root = write(tmp_path, layout="paths")
     csv = root / "mass_case_description_train_set.csv"
     assert '.dcm\n"' in csv.read_text()
@@ -246,6 +246,18 @@ def test_missing_films_tables_and_counts_are_told(tmp_path):
     assert "4 of 3103 films, 5 of 3568 abnormalities, 2 of 1566 patients" in said
     with pytest.raises(CatalogError, match=rf"1 of 4 images.*{UNITED}"):
         cbis_ddsm(root, missing="raise")
+
+
+def test_a_film_of_two_pictures_is_not_guessed(tmp_path):
+    """The only picture in a film's folder is the film; of two nobody knows. Hidden files do not count."""
+    root = write(tmp_path, layout="described")
+    path = cbis_ddsm(root).path(0)
+    (path.parent / f"._{path.name}").write_bytes(path.read_bytes())
+    assert len(cbis_ddsm(root)) == 8
+    (path.parent / "1-9.dcm").write_bytes(path.read_bytes())
+    catalog = cbis_ddsm(root)
+    assert UNITED not in set(catalog.table["id"])
+    assert any(note.endswith(f"so that nobody knows: {UNITED}") for note in catalog.notes)
 
 
 def test_a_film_that_cannot_be_read_has_no_masks(tmp_path):

@@ -197,11 +197,17 @@ def test_what_is_not_marked_is_unknown_or_empty(tmp_path):
 
 def test_masks_can_be_left_out_or_absent(tmp_path):
     """`masks=False` does not look; without contours there are none."""
-    root = write(tmp_path, contours={}, muscles=False)
-    assert inbreast(root).masks is None
-    assert inbreast(root, masks=False).masks is None
-    (root / RELEASE / "AllXML").rmdir()
-    assert any(note.startswith("no contours") for note in inbreast(root).notes)
+    assert inbreast(write(tmp_path / "a"), masks=False).masks is None
+    catalog = inbreast(write(tmp_path / "b", contours={}, muscles=False))
+    assert catalog.masks is None
+    assert any(note.startswith("no contours") for note in catalog.notes)
+
+
+def test_contours_of_a_film_that_is_not_there_are_named(tmp_path):
+    """Masks without image."""
+    catalog = inbreast(write(tmp_path, absent=["22678670"]))
+    assert "files of contours without their film: 22678670" in catalog.notes
+    assert "22678670" not in set(catalog.masks["id"])
 
 
 HEAD = (

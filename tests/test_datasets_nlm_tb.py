@@ -150,6 +150,14 @@ def test_the_set_is_found_in_every_layout(tmp_path, home):
     assert all(catalog.path(row).is_file() for row in range(len(catalog)))
 
 
+def test_two_copies_have_to_be_told_apart(tmp_path):
+    """Nobody can guess which is meant."""
+    write_shenzhen(tmp_path, home="a")
+    write_shenzhen(tmp_path, home="b")
+    with pytest.raises(CatalogError, match=r"several folders CXR_png: .*a/CXR_png, .*b/CXR_png"):
+        shenzhen(tmp_path)
+
+
 def test_other_files_are_left_out(tmp_path):
     """Thumbs.db and pictures that are no films: the second kind is named."""
     write_shenzhen(tmp_path)

@@ -25,7 +25,7 @@ Traps, and what is done about them:
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -120,13 +120,12 @@ def montgomery(
 def _films(root: Path, name: str, prefix: str, missing: str, notes: list[str]) -> tuple[str, pd.DataFrame]:
     """Where the set is below the root, and its films: all that have a picture or a reading."""
     files.choice("missing", missing, files.MISSING)
-    home = _home(root, name)
-    pictures = files.listed(root, [f"{home}/CXR_png"], [".png", ".PNG"])
-    texts = files.listed(root, _there(root, [f"{home}/ClinicalReadings"]), [".txt"])
-    where = {stem: path for stem, path in files.by_stem(pictures).items() if _number(stem, prefix)}
-    files.unlisted(files.by_stem(pictures), pd.Series(list(where), dtype=object), notes)
-    readings = {stem: path for stem, path in files.by_stem(texts).items() if _number(stem, prefix)}
-    stems = pd.Series(sorted({*where, *readings}), dtype=object)
+    home = files.home(root, "CXR_png", (".", name, f"*/{name}", "*"))
+    where = files.by_stem(files.listed(root, [f"{home}/CXR_png"], [".png", ".PNG"]))
+    texts = files.by_stem(files.listed(root, [f"{home}/ClinicalReadings"], [".txt"]))
+    readings = {stem: path for stem, path in texts.items() if _number(stem, prefix)}
+    stems = pd.Series(sorted({*(stem for stem in where if _number(stem, prefix)), *readings}), dtype=object)
+    files.unlisted(where, stems, notes)
     if stems.empty:
         raise CatalogError(f"{root / home / 'CXR_png'} has no film named {prefix}_<number>_<0 or 1>.png")
     table = pd.DataFrame({"id": stems, "patient": stems.str[: len(prefix) + 5]})
@@ -134,23 +133,6 @@ def _films(root: Path, name: str, prefix: str, missing: str, notes: list[str]) -
     table = table.join(_read(stems, readings, root, notes))
     looked = f"{home}/CXR_png"
     return home, files.with_paths(table, table["id"], where, root, missing=missing, notes=notes, looked=looked)
-
-
-def _home(root: Path, name: str) -> str:
-    """The folder with `CXR_png`, below the root: the root, or one of this name, or one below that or beside others."""
-    for pattern in ("CXR_png", f"{name}/CXR_png", f"*/{name}/CXR_png", "*/CXR_png"):
-        found = sorted(root.glob(pattern)) if root.is_dir() else []
-        if found:
-            return found[0].parent.relative_to(root).as_posix()
-    here = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
-    raise CatalogError(
-        f"{root} has no folder CXR_png, nor has {name} in it; found: {rules.some(here) if here else 'nothing'}. "
-        "Give the folder that the data set was unpacked to"
-    )
-
-
-def _there(root: Path, folders: list[str]) -> Iterator[str]:
-    return (folder for folder in folders if (root / folder).is_dir())
 
 
 def _number(stem: str, prefix: str) -> bool:
@@ -193,7 +175,7 @@ def _masks(root: Path, home: str, labels: Mapping[str, list[str]], ids: pd.Serie
     """The pictures in the folders of each label, of films in the catalog; None where there is no such folder."""
     rows = []
     for label, folders in labels.items():
-        where = files.listed(root, _there(root, [f"{home}/{folder}" for folder in folders]), [".png"])
+        where = files.listed(root, [f"{home}/{folder}" for folder in folders], [".png"])
         rows += [(re.sub(r"_mask$", "", stem), label, path) for stem, path in files.by_stem(where).items()]
     found = pd.DataFrame(rows, columns=["id", "label", "path"], dtype=object)
     return found[found["id"].isin(ids)].sort_values(["id", "label"]) if rows else None

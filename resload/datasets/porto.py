@@ -24,7 +24,7 @@ Traps, and what is done about them:
 import io
 import plistlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 from xml.parsers.expat import ExpatError
@@ -118,7 +118,7 @@ def inbreast(
     files.choice("birads_3", birads_3, tuple(BIRADS_3))
     files.choice("unmarked", unmarked, UNMARKED)
     root, notes = Path(root), list[str]()
-    home = _home(root)
+    home = files.home(root, "AllDICOMs", (".", "*", "*/*"))
     table = parse_table(files.need(root / home, TABLES), notes)
     where = files.by_stem(files.listed(root, [f"{home}/AllDICOMs"], [".dcm"]))
     found = _named(where, notes)
@@ -132,19 +132,6 @@ def inbreast(
     files.against_release(notes, films=(len(table), 410))
     placed = _masks(table, root, home, unmarked, notes) if masks else None
     return Catalog(table, targets=TARGETS, masks=placed, root=root, notes=notes)
-
-
-def _home(root: Path) -> str:
-    """The folder with `AllDICOMs`, below the root."""
-    for pattern in ("AllDICOMs", "*/AllDICOMs", "*/*/AllDICOMs"):
-        found = sorted(root.glob(pattern)) if root.is_dir() else []
-        if found:
-            return found[0].parent.relative_to(root).as_posix()
-    here = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
-    raise CatalogError(
-        f"{root} has no folder AllDICOMs; found: {rules.some(here) if here else 'nothing'}. "
-        "Give the folder that the data set was unpacked to"
-    )
 
 
 def parse_table(path: str | Path, notes: list[str]) -> pd.DataFrame:
@@ -219,18 +206,23 @@ def _with_names(table: pd.DataFrame, found: pd.DataFrame, notes: list[str]) -> p
     side, view = (rules.as_text(named[name]) for name in ("laterality", "view"))
     patient = rules.as_text(named["patient"])
     return table.assign(
-        patient=patient, group=patient + "/" + table["date"], laterality=side, view=view, slot=side + "-" + view
+        patient=patient,
+        group=patient + "/" + table["date"].fillna(""),
+        laterality=side,
+        view=view,
+        slot=side + "-" + view,
     )
 
 
 def _masks(table: pd.DataFrame, root: Path, home: str, unmarked: str, notes: list[str]) -> pd.DataFrame | None:
     """Run-lengths of each label of each film that has contours; None where there are none at all."""
-    folders = {"AllXML": "", "PectoralMuscle/Pectoral Muscle XML": MUSCLE}
-    there = {folder: label for folder, label in folders.items() if (root / home / folder).is_dir()}
-    if not there:
-        notes.append(f"no contours: there is no AllXML in {root / home}")
+    texts = _contour_files(root, home)
+    if not texts:
+        notes.append(f"no contours: there is no file in AllXML of {root / home}")
         return None
-    texts = {(_number(name), label): path for folder, label in there.items() for name, path in _xml(root, home, folder)}
+    strangers = sorted({film for film, _ in texts} - set(table["id"]))
+    if strangers:
+        notes.append(f"files of contours without their film: {rules.some(strangers, 3)}")
     headers = reading.headers([root / path for path in table["path"]], threads=None, progress=False)
     sizes = headers[["height", "width"]].to_numpy()
     rows: list[tuple[str, str, str]] = []
@@ -240,7 +232,7 @@ def _masks(table: pd.DataFrame, root: Path, home: str, unmarked: str, notes: lis
             continue
         height, width = map(int, size)
         contours: dict[str, list[Contour]] = {}
-        if unmarked == "empty" and "AllXML" in there:
+        if unmarked == "empty":
             contours = {label: [] for label in FINDINGS}
         for label in ("", MUSCLE):
             if (film, label) in texts:
@@ -252,8 +244,14 @@ def _masks(table: pd.DataFrame, root: Path, home: str, unmarked: str, notes: lis
     return pd.DataFrame(rows, columns=["id", "label", "rle"]).assign(rle_format="siim") if rows else None
 
 
-def _xml(root: Path, home: str, folder: str) -> Iterator[tuple[str, str]]:
-    return iter(files.listed(root, [f"{home}/{folder}"], [".xml"]).items())
+def _contour_files(root: Path, home: str) -> dict[tuple[str, str], str]:
+    """(number of a film, label of all contours in the file or nothing) -> its path below the root."""
+    folders = {"AllXML": "", "PectoralMuscle/Pectoral Muscle XML": MUSCLE}
+    return {
+        (_number(name), label): path
+        for folder, label in folders.items()
+        for name, path in files.listed(root, [f"{home}/{folder}"], [".xml"]).items()
+    }
 
 
 def _number(name: str) -> str:

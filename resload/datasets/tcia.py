@@ -126,6 +126,9 @@ def cbis_ddsm(
     )
     disk = _disk(root)
     table["path"] = [_film_path(disk, name, uid) for name, uid in zip(table["id"], table.pop("uid"), strict=True)]
+    several = [name for name in table.loc[table["path"].isna(), "id"] if len(disk.get(name, ())) > 1]
+    if several:
+        rules.say(notes, f"films whose folder holds several pictures, so that nobody knows: {rules.some(several, 3)}")
     looked = "its folders by the names and series of the tables"
     table = files.kept(table, table["id"], root, missing=missing, notes=notes, looked=looked)
     placed = _masks(found[rules.among(found["film"], table["id"])], table, disk, root, notes) if masks else None
@@ -230,7 +233,7 @@ def _disk(root: Path) -> Disk:
         below = Path(folder).relative_to(root)
         keys = {part for part in below.parts if re.match(r"(Mass|Calc)-(Training|Test)_P_\d+_", part)} | {below.name}
         for name in sorted(names) if below.name else ():
-            if name.lower().endswith((".dcm", ".jpg", ".jpeg", ".png")):
+            if name.lower().endswith((".dcm", ".jpg", ".jpeg", ".png")) and not name.startswith("."):
                 for key in keys:
                     found.setdefault(key, []).append((below / name).as_posix())
     return found
@@ -245,7 +248,7 @@ def _film_path(disk: Disk, name: str, uid: str) -> str | None:
     return None
 
 
-def _masks(found: pd.DataFrame, table: pd.DataFrame, disk: Disk, root: Path, notes: list[str]) -> pd.DataFrame:
+def _masks(found: pd.DataFrame, table: pd.DataFrame, disk: Disk, root: Path, notes: list[str]) -> pd.DataFrame | None:
     """The masks of all abnormalities of these films; those of films where one of a kind is not known are left out."""
     pictures = [_pictures_of(disk, roi, uids) for roi, uids in zip(found["roi"], found["uids"], strict=True)]
     films = dict(zip(table["id"], table["path"], strict=True))
@@ -258,7 +261,7 @@ def _masks(found: pd.DataFrame, table: pd.DataFrame, disk: Disk, root: Path, not
     for why, count in masks["why"].value_counts().items():
         notes.append(f"abnormalities {why}, their films are left without masks of that kind: {count}")
     lost = masks["path"].isna().groupby([masks["id"], masks["label"]]).transform("any")
-    return masks.loc[~lost, ["id", "label", "path"]]
+    return None if lost.all() else masks.loc[~lost, ["id", "label", "path"]]
 
 
 def _pictures_of(disk: Disk, roi: str, uids: tuple[str, str]) -> list[str]:
