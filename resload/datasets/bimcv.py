@@ -188,7 +188,9 @@ def parse_table(csv: str | Path, notes: list[str] | None = None) -> pd.DataFrame
     """
     notes = [] if notes is None else notes
     spelled = [name for names in COLUMNS.values() for name in names]
-    raw = files.read_csv(csv, dtype=str, usecols=lambda name: name.strip() in spelled, na_values=["None", "nan"])
+    raw = files.read_csv(
+        csv, dtype=str, usecols=lambda name: name.strip() in spelled
+    )  # pandas reads None and nan as missing
     table = files.renamed(raw, COLUMNS, csv, "table of PadChest")
     files.once(table["image"], csv, "an image")
     files.known(table["labelled_by"], LABELLERS["all"], csv, "methods of labelling")

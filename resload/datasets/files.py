@@ -287,7 +287,7 @@ def once(column: pd.Series, csv: str | Path, what: str) -> None:
 
 def known(column: pd.Series, names: Iterable[str], csv: str | Path, what: str) -> None:
     """Refuse words that are none of these: a label that nobody knows would silently be a negative."""
-    strange = sorted(set(column.dropna()) - set(names))
+    strange = sorted(set(column.dropna().unique()) - set(names))
     if strange:
         raise CatalogError(f"{csv} has unknown {what} {rules.some(strange)}; known: {', '.join(names)}")
 

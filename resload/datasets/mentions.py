@@ -52,7 +52,7 @@ def check_policies(*, uncertain: str, unmentioned: str, no_finding: str) -> None
     files.choice("no_finding", no_finding, NO_FINDING)
 
 
-def mentions(raw: pd.DataFrame, csv: str | Path) -> pd.DataFrame:
+def read_mentions(raw: pd.DataFrame, csv: str | Path) -> pd.DataFrame:
     """The 14 columns as (n, 14) float32: 1, 0, -1, NaN.
 
     Raises CatalogError for a column that is lacking, or a value that is none of these.

@@ -118,7 +118,7 @@ def parse_labels(csv: str | Path) -> pd.DataFrame:
     raw = files.read_csv(csv).rename(columns={"Airspace Opacity": "Lung Opacity"})
     exams = files.renamed(raw, {"study_id": ("study_id",)}, csv, "table of labels of MIMIC-CXR-JPG")["study_id"]
     files.once(exams, csv, "an exam")
-    return mentions.mentions(raw, csv).set_axis(exams)
+    return mentions.read_mentions(raw, csv).set_axis(exams)
 
 
 def _labels(tables: Path, labels: str, test_labels: str) -> pd.DataFrame:
@@ -142,7 +142,9 @@ def _with_split(table: pd.DataFrame, tables: Path, notes: list[str]) -> pd.DataF
     raw = files.read_csv(csv, dtype={"dicom_id": str})
     raw = files.renamed(raw, {"id": ("dicom_id",), "split": ("split",)}, csv, "split table of MIMIC-CXR-JPG")
     files.known(raw["split"], PARTS, csv, "parts of the official split")
-    split = rules.as_text(table["id"].map(dict(zip(raw["id"], raw["split"].map(PARTS), strict=True))))
+    files.once(raw["id"], csv, "a film")
+    part = raw["split"].map(PARTS).set_axis(raw["id"])
+    split = rules.as_text(part.reindex(table["id"]).set_axis(table.index))
     if split.isna().any():
         rules.say(notes, f"{int(split.isna().sum())} of {len(table)} films are in no part of the official split")
     return table.assign(split=split)

@@ -146,7 +146,7 @@ def parse_table(csv: str | Path, notes: list[str] | None = None) -> pd.DataFrame
             "split": parts[0].map(FOLDERS),
         }
     )
-    return pd.concat([about, _described(table, notes), mentions.mentions(raw, csv)], axis=1)
+    return pd.concat([about, _described(table, notes), mentions.read_mentions(raw, csv)], axis=1)
 
 
 def _described(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
