@@ -139,6 +139,14 @@ def test_a_box_without_an_area_is_left_out(tmp_path):
     assert "boxes that reached beyond their file, cut at its border: 2" in catalog.notes
 
 
+def test_a_corner_that_is_no_number_is_refused(tmp_path):
+    """The table and the column are named."""
+    csv = write(tmp_path) / "finding_annotations.csv"
+    csv.write_text(csv.read_text().replace("9.5,12.0", "9.5,bottom"))
+    with pytest.raises(CatalogError, match=r"finding_annotations\.csv: ymax holds numbers; found bottom"):
+        vindr_mammo(tmp_path)
+
+
 def test_boxes_can_be_left_out(tmp_path):
     """`boxes=False` keeps the findings."""
     catalog = vindr_mammo(write(tmp_path), boxes=False)

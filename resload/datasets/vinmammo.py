@@ -192,6 +192,8 @@ def _findings(root: Path, notes: list[str]) -> pd.DataFrame | None:
     raw = files.read_csv(csv, dtype=dict.fromkeys(("image_id", "finding_categories", "finding_birads"), str))
     found = files.renamed(raw, FINDING_COLUMNS, csv, "table of findings of VinDr-Mammo")
     found["names"] = parse_categories(found["finding_categories"], csv)
+    for name in ("xmin", "ymin", "xmax", "ymax"):
+        found[name] = files.numbered(found[name], csv, name)
     found["birads"] = _graded(found["finding_birads"], r"BI-?RADS\s*([1-5])", csv, "finding_birads")
     return found
 
@@ -209,7 +211,7 @@ def _boxes(findings: pd.DataFrame, table: pd.DataFrame, notes: list[str]) -> pd.
     """A box for each category of each finding of these images, cut at the borders of the file."""
     found = findings[rules.among(findings["image_id"], table["id"])].explode("names").dropna(subset=["names"])
     sides = table.set_index("id").loc[found["image_id"], ["width", "height"]].to_numpy()
-    corners = found[["xmin", "ymin", "xmax", "ymax"]].to_numpy(np.float64)
+    corners = found[["xmin", "ymin", "xmax", "ymax"]].to_numpy()
     inside = np.clip(corners, 0, np.concatenate([sides, sides], axis=1))
     cut = int((np.abs(inside - corners) > 0).any(axis=1).sum())  # a corner that is missing is not beyond anything
     if cut:
