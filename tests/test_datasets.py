@@ -66,7 +66,9 @@ def test_patients_are_there_or_a_note_says_that_nobody_knows_them(made):
     _, _, catalog = made
     if "patient" in catalog.table:
         assert catalog.table["patient"].notna().all()
-        assert catalog.table["patient"].nunique() < len(catalog)  # a patient with two films, that a split must not part
+        single = any("patient of its own" in note for note in catalog.notes)
+        # Elsewhere the miniature has a patient with two films, that a split must not part.
+        assert single or catalog.table["patient"].nunique() < len(catalog)
     else:
         assert any("patient" in note for note in catalog.notes)
 
@@ -81,7 +83,8 @@ def test_groups_and_splits_are_whole(made):
         assert set(table["split"].dropna()) <= {"train", "val", "test"}
         if "patient" in table:
             dealt = table.dropna(subset="split")
-            assert len(dealt.groupby(["patient", "split"])) == dealt["patient"].nunique()
+            leaks = any("which leak" in note for note in catalog.notes)  # an official split may; then it is said
+            assert leaks or len(dealt.groupby(["patient", "split"])) == dealt["patient"].nunique()
 
 
 def test_notes_are_sentences(made):

@@ -1,9 +1,11 @@
 """What the adapters share: files found in the layouts that circulate, tables read, and what is missing said.
 
     find, need        one of several spellings of a table's name, plain or .gz
+    home              the folder below the root that a data set begins in
     read_csv          a table, with the file named when it cannot be read
     renamed           its columns under our names, however its releases and copies spell them
     listed, walked    file name -> path below the root, from folders (or whole trees) that are listed once
+    by_stem           the same by names without an extension
     there             which of many paths are there, by listing their folders
     with_paths        the rows of a table whose file is there; the others left out and counted, or refused
     kept              the same for rows whose paths are known already
@@ -56,6 +58,23 @@ def need(root: Path, names: Sequence[str]) -> Path:
             "Give the folder that the data set was unpacked to"
         )
     return found
+
+
+def home(root: Path, inside: str, holders: Sequence[str]) -> str:
+    """The folder that holds a folder `inside`, as a path below the root: the first of these patterns that one fits.
+
+    holders: patterns below the root, `.` for itself. Raises CatalogError for none, and for several of one pattern.
+    """
+    for pattern in holders if root.is_dir() else ():
+        found = sorted(root.glob(f"{pattern}/{inside}"))
+        if len(found) > 1:
+            raise CatalogError(f"{root} has several folders {inside}: {rules.some(found)}. Give the one that is meant")
+        if found:
+            return found[0].parent.relative_to(root).as_posix()
+    raise CatalogError(
+        f"{root} has no folder {inside}, nor one that holds it; found: {rules.some(names_in(root)) or 'nothing'}. "
+        "Give the folder that the data set was unpacked to"
+    )
 
 
 def read_csv(csv: str | Path, **options: Any) -> pd.DataFrame:
@@ -114,6 +133,18 @@ def _indexed(root: Path, found: Iterable[tuple[str, list[str]]], suffixes: Seque
                     f"say which is meant, for example images={folder!r}"
                 )
     return where
+
+
+def by_stem(where: Mapping[str, str]) -> dict[str, str]:
+    """Files by their name without its last extension, for tables that do not spell it.
+
+    Raises CatalogError for two that differ in it only.
+    """
+    found: dict[str, str] = {}
+    for name, path in where.items():
+        if found.setdefault(name.rpartition(".")[0], path) != path:
+            raise CatalogError(f"{path} and {found[name.rpartition('.')[0]]} are one image in two formats: keep one")
+    return found
 
 
 def there(root: Path, paths: Sequence[str]) -> NDArray[np.bool_]:

@@ -1,6 +1,7 @@
 """Masks that follow a film to any size, with no offset. The way back is `geometry.Geometry.to_source`.
 
     runs.py     run-lengths, as competitions and COCO write them, to and from (H, W) bool
+    polygons.py contours, as annotation programs write them, to run-lengths and (H, W) bool
     read.py     the masks of one film: several annotations of a label united, unknown told from empty
     rects.py    where a pixel of one size begins and ends in pixels of another, in whole numbers
     areas.py    how much of each pixel of a size a mask covers, 0 to 255: what is stored

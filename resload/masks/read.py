@@ -63,6 +63,13 @@ def as_mask(array: NDArray[Any], size: SizeLike) -> Mask:
     return _at_size(inside, as_size(size))
 
 
+def same_shape(own: SizeLike, film: SizeLike) -> bool:
+    """Whether a mask of this size can be its film's: the aspects agree within 2 %. Raises SizeError for no size."""
+    (height, width), (film_height, film_width) = as_size(own), as_size(film)
+    aspect = (height / width) / (film_height / film_width)
+    return 1 / (1 + ASPECT_TOLERANCE) <= aspect <= 1 + ASPECT_TOLERANCE
+
+
 def _row_mask(row: Mapping[Hashable, Any], size: Size, root: Path) -> Mask:
     where = f"mask {row['label']!r} of film {row['id']}"
     path, runs = (_given(row.get(name)) for name in ("path", "rle"))
@@ -113,8 +120,7 @@ def _at_size(mask: Mask, size: Size) -> Mask:
     own = Size(*mask.shape)
     if own == size:
         return mask
-    aspect = (own.height / own.width) / (size.height / size.width)
-    if not 1 / (1 + ASPECT_TOLERANCE) <= aspect <= 1 + ASPECT_TOLERANCE:
+    if not same_shape(own, size):
         raise DecodeError(
             "the mask has another shape than its film", detail=f"the mask is {own}, the film {size} (height x width)"
         )

@@ -10,17 +10,37 @@ from pathlib import Path
 from typing import Any
 
 from resload.errors import ArgumentError
-from resload.testing.miniatures import bimcv, mit, nih, rsna_bone, rsna_pneu, siim, stanford, vindr
+from resload.testing.miniatures import (
+    bimcv,
+    dream,
+    mit,
+    nih,
+    nlm_tb,
+    porto,
+    rsna_bone,
+    rsna_pneu,
+    siim,
+    stanford,
+    tcia,
+    vindr,
+    vinmammo,
+)
 
 WRITERS: dict[str, Callable[..., Path]] = {
+    "cbis_ddsm": tcia.write,
     "chestxray14": nih.write,
     "chexpert": stanford.write,
+    "dream_dm": dream.write,
+    "inbreast": porto.write,
     "mimic_cxr_jpg": mit.write,
+    "montgomery": nlm_tb.write_montgomery,
     "padchest": bimcv.write,
     "rsna_bone_age": rsna_bone.write,
     "rsna_pneumonia": rsna_pneu.write,
+    "shenzhen": nlm_tb.write_shenzhen,
     "siim_pneumothorax": siim.write,
     "vindr_cxr": vindr.write,
+    "vindr_mammo": vinmammo.write,
 }
 """Name of the data set, as in `resload.datasets` -> what writes it."""
 

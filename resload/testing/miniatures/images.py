@@ -47,12 +47,14 @@ def write_dicom(
     sop_class: str = DIGITAL_X_RAY,
     uid: str | None = None,
     jpeg: bool = False,
+    pixels: NDArray[Any] | None = None,
     **elements: Any,
 ) -> Path:
     """A DICOM file with a ramp, uncompressed or (`jpeg`, 8 bits) JPEG baseline.
 
-    uid: the SOP Instance UID; by default one made of the file's name. elements: others, by pydicom's keywords, such
-    as `PatientID="P1"`; values that the standard forbids are written as they are.
+    uid: the SOP Instance UID; by default one made of the file's name. pixels: stored values to write instead of the
+    ramp; they say height and width. elements: others, by pydicom's keywords, such as `PatientID="P1"`; values that the
+    standard forbids are written as they are.
     """
     from pydicom.config import disable_value_validation
     from pydicom.dataset import FileDataset, FileMetaDataset  # slow to import, and needed here only
@@ -60,6 +62,7 @@ def write_dicom(
     from pydicom.uid import UID, generate_uid
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = ramp(height, width, bits) if pixels is None else pixels
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = UID(sop_class)
     meta.MediaStorageSOPInstanceUID = UID(uid or generate_uid(entropy_srcs=[path.name]))
@@ -69,15 +72,14 @@ def write_dicom(
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = (
         generate_uid(entropy_srcs=[path.name, part]) for part in ("study", "series")
     )
-    dataset.Modality = "CR" if sop_class == SECONDARY_CAPTURE else "DX"
-    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = height, width, 1
+    dataset.Modality = {SECONDARY_CAPTURE: "CR", MAMMOGRAM: "MG"}.get(sop_class, "DX")
+    (dataset.Rows, dataset.Columns), dataset.SamplesPerPixel = pixels.shape, 1
     dataset.PhotometricInterpretation = photometric
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = (8 if bits <= 8 else 16), bits, bits - 1
     dataset.PixelRepresentation = 0
     with disable_value_validation():  # real files have ages such as 51, where the standard wants 051Y
         for keyword, value in elements.items():
             setattr(dataset, keyword, value)
-    pixels = ramp(height, width, bits)
     coded = encapsulate([bytes(imagecodecs.jpeg_encode(pixels, level=90))]) if jpeg else pixels.tobytes()
     dataset.add_new("PixelData", "OB" if jpeg or bits <= 8 else "OW", coded)
     with disable_value_validation():
