@@ -49,7 +49,16 @@ _SMALLEST_LIMIT = 1 << 26
 
 def header(data: Bytes, max_pixels: int) -> Header:
     """The header of a DICOM file; reads element headers up to Pixel Data, and the values it needs."""
-    dataset = read(data, _inflated_limit(max_pixels))
+    return header_of(data_set(data, max_pixels))
+
+
+def data_set(data: Bytes, max_pixels: int) -> DataSet:
+    """The elements of a DICOM file, up to and with Pixel Data."""
+    return read(data, _inflated_limit(max_pixels))
+
+
+def header_of(dataset: DataSet) -> Header:
+    """The header that a data set tells. Raises as `resload.decode.read_header` does."""
     image = _image(dataset)
     check_image(image)
     bits = 8 if image.samples > 1 else image.bits_stored
@@ -68,7 +77,7 @@ def header(data: Bytes, max_pixels: int) -> Header:
 
 def decode(data: bytes, frame: int, max_pixels: int) -> Radiograph:
     """One frame of a DICOM file."""
-    dataset = read(data, _inflated_limit(max_pixels))
+    dataset = data_set(data, max_pixels)
     image = _image(dataset)
     check_claim(image.rows, image.columns, max_pixels)
     check_image(image)
