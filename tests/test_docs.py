@@ -28,8 +28,8 @@ def blocks(page):
 
 
 def commands(code):
-    """The resload lines of a console block, split as a shell would."""
-    lines = [line[2:] for line in code.splitlines() if line.startswith("$ ")]
+    """The resload lines of a console block, split as a shell would; a backslash goes on in the next line."""
+    lines = [line[2:] for line in code.replace("\\\n", " ").splitlines() if line.startswith("$ ")]
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("resload ")]
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from resload.errors import ArgumentError, require
 from resload.overview.lines import PLURALS
 from resload.overview.mix import ATTRIBUTES, TargetCounts
-from resload.overview.shortcuts import LIMIT, Shortcut
+from resload.overview.shortcuts import Shortcut
 
 if TYPE_CHECKING:
     from resload.overview.document import CatalogReport
@@ -33,7 +33,7 @@ ROWS = 12
 """Targets that are drawn; those that an attribute tells best come first where there are more."""
 LABELS = 8
 """Sizes that are named in the picture, at most."""
-NARROW = 0.0125
+NARROW = 0.014
 """Width of a letter as a share of a bar: what is narrower than its words stays without them."""
 
 
@@ -60,7 +60,7 @@ def draw(report: "CatalogReport", path: str | os.PathLike[str], *, dpi: int) -> 
         bottom = 0.075 + 0.024 * warned.count("\n") + 0.03 * bool(warned)
         left = figure.add_gridspec(1, 1, left=0.085, right=0.52, top=0.89, bottom=bottom)
         above = figure.add_gridspec(1, 1, left=0.60, right=0.975, top=0.89, bottom=0.57)
-        below = figure.add_gridspec(1, 2, left=0.68, right=0.975, top=0.455, bottom=bottom + 0.03, wspace=0.06)
+        below = figure.add_gridspec(1, 2, left=0.68, right=0.975, top=0.455, bottom=bottom + 0.085, wspace=0.06)
         _mix(figure.add_subplot(left[0, 0]), report)
         _sizes(figure.add_subplot(above[0, 0]), report.mix.get("size", {}))
         _targets(figure.add_subplot(below[0, 0]), figure.add_subplot(below[0, 1]), report)
@@ -162,7 +162,7 @@ def _name_sizes(axes: Any, found: Mapping[str, int], largest: float) -> None:
 def _targets(bars: Any, table: Any, report: "CatalogReport") -> None:
     """How many films are positive, negative and not known, and which attribute alone would tell."""
     bars.set_title("Targets", **_TITLE)
-    table.set_title("AUC of an attribute alone", **_TITLE)
+    table.set_title("AUC by one attribute", **_TITLE)
     if not report.targets:
         _nothing(bars, "no targets")
         _nothing(table, "")
@@ -211,7 +211,6 @@ def _aucs(axes: Any, targets: Sequence[str], found: Sequence[Shortcut]) -> None:
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    axes.set_xlabel(f"a shortcut from {LIMIT} on", fontsize=8, color=POSITIVE)
 
 
 _TITLE: dict[str, Any] = {"loc": "left", "fontweight": "bold", "fontsize": 10, "pad": 8}
