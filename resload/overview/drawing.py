@@ -33,6 +33,8 @@ ROWS = 12
 """Targets that are drawn; those that an attribute tells best come first where there are more."""
 LABELS = 8
 """Sizes that are named in the picture, at most."""
+FEWEST_BARS, FEWEST_TARGETS = 8, 4
+"""Room for so many: fewer are not drawn thicker."""
 NARROW = 0.014
 """Width of a letter as a share of a bar: what is narrower than its words stays without them."""
 
@@ -90,7 +92,7 @@ def _mix(axes: Any, report: "CatalogReport") -> None:
     for row, (_, found) in enumerate(shown):
         _bar(axes, row, found, report.films)
     axes.set_yticks(range(len(shown)), [name for name, _ in shown])
-    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.set_ylim(max(len(shown), FEWEST_BARS) - 0.5, -0.5)
     _bare(axes)
 
 
@@ -129,15 +131,10 @@ def _sizes(axes: Any, found: Mapping[str, int]) -> None:
         _nothing(axes, "sizes not known")
         return
     sides = [tuple(map(int, size.split("x"))) for size in found]
-    most = max(found.values())
-    axes.scatter(
-        [width for _, width in sides],
-        [height for height, _ in sides],
-        s=[max(8.0, 500 * films / most) for films in found.values()],
-        color=COLOURS[0],
-        alpha=0.6,
-        linewidth=0,
-    )
+    areas = [max(2.0, 500 * films / max(found.values())) for films in found.values()]
+    # The frequent ones last, and so on top.
+    heights, widths = zip(*reversed(sides), strict=True)
+    axes.scatter(widths, heights, s=areas[::-1], color=COLOURS[0], alpha=0.5, edgecolor="white", linewidth=0.3)
     largest = max(max(pair) for pair in sides) * 1.2
     axes.set_xlim(0, largest * 1.25)
     axes.set_ylim(0, largest)
@@ -152,8 +149,11 @@ def _sizes(axes: Any, found: Mapping[str, int]) -> None:
 def _name_sizes(axes: Any, found: Mapping[str, int], largest: float) -> None:
     """The most frequent sizes by name, as far as they do not stand in each other's way."""
     named: list[tuple[int, int]] = []
+    least = 0.02 * sum(found.values())
     for size, films in list(found.items())[:LABELS]:
         height, width = map(int, size.split("x"))
+        if films < least:
+            break
         if all(abs(height - y) > largest / 10 or abs(width - x) > largest / 3 for y, x in named):
             axes.annotate(f"{size} ({films:,})", (width, height), (9, 8), **_POINTS)
             named.append((height, width))
@@ -162,11 +162,9 @@ def _name_sizes(axes: Any, found: Mapping[str, int], largest: float) -> None:
 def _targets(bars: Any, table: Any, report: "CatalogReport") -> None:
     """How many films are positive, negative and not known, and which attribute alone would tell."""
     bars.set_title("Targets", **_TITLE)
-    table.set_title("AUC by one attribute", **_TITLE)
     if not report.targets:
         _nothing(bars, "no targets")
         _nothing(table, "")
-        table.set_title("")
         return
     shown = _first_targets(report.targets, report.shortcuts)
     for row, one in enumerate(shown):
@@ -178,10 +176,11 @@ def _targets(bars: Any, table: Any, report: "CatalogReport") -> None:
         words = "a number" if one.prevalence is None else f"{100 * one.prevalence:.1f} % of {one.known:,}"
         bars.text(0.98, row, words, ha="right", va="center", fontsize=8)
     bars.set_yticks(range(len(shown)), [textwrap.shorten(one.name, 20, placeholder="\u2026") for one in shown])
-    more = len(report.targets) - len(shown)
-    bars.set_xlabel("positive, negative, not known" + (f"; {more} more targets" if more else ""), fontsize=8)
+    bars.set_xlabel("positive, negative, not known", fontsize=8)
+    if len(shown) < len(report.targets):
+        bars.set_title(f"Targets ({len(shown)} of {len(report.targets)})", **_TITLE)
     for axes in (bars, table):
-        axes.set_ylim(len(shown) - 0.5, -0.5)
+        axes.set_ylim(max(len(shown), FEWEST_TARGETS) - 0.5, -0.5)
     _bare(bars)
     _aucs(table, [one.name for one in shown], report.shortcuts)
 
@@ -193,7 +192,8 @@ def _first_targets(targets: Sequence[TargetCounts], found: Sequence[Shortcut]) -
 
 
 def _aucs(axes: Any, targets: Sequence[str], found: Sequence[Shortcut]) -> None:
-    """Target x attribute: shaded from 0.5 to 1, vermilion from LIMIT on."""
+    """Target x attribute: shaded from 0.5 to 1, vermilion where it is a shortcut."""
+    axes.set_title("AUC by one attribute", **_TITLE)
     names = list(dict.fromkeys(one.attribute for one in found))
     if not names:
         _nothing(axes, "too few films of a class,\nor all films alike")

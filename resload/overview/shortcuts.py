@@ -30,6 +30,8 @@ standard deviation of 0.09, so that 0.9 is more than four of them away."""
 PARTS = 5
 PRIOR = 2.0
 """Films of average share that each value's share is mixed with: one positive film alone is no proof."""
+VALUES = 12
+"""Values whose films are counted in a report; archives have thousands of sizes."""
 UNKNOWN = "not known"
 """Not knowing is a value as well: that a header lacks it says who wrote it."""
 
@@ -52,7 +54,7 @@ class Shortcut:
     auc: float
     """0.5 says nothing, 1 separates it without a film. Cross-fitted, so values of few films do not flatter it."""
     shares: tuple[Share, ...]
-    """Of each value, the most frequent first, over films whose target is known."""
+    """Of the VALUES most frequent values, in this order, over films whose target is known."""
 
     @property
     def nearly_separates(self) -> bool:
@@ -105,7 +107,7 @@ def _shortcut(
     cell, size = parts[known] * len(names) + codes[known], PARTS * len(names)
     yes, no = (np.bincount(cell[which], minlength=size).reshape(PARTS, -1) for which in (positive, ~positive))
     films, sick = (yes + no).sum(axis=0), yes.sum(axis=0)
-    order = sorted(np.flatnonzero(films), key=lambda code: (-films[code], names[code]))
+    order = [code for code in np.argsort(-films, kind="stable")[:VALUES] if films[code]]
     shares = tuple(Share(names[code], int(films[code]), int(sick[code])) for code in order)
     return Shortcut(target, attribute, auc_of(yes, no), shares)
 
