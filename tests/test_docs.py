@@ -34,7 +34,7 @@ def commands(code):
 
 
 def run_page(page):
-    """Run what a page shows; an error names the page and the line in it."""
+    """Run what a page shows, and give its names; an error names the page and the line in it."""
     namespace = {"__name__": "__main__"}
     for language, code, line in blocks(page):
         if language == "python":
@@ -44,6 +44,7 @@ def run_page(page):
             for words in commands(code):
                 status = run_command(words)
                 assert status == 0, f"{page}:{line}: resload {shlex.join(words)} ended with {status}"
+    return namespace
 
 
 def run_command(words):

@@ -24,6 +24,8 @@ from resload.errors import CatalogError
 VERSION = 1
 """Changes when what lines hold does; lines of another version are read again from the files."""
 _MARK = "resload_ledger"
+_LONGEST_MARK = 1 << 18
+"""Bytes: all keywords that DICOM has fill half of it."""
 Stamp = tuple[int, int]
 """Size in bytes and time of change in nanoseconds: while both stay, the content is taken to be the same."""
 
@@ -142,7 +144,7 @@ def _opened(path: Path) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         _lock(descriptor)
-        start = os.pread(descriptor, 32, 0)
+        start = os.pread(descriptor, _LONGEST_MARK, 0)
     except BlockingIOError as exc:
         os.close(descriptor)
         raise CatalogError(f"{path}: another process is filling this index; wait for it") from exc
@@ -150,6 +152,8 @@ def _opened(path: Path) -> int:
     if start[: len(head)] != head[: len(start)]:
         os.close(descriptor)
         raise CatalogError(f"{path} is there and is no index of an archive: choose another file for index=")
+    if b"\n" not in start:  # its very first line is torn
+        os.ftruncate(descriptor, 0)
     return descriptor
 
 

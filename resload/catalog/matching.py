@@ -208,21 +208,20 @@ def _report(
 
 def _refuse_damage(films: Sequence[str], rows: Sequence[str], name: str) -> None:
     """Refuse keys without a partner that a spreadsheet program has changed."""
-    remedy = (
-        "Format the column as text in the spreadsheet before its keys are entered, and export it again; or mend them: "
-        "table[key] = table[key].astype(str).str.zfill(8), and join the table"
-    )
     whole = {_as_numbers(key): key for key in films}
     damaged = {key: whole[_as_numbers(key)] for key in rows if _as_numbers(key) in whole}
     if damaged:
         pairs = rules.some([f"{_shown(theirs)} for {_shown(ours)}" for theirs, ours in damaged.items()])
+        ours_lost = all(len(ours) < len(theirs) and not theirs.endswith(".0") for theirs, ours in damaged.items())
         raise CatalogError(
             f"{len(damaged)} keys of {name} are keys of films but for their zeros: {pairs}. A program took them for "
-            f"numbers, and nothing is matched by guessing. {remedy}"
+            f"numbers, and nothing is matched by guessing. {_READ_AS_TEXT if ours_lost else _KEEP_AS_TEXT}"
         )
     rounded = [_shown(key) for key in rows if any(_ROUNDED.fullmatch(part) for part in key.split(_BETWEEN))]
     if rounded:
-        raise CatalogError(f"{len(rounded)} keys of {name} were rounded as numbers: {rules.some(rounded)}. {remedy}")
+        raise CatalogError(
+            f"{len(rounded)} keys of {name} were rounded as numbers: {rules.some(rounded)}. {_KEEP_AS_TEXT}"
+        )
 
 
 def _as_numbers(key: str) -> str:
@@ -231,6 +230,14 @@ def _as_numbers(key: str) -> str:
     return _BETWEEN.join(part if isinstance(part, str) else part[1] for part in found)
 
 
+_KEEP_AS_TEXT = (
+    "Format the column as text in the spreadsheet before its keys are entered, and export it again; or mend them: "
+    "table[key] = table[key].astype(str).str.zfill(8), and join the table"
+)
+_READ_AS_TEXT = (
+    "It is the catalog that lost them: read its column as text, pandas.read_csv(..., dtype={key: str}), and make the "
+    "catalog again"
+)
 _NUMBER = re.compile(r"0*(\d+?)(?:\.0+)?")
 _ROUNDED = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+")
 """2.02311E+15: what Excel makes of a long number."""

@@ -133,8 +133,12 @@ class TargetCounts:
         return None if self.positive is None or not self.known else self.positive / self.known
 
 
+def is_share(known: NDArray[np.float32]) -> bool:
+    """Whether known values are findings or shares of readers, 0 to 1, rather than numbers such as an age."""
+    return bool(((known >= 0) & (known <= 1)).all())
+
+
 def target_counts(name: str, values: NDArray[np.float32]) -> TargetCounts:
     """Count one target: (n,) float32, NaN is unknown."""
     known = values[~np.isnan(values)]
-    share = bool(((known >= 0) & (known <= 1)).all())
-    return TargetCounts(name, len(values), len(known), int((known > 0.5).sum()) if share else None)
+    return TargetCounts(name, len(values), len(known), int((known > 0.5).sum()) if is_share(known) else None)

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from resload.overview.mix import is_share
 from resload.seeds import permutation
 
 LIMIT = 0.9
@@ -75,8 +76,7 @@ def parts_of(table: pd.DataFrame) -> NDArray[np.int64]:
 def positives(values: NDArray[np.float32]) -> NDArray[np.bool_]:
     """(n,) bool: above one half for values from 0 to 1, else (an age) above the median. NaN is not positive."""
     known = values[~np.isnan(values)]
-    share = ((known >= 0) & (known <= 1)).all()
-    return np.asarray(values > (0.5 if share else np.median(known)))
+    return np.asarray(values > (0.5 if is_share(known) else np.median(known)))
 
 
 def found(
