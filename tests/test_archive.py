@@ -223,6 +223,29 @@ def test_copies_in_sorted_order(tmp_path):
     assert "m (as a), n (as a)" in catalog.notes[1]
 
 
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.80"])
+def test_a_claim_of_millions_of_frames_is_no_row(tmp_path, syntax):
+    """Frames for which the file has no room are not believed; they would fill the memory."""
+    write(tmp_path / "good", uid="1.1")
+    (tmp_path / "bad").write_bytes(make_dicom(FILM, syntax, bits=12, SOPInstanceUID="1.2", NumberOfFrames=9_000_000))
+    catalog = from_dicom(tmp_path)
+    assert catalog.table["path"].tolist() == ["good"]
+    assert catalog.notes == ("left out: 1 unreadable files, the DICOM pixel data ends early: 1, the first: bad",)
+
+
+def test_a_name_that_is_no_text_is_counted(tmp_path):
+    """A folder named in Latin-1, as old shares have them, cannot be a path in a table."""
+    write(tmp_path / "a")
+    try:
+        (tmp_path / os.fsdecode(b"M\xfcller")).write_bytes((tmp_path / "a").read_bytes())
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    catalog = from_dicom(tmp_path)
+    assert catalog.notes == (
+        "left out: 1 unreadable files, the file's name is not UTF-8: 1, the first: 'M\\udcfcller'",
+    )
+
+
 def test_an_archive_without_a_radiograph_is_refused(tmp_path):
     """With what was found instead."""
     (tmp_path / "a.txt").write_text("words")

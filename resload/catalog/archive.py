@@ -25,7 +25,7 @@ from resload.errors import ArgumentError, CatalogError, UnreadableFileError
 TEXTS = ("SOPInstanceUID", "StudyInstanceUID", "AccessionNumber", "Manufacturer", "BurnedInAnnotation")
 """Columns that are an attribute as it stands."""
 SIDES = ("L", "R", "B")
-"""What `laterality` may be: left, right, both (PS3.3 C.8.3.1.1.1 and C.8.11.7.1.1; U, unpaired, is none of them)."""
+"""What `laterality` may be: left, right, both (PS3.3 C.7.3.1 and C.8.11.2; U, unpaired, is none of them)."""
 
 
 def table_of(
@@ -62,11 +62,13 @@ def _checked(names: Collection[str], argument: str) -> Collection[str]:
 
 def _entries(root: Path, ledger: Ledger, index: Path | None, *, threads: int | None, progress: bool) -> list[Entry]:
     """Every file below the root, by its path; read where the ledger does not know it."""
-    own = None if index is None else index.resolve()
-    paths = sorted(path for path in folders.files_below(root) if own is None or (root / path).resolve() != own)
+    own = _below(root, index)
+    paths = sorted(path for path in folders.files_below(root) if path != own)
     tags = [named(keyword) for keyword in ledger.tags]
 
     def look(path: str) -> Entry:
+        if not _is_text(path):
+            return Entry(repr(path), (0, 0), "damaged", "the file's name is not UTF-8", None, ())
         try:
             known = ledger.known(path, stamp_of(root / path))
             return ledger.add(objects.look(root, path, tags)) if known is None else known
@@ -77,6 +79,18 @@ def _entries(root: Path, ledger: Ledger, index: Path | None, *, threads: int | N
         return Entry(path, (0, 0), "damaged", reason, None, ())  # not kept: it may be readable tomorrow
 
     return reading.spread(look, paths, threads=threads, progress=progress, what="headers")
+
+
+def _below(root: Path, index: Path | None) -> str | None:
+    """The index's path below the root, if it is there: it is no file of the archive."""
+    if index is None or not index.resolve().is_relative_to(root.resolve()):
+        return None
+    return index.resolve().relative_to(root.resolve()).as_posix()
+
+
+def _is_text(path: str) -> bool:
+    """Whether a path can be kept: one of other bytes than UTF-8 has half characters in Python."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in path)
 
 
 def _radiographs(entries: Sequence[Entry], modalities: Collection[str], notes: list[str]) -> list[Entry]:

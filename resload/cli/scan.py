@@ -11,6 +11,9 @@ EXAMPLE = """  $ resload scan films
   $ resload scan films --dicom --index headers.jsonl --tags BodyPartExamined --figure scan.png"""
 
 
+INTERRUPTED = "; with --index, the same command goes on where it stopped"
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
     source.arguments(parser)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resload.decode import dicom, texts
-from resload.decode.elements import PIXEL_DATA, UNDEFINED, DataSet
+from resload.decode.elements import PIXEL_DATA, UNDEFINED, DataSet, Element
 from resload.decode.radiograph import Header
 from resload.decode.window import Bytes
 from resload.errors import ArgumentError, DecodeError, NotARadiographError, TruncatedFileError
@@ -21,6 +21,9 @@ from resload.errors import ArgumentError, DecodeError, NotARadiographError, Trun
 _CHARACTER_SET = 0x00080005
 _DIRECTORY = 0x00041220
 """Directory Record Sequence: what a DICOMDIR is made of (PS3.3 F.3.2.2)."""
+_ITEM_HEAD = 8
+"""Bytes in front of each fragment of encapsulated pixels, of which each frame has one at least (PS3.5 A.4)."""
+_PIXELS_END_EARLY = "the DICOM pixel data ends early"
 _PLAIN = frozenset(("AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"))
 """Texts that Specific Character Set does not change (PS3.5 6.1.2.3)."""
 _TEXTS = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
@@ -107,7 +110,7 @@ def tagged(data: Bytes, tags: Sequence[Tag], max_pixels: int) -> Tagged:
 
 
 def _header(dataset: DataSet) -> Header | DecodeError:
-    """The header of a data set whose pixels, where they are native, are all there."""
+    """The header of a data set whose pixels may all be there, by their number and the length of their element."""
     try:
         header = dicom.header_of(dataset)
     except DecodeError as exc:
@@ -115,9 +118,15 @@ def _header(dataset: DataSet) -> Header | DecodeError:
     pixels = dataset.elements.get(PIXEL_DATA)
     if pixels is None:
         return NotARadiographError("the DICOM file holds no pixel data")
-    if pixels.length != UNDEFINED and pixels.start + pixels.length > len(dataset.data):
-        return TruncatedFileError("the DICOM pixel data ends early")
-    return header
+    return header if _may_hold(pixels, len(dataset.data), header) else TruncatedFileError(_PIXELS_END_EARLY)
+
+
+def _may_hold(pixels: Element, end: int, header: Header) -> bool:
+    """Whether there is room for so many frames: a damaged header may claim millions of them."""
+    if pixels.length == UNDEFINED:
+        return header.frames * _ITEM_HEAD <= end - pixels.start
+    needed = header.frames * header.height * header.width * (1 if header.bits <= 8 else 2)
+    return needed <= pixels.length and pixels.start + pixels.length <= end
 
 
 def _value(dataset: DataSet, tag: Tag, codecs: Sequence[str]) -> str | None:

@@ -27,7 +27,7 @@ def _shortcut(one: Shortcut) -> str:
 
 
 def of_intents(mix: Mapping[str, Mapping[str, int]], films: int) -> list[str]:
-    """Raw films among others (Presentation Intent Type, PS3.3 C.8.11.2.1.2)."""
+    """Raw films among others (Presentation Intent Type, PS3.3 C.8.11.1)."""
     raw = mix.get("intent", {}).get(PROCESSING, 0)
     if raw in (0, films):
         return []
@@ -39,7 +39,7 @@ def of_intents(mix: Mapping[str, Mapping[str, int]], films: int) -> list[str]:
 
 
 def of_annotations(burned_in: int) -> list[str]:
-    """Films that say themselves that there is writing in their pixels (PS3.3 C.7.6.1.1.5)."""
+    """Films that say themselves that there is writing in their pixels (PS3.3 C.7.6.1)."""
     if not burned_in:
         return []
     return [
