@@ -12,7 +12,7 @@ only: it holds patients' identifiers.
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -26,6 +26,7 @@ VERSION = 1
 _MARK = "resload_ledger"
 _LONGEST_MARK = 1 << 18
 """Bytes: all keywords that DICOM has fill half of it."""
+_DECODER = json.JSONDecoder()
 Stamp = tuple[int, int]
 """Size in bytes and time of change in nanoseconds: while both stay, the content is taken to be the same."""
 
@@ -68,7 +69,7 @@ class Ledger:
     def __init__(self, path: Path | None, wanted: Sequence[str]) -> None:
         self._wanted = tuple(wanted)
         self._places: list[list[int] | None] = []  # of the wanted tags in each section's lines
-        self._lines: dict[str, tuple[int, list[Any]]] = {}  # path -> section, line
+        self._lines: dict[str, tuple[int, bytes]] = {}  # path -> section, line: read when it is asked for
         self._contents: dict[str, tuple[Stamp, str]] = {}
         self._lock = Lock()
         self._file = None if path is None else _opened(path)
@@ -85,13 +86,17 @@ class Ledger:
             self._file = None
 
     def known(self, path: str, stamp: Stamp) -> Entry | None:
-        """What was found in this file, if the wanted tags are known and the file has not changed since."""
-        section, line = self._lines.get(path, (-1, []))
-        if section < 0 or (line[1], line[2]) != stamp:
+        """What was found in this file, if the wanted tags are known and the file has not changed since.
+
+        Answers once for each path, and forgets it: of a large archive there is no need to hold everything twice.
+        """
+        section, line = self._lines.pop(path, (-1, b""))
+        try:
+            _, size, mtime, state, reason, header, values = json.loads(line)
+        except ValueError:  # there is none, or it is torn
             return None
-        _, size, mtime, state, reason, header, values = line
         places = self._places[section]
-        if values and places is None:
+        if (size, mtime) != stamp or (values and places is None):
             return None
         tags = tuple(_shared(values[place]) for place in places) if values and places is not None else ()
         return Entry(path, (size, mtime), state, reason, None if header is None else tuple(map(_shared, header)), tags)
@@ -126,15 +131,20 @@ class Ledger:
         """Note every line that is there; answers with all tags they have."""
         before: list[str] = []
         current = False
-        for line in _lines(path):
-            if isinstance(line, dict) and _MARK in line:
-                current = line[_MARK] == VERSION
-                before += line["tags"] if current else []
-                self._places.append(_places(self._wanted, line["tags"]) if current else None)
-            elif current and isinstance(line, dict):
-                self._contents[line["content"]] = ((line["size"], line["mtime"]), line["sha256"])
-            elif current:
-                self._lines[line[0]] = (len(self._places) - 1, line)
+        with path.open("rb") as file:
+            for line in file:
+                if line.startswith(b"["):
+                    name = _path_of(line)
+                    if current and name is not None:
+                        self._lines[name] = (len(self._places) - 1, line)
+                    continue
+                about = _document(line)
+                if _MARK in about:
+                    current = about[_MARK] == VERSION
+                    before += about["tags"] if current else []
+                    self._places.append(_places(self._wanted, about["tags"]) if current else None)
+                elif current and about:
+                    self._contents[about["content"]] = ((about["size"], about["mtime"]), about["sha256"])
         return before
 
 
@@ -165,14 +175,21 @@ def _lock(descriptor: int) -> None:
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _lines(path: Path) -> Iterator[Any]:
-    """The lines that are whole."""
-    with path.open("rb") as file:
-        for line in file:
-            try:
-                yield json.loads(line)
-            except ValueError:  # a torn line, or the empty one behind it
-                continue
+def _path_of(line: bytes) -> str | None:
+    """The path that a file's line begins with; None where the line is torn before its end."""
+    try:
+        return str(_DECODER.raw_decode(line.decode(), 1)[0])
+    except ValueError:
+        return None
+
+
+def _document(line: bytes) -> dict[str, Any]:
+    """A section's mark, or a content; an empty one for a torn line, and for the empty one that follows it."""
+    try:
+        found: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return {}
+    return found
 
 
 def _places(wanted: Sequence[str], tags: Sequence[str]) -> list[int] | None:

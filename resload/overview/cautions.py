@@ -27,7 +27,7 @@ def _shortcut(one: Shortcut) -> str:
 
 
 def of_intents(mix: Mapping[str, Mapping[str, int]], films: int) -> list[str]:
-    """Raw films among others (Presentation Intent Type, PS3.3 C.8.11.1)."""
+    """Raw films among others (Presentation Intent Type, PS3.3 C.8.11.1.1.1)."""
     raw = mix.get("intent", {}).get(PROCESSING, 0)
     if raw in (0, films):
         return []

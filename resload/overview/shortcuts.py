@@ -23,8 +23,8 @@ from resload.overview.mix import is_share
 from resload.seeds import permutation
 
 LIMIT = 0.9
-"""Warned of from this AUC on. The networks of the ChestX-ray14 paper stayed below it for every finding (Wang et al., CVPR
-2017): an attribute that does better without looking at the film is the easier thing to learn."""
+"""Warned of from this AUC on. The networks of the ChestX-ray14 paper stayed below it for every finding (Wang et al.,
+CVPR 2017): an attribute that does better without looking at the film is the easier thing to learn."""
 LEAST = 20
 """Films of either class that are needed: with 20 and 20 an attribute that says nothing has an AUC of 0.5 with a
 standard deviation of 0.09, so that 0.9 is more than four of them away."""
