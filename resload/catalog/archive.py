@@ -43,7 +43,8 @@ def table_of(
     wanted = {name: named(name) for name in dict.fromkeys([*BASE, *_checked(tags, "tags")])}
     notes: list[str] = []
     with Ledger(index, list(wanted)) as ledger:
-        entries = _entries(root, ledger, index, threads=threads, progress=progress)
+        paths = _paths(root, index, notes)
+        entries = _entries(root, paths, ledger, threads=threads, progress=progress)
         found = _radiographs(entries, set(_checked(modalities, "modalities")), notes)
         found = copies.one_of_each(found, root, ledger, notes)
     if not found:
@@ -60,10 +61,20 @@ def _checked(names: Collection[str], argument: str) -> Collection[str]:
     return names
 
 
-def _entries(root: Path, ledger: Ledger, index: Path | None, *, threads: int | None, progress: bool) -> list[Entry]:
-    """Every file below the root, by its path; read where the ledger does not know it."""
-    own = _below(root, index)
-    paths = sorted(path for path in folders.files_below(root) if path != own)
+def _paths(root: Path, index: Path | None, notes: list[str]) -> list[str]:
+    """Every file below the root but the index, sorted; folders that cannot be listed are noted."""
+    own, failed = _below(root, index), list[OSError]()
+    paths = sorted(path for path in folders.files_below(root, failed) if path != own)
+    if failed:
+        first = f"{failed[0].filename}: {failed[0].strerror}"
+        rules.say(
+            notes, f"{len(failed)} FOLDERS could not be listed, so what is in them is missing; the first: {first}"
+        )
+    return paths
+
+
+def _entries(root: Path, paths: Sequence[str], ledger: Ledger, *, threads: int | None, progress: bool) -> list[Entry]:
+    """What each file is, in the order of the paths; read where the ledger does not know it."""
     tags = [named(keyword) for keyword in ledger.tags]
 
     def look(path: str) -> Entry:
@@ -90,7 +101,11 @@ def _below(root: Path, index: Path | None) -> str | None:
 
 def _is_text(path: str) -> bool:
     """Whether a path can be kept: one of other bytes than UTF-8 has half characters in Python."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in path)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _radiographs(entries: Sequence[Entry], modalities: Collection[str], notes: list[str]) -> list[Entry]:

@@ -263,7 +263,7 @@ class Catalog:
             catalog.join(table, on={"patient": "PatID", "AccessionNumber": "Acc"})
 
         Args:
-            table: a DataFrame, or a CSV, xlsx or xls file (the latter two need the extra `excel`).
+            table: a DataFrame, a CSV, or the first sheet of an xlsx or xls file (these need the extra `excel`).
             on: the column that both have; or {column of the catalog: column of the table}, one or several.
             targets: columns of the table to learn, which become float32 behind the catalog's own targets.
             how: `"left"` keeps every film, with missing values where no row fits; `"inner"` those with a row.

@@ -41,10 +41,13 @@ def found_in(root: Path, *, threads: int | None, progress: bool) -> tuple[list[s
     return [path for path in paths if path not in skipped], notes
 
 
-def files_below(root: Path) -> Iterator[str]:
-    """Files below the root; hidden files and folders are not looked at, linked folders are, once."""
+def files_below(root: Path, failed: list[OSError] | None = None) -> Iterator[str]:
+    """Files below the root; hidden files and folders are not looked at, linked folders are, once.
+
+    Folders that the system does not let one list are noted in `failed`.
+    """
     seen: set[str] = set()
-    for folder, below, names in os.walk(root, followlinks=True):
+    for folder, below, names in os.walk(root, followlinks=True, onerror=None if failed is None else failed.append):
         real = os.path.realpath(folder)
         if real in seen:
             below.clear()

@@ -22,7 +22,7 @@ STATES = ("image", "object", "damaged", "directory", "foreign")
 """With a header; without an image; with a header or pixels that are damaged; a DICOMDIR; no DICOM."""
 
 HEADER = ("height", "width", "bits", "frames", "spacing_y", "spacing_x", "photometric", "voi", "intent", "syntax")
-"""What is kept of a header, in this order."""
+"""What is kept of a header, in this order. Whoever changes it, or what one of them means, raises `ledger.VERSION`."""
 
 BASE = (
     "SOPClassUID",

@@ -35,8 +35,8 @@ ATTRIBUTES = (
     Attribute("syntax", ("TransferSyntaxUID",), visible=False),
     Attribute("size", ("height", "width")),
 )
-"""In the order in which reports show them. What VOI and transfer syntax are is undone or lossless for most, and goes
-with the manufacturer where it matters; a size shows in the sharpness that a resize leaves, a format in its data set."""
+"""In the order in which the figure shows them. A network does not see how pixels were packed, or what a display would do
+with them; it does see bits (as noise), sizes (as the sharpness that a resize leaves) and which data set a format is of."""
 
 
 def values_of(table: pd.DataFrame) -> dict[str, "pd.Series[Any]"]:
