@@ -97,6 +97,7 @@ def test_any_source_is_joined(hospital, capsys):
         ("scan . --dicom --dataset chestxray14", "--dicom and --dataset are two ways to read SOURCE"),
         ("scan . --targets A", "--targets name columns of a CSV"),
         ("scan . --figure a.pdf", "must end in .png"),
+        ("scan hospital/reports.csv --dicom", "hospital/reports.csv is not a folder"),
         ("scan hospital/archive --dicom --tags KVPP", "DICOM has no keyword 'KVPP'"),
     ],
 )

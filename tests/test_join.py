@@ -241,6 +241,12 @@ def test_words_are_no_targets(values, message):
         films().join(rows(["001", "002"], mass=values), "acc", targets=["mass"])
 
 
+def test_numbers_as_texts_are_no_targets():
+    """A cell "1" is a text: the catalog's own rule says how to convert it."""
+    with pytest.raises(CatalogError, match=r"'mass' must hold numbers.*pandas\.to_numeric"):
+        films().join(rows(["001", "002"], mass=["1", "0"]), "acc", targets=["mass"])
+
+
 def test_targets_that_are_not_there():
     """The columns that are there are listed."""
     with pytest.raises(CatalogError, match=r"the table has no column 'tumour' to learn; found: \['acc', 'mass'\]"):

@@ -75,13 +75,13 @@ def keys_of(column: pd.Series) -> pd.Series:
 
 
 def refuse_words(table: pd.DataFrame, targets: Sequence[str], name: str) -> None:
-    """Refuse targets that are words, with the conversion to write. Other rules are the catalog's."""
+    """Refuse targets that are words, with the conversion to write. Other rules, for numbers as texts too, are the catalog's."""
     for target in targets:
         if target not in table.columns:
             raise CatalogError(f"{name} has no column {target!r} to learn; found: {list(table.columns)}")
         column = table[target]
         words = sorted({value for value in column.dropna() if isinstance(value, str)})
-        if words:
+        if words and pd.to_numeric(pd.Series(words), errors="coerce").isna().any():
             known = all(word.strip().lower() in WORDS for word in words)
             pairs = ", ".join(f"{word!r}: {WORDS[word.strip().lower()] if known else '...'}" for word in words[:6])
             raise CatalogError(

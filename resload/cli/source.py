@@ -92,7 +92,7 @@ def _found(args: argparse.Namespace, split: str | None, progress: bool, threads:
 
     source = Path(args.source)
     _refuse_stray(args)
-    if source.is_file() and args.dataset is None:
+    if source.is_file() and args.dataset is None and not args.dicom:
         return _from_csv(source, args, split)
     of_csv = [name for name in CSV_OPTIONS if name != "targets" or args.join is None]
     given = [f"--{name}" for name in of_csv if getattr(args, name) is not None]

@@ -77,7 +77,7 @@ def write_archive(folder: str | os.PathLike[str], n: int = 2000, *, seed: int = 
 
     >>> made = write_archive("hospital", 80)
     >>> made.kinds["report"], made.radiographs
-    (4, 62)
+    (4, 60)
 
     The same arguments write the same bytes. Raises ArgumentError for an n below 1.
     """
@@ -86,10 +86,11 @@ def write_archive(folder: str | os.PathLike[str], n: int = 2000, *, seed: int = 
     root = Path(folder) / "archive"
     root.mkdir(parents=True, exist_ok=True)
     kinds = [kind_of(index) for index in range(n)]
-    written: list[_Written] = []
+    films: list[_Film] = []
     for index, kind in enumerate(kinds):
-        written.append(_write(root, index, kind, seed, written))
-    films = [one for one in written if one.kind in RADIOGRAPHS]
+        written = _write(root, index, kind, seed, films[-1].path if films else root)
+        if kind in RADIOGRAPHS:
+            films.append(written)
     reports, truth = _reports({one.study.accession: one.study for one in films}, seed)
     reports.to_csv(root.parent / "reports.csv", index=False)
     return SyntheticArchive(
@@ -108,15 +109,14 @@ def kind_of(index: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Written:
+class _Film:
     kind: str
     path: Path
     study: objects.Study
-    content: bytes
 
 
 def study_of(number: int, seed: int) -> objects.Study:
-    """The study of this number: three of two patients in turn, a machine to each patient, a day to each study."""
+    """The study of this number: three to two patients in turn, one machine for a patient, one day for a study."""
     patient = 2 * number // 3
     maker = int(generator(seed, 0, "synthetic", _PATIENTS + patient).integers(len(MAKERS)))
     return objects.Study(number, patient, f"{number + 1:07d}", MAKERS[maker], f"{seed} study {number}")
@@ -126,18 +126,17 @@ _PATIENTS, _STUDIES = 1 << 40, 1 << 41
 """Where the random streams of patients and of reports begin: files have those below."""
 
 
-def _write(root: Path, index: int, kind: str, seed: int, before: list[_Written]) -> _Written:
-    """Write file `index` and say what it is; copies are of the last radiograph before."""
+def _write(root: Path, index: int, kind: str, seed: int, film: Path) -> _Film:
+    """Write file `index` and say what it is; `film` is the radiograph before it, for copies."""
     study = study_of(index // 4, seed)
-    film = next((one for one in reversed(before) if one.kind in RADIOGRAPHS), None)
     rng = generator(seed, 0, "synthetic", index)
     uid = objects.uid(f"{seed} file {index}")
     path = root / study.date / objects.uid(study.entropy) / uid
-    if kind == "copy" and film is not None:
-        path, content = root / "restored" / film.path.name, film.content
-    elif kind == "other-content" and film is not None:
-        path = root / "restored" / study.date / film.path.name
-        content = objects.file_of("cr", study, film.path.name, rng)
+    if kind == "copy":
+        path, content = root / "restored" / film.name, film.read_bytes()
+    elif kind == "other-content":
+        path = root / "restored" / study.date / film.name
+        content = objects.file_of("cr", study, film.name, rng)
     elif kind in RARE:
         path, content = root / _NAMES[kind].format(index), _rare(kind, rng)
     else:
@@ -145,7 +144,7 @@ def _write(root: Path, index: int, kind: str, seed: int, before: list[_Written])
         content = _cut(kind, content)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    return _Written(kind, path, study, content)
+    return _Film(kind, path, study)
 
 
 _NAMES = {"directory": "disc{}/DICOMDIR", "text": "readme{}.txt", "empty": "export{}.tmp", "garbage": "export{}.bin"}
