@@ -75,7 +75,7 @@ def keys_of(column: pd.Series) -> pd.Series:
 
 
 def refuse_words(table: pd.DataFrame, targets: Sequence[str], name: str) -> None:
-    """Refuse targets that are words, with the conversion to write. Other rules, for numbers as texts too, are the catalog's."""
+    """Refuse targets that are words, with the conversion to write; of numbers as texts the catalog's rules speak."""
     for target in targets:
         if target not in table.columns:
             raise CatalogError(f"{name} has no column {target!r} to learn; found: {list(table.columns)}")

@@ -35,9 +35,9 @@ ATTRIBUTES = (
     Attribute("syntax", ("TransferSyntaxUID",), visible=False),
     Attribute("size", ("height", "width")),
 )
-"""In the order in which the figure shows them. A network does not see how pixels were packed, or which of two ways led to
-the same display; it does see bits (as noise), sizes (as the sharpness that a resize leaves) and the data set that a
-format stands for."""
+"""In the order in which the figure shows them. A network does not see how pixels were packed, or which of two ways led
+to the same display; it does see bits (as noise), sizes (as the sharpness that a resize leaves) and the data set that
+a format stands for."""
 
 
 def values_of(table: pd.DataFrame) -> dict[str, "pd.Series[Any]"]:
