@@ -33,7 +33,7 @@ ROWS = 12
 """Targets that are drawn; those that an attribute tells best come first where there are more."""
 LABELS = 8
 """Sizes that are named in the picture, at most."""
-FEWEST_BARS, FEWEST_TARGETS = 8, 4
+FEWEST_BARS, FEWEST_TARGETS = 8, 2
 """Room for so many: fewer are not drawn thicker."""
 NARROW = 0.014
 """Width of a letter as a share of a bar: what is narrower than its words stays without them."""
