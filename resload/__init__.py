@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from resload.errors import ResloadError as ResloadError
     from resload.interop import torch_dataset as torch_dataset
     from resload.loader import Loader as Loader
+    from resload.overview import catalog_report as catalog_report
     from resload.pipeline import Pipeline as Pipeline
     from resload.report import resolution_report as resolution_report
     from resload.resampling import resample as resample
@@ -39,6 +40,7 @@ _HOMES = {
     "ResloadError": "resload.errors",
     "Size": "resload.size",
     "build": "resload.store.builder",
+    "catalog_report": "resload.overview",
     "masked_bce": "resload.batch",
     "open_cache": "resload.store.cache",
     "repair": "resload.store.repair",

@@ -28,13 +28,13 @@ def blocks(page):
 
 
 def commands(code):
-    """The resload lines of a console block, split as a shell would."""
-    lines = [line[2:] for line in code.splitlines() if line.startswith("$ ")]
+    """The resload lines of a console block, split as a shell would; a backslash goes on in the next line."""
+    lines = [line[2:] for line in code.replace("\\\n", " ").splitlines() if line.startswith("$ ")]
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("resload ")]
 
 
 def run_page(page):
-    """Run what a page shows; an error names the page and the line in it."""
+    """Run what a page shows, and give its names; an error names the page and the line in it."""
     namespace = {"__name__": "__main__"}
     for language, code, line in blocks(page):
         if language == "python":
@@ -44,6 +44,7 @@ def run_page(page):
             for words in commands(code):
                 status = run_command(words)
                 assert status == 0, f"{page}:{line}: resload {shlex.join(words)} ended with {status}"
+    return namespace
 
 
 def run_command(words):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from resload.catalog import folders, joining, reading, rules, saving
+from resload.catalog import archive, folders, joining, matching, objects, reading, rules, saving
 from resload.errors import ArgumentError, CatalogError
 from resload.splits import split_groups
 
@@ -154,6 +154,59 @@ class Catalog:
         table, notes = joining.from_csv(Path(csv), {"id": id, "path": path, **columns}, targets)
         return cls(table, targets=targets, root=root, notes=notes)
 
+    @classmethod
+    def from_dicom(
+        cls,
+        root: str | Path,
+        *,
+        tags: Sequence[str] = (),
+        modalities: Sequence[str] = objects.MODALITIES,
+        index: str | Path | None = None,
+        threads: int | None = None,
+        progress: bool = True,
+    ) -> "Catalog":
+        """The radiographs of a hospital's archive: whatever DICOM files lie below a folder, under whatever names.
+
+            Catalog.from_dicom("archive", tags=["BodyPartExamined", "KVP"], index="archive.jsonl")
+
+        Args:
+            root: the folder; hidden files and folders are not looked at.
+            tags: more attributes as columns, by keyword (PS3.6), those of a sequence's first item as
+                `ViewCodeSequence.CodeMeaning`. Numbers become float64 where each file has a single one; of others,
+                several values are joined by a backslash. Texts are read by Specific Character Set, and bytes that
+                mean nothing in it become U+FFFD.
+            modalities: those to take (by default CR, DX, MG, RG, PX and IO); a file without one is told by its SOP
+                class.
+            index: a file that keeps headers while they are read, so that an interrupted run goes on where it
+                stopped, and a later one reads only what is new or has changed (by size and time). It holds patients'
+                identifiers, and is made readable by its owner only.
+            threads, progress: as for `scan`.
+
+        One row per radiograph, and per frame of a file with several, in the order of their paths:
+
+            id                          SOP Instance UID; `UID#3` for frame_index 3 of a file with several frames
+            path, frame_index           frames count from 0
+            patient, group              PatientID; StudyInstanceUID
+            SOPInstanceUID, StudyInstanceUID, AccessionNumber, Modality, Manufacturer, BurnedInAnnotation,
+            TransferSyntaxUID           as DICOM calls them
+            ViewPosition                (0018,5101), else the meaning of View Code Sequence (0054,0220)
+            laterality                  "L", "R" or "B": Image Laterality (0020,0062), else Laterality (0020,0060)
+            intent                      Presentation Intent Type (0008,0068): "FOR PRESENTATION" or "FOR PROCESSING"
+            height, width, bits, spacing_y, spacing_x, photometric, voi        as of `scan`, which need not follow
+
+        What a file does not tell is missing. Left out, and counted in `notes` with the first paths of each: files that
+        are no DICOM, DICOMDIRs, structured reports, presentation states, key objects, objects without an image,
+        other modalities, images that are no radiograph, unreadable files with their reasons (among them native
+        pixels that end early), identical copies, and files that claim another file's SOP Instance UID with different
+        content. Secondary captures of these modalities are radiographs too.
+
+        Raises ArgumentError for unknown keywords, CatalogError for no such folder, no radiograph in it, or an `index`
+        that is another kind of file.
+        """
+        path = None if index is None else Path(index)
+        table, notes = archive.table_of(Path(root), tags, modalities, path, threads=threads, progress=progress)
+        return cls(table, root=root, notes=notes)
+
     def select(self, rows: object = None, *, split: str | Iterable[str] | None = None) -> "Catalog":
         """Some of the radiographs, with their boxes and masks.
 
@@ -195,6 +248,48 @@ class Catalog:
             root=root,
             notes=tuple(note for _, catalog in named for note in catalog.notes),
         )
+
+    def join(
+        self,
+        table: "pd.DataFrame | str | Path",
+        on: str | Mapping[str, str],
+        *,
+        targets: Sequence[str] = (),
+        how: str = "left",
+    ) -> "Catalog":
+        """The columns of a spreadsheet beside the films, by a key such as the accession number.
+
+            catalog.join("reports.xlsx", on="AccessionNumber", targets=["Pneumothorax"])
+            catalog.join(table, on={"patient": "PatID", "AccessionNumber": "Acc"})
+
+        Args:
+            table: a DataFrame, a CSV, or the first sheet of an xlsx or xls file (these need the extra `excel`).
+            on: the column that both have; or {column of the catalog: column of the table}, one or several.
+            targets: columns of the table to learn, which become float32 behind the catalog's own targets.
+            how: `"left"` keeps every film, with missing values where no row fits; `"inner"` those with a row.
+
+        Keys are compared as texts without blanks around them: `0123` is not `123`. Films of one key (several views of
+        an exam) share its row; rows that are equal count as one. What did not match on either side, what was merged
+        and what is shared is said in `notes`, and listed by `join_report`.
+
+        Raises CatalogError for keys that a spreadsheet program has damaged (leading zeros lost, long numbers rounded),
+        rows of one key that contradict each other, columns that both have, targets that are words, and a join that
+        matches nothing; ArgumentError for a wrong `on` or `how`. Messages say what to write instead.
+        """
+        matching.check_how(how)
+        match = matching.matched(self._table, table, on, rules.checked_targets(targets))
+        notes = list(self._notes)
+        for sentence in match.report.notes(match.name, dropped=how == "inner"):
+            rules.say(notes, sentence)
+        return self._with(
+            matching.joined(self._table, match, how),
+            notes=notes,
+            targets=(*self._targets, *rules.checked_targets(targets)),
+        )
+
+    def join_report(self, table: "pd.DataFrame | str | Path", on: str | Mapping[str, str]) -> matching.JoinReport:
+        """What `join` would match, and all that it would not, as lists. Raises as `join` does."""
+        return matching.matched(self._table, table, on).report
 
     def split(self, fractions: Mapping[str, float], *, by: str = "patient", seed: int = 0) -> "Catalog":
         """A new column `split` that keeps whole patients together; one that was there is replaced.
@@ -274,7 +369,9 @@ class Catalog:
             notes=about["notes"],
         )
 
-    def _with(self, table: pd.DataFrame, *, notes: Iterable[str] | None = None) -> "Catalog":
+    def _with(
+        self, table: pd.DataFrame, *, notes: Iterable[str] | None = None, targets: Sequence[str] | None = None
+    ) -> "Catalog":
         """This catalog with another table; boxes and masks of films that left it go too."""
         beside: dict[str, Any] = {"boxes": self._boxes, "masks": self._masks}
         if len(table) != len(self):
@@ -282,7 +379,7 @@ class Catalog:
             beside = {name: None if t is None else t[rules.among(t["id"], ids)] for name, t in beside.items()}
         return Catalog(
             table,
-            targets=self._targets,
+            targets=self._targets if targets is None else targets,
             root=self._root,
             notes=self._notes if notes is None else notes,
             **beside,

@@ -22,7 +22,7 @@ def found_in(root: Path, *, threads: int | None, progress: bool) -> tuple[list[s
     """Paths below the root (with `/`) of all files whose content is an image, sorted; and notes."""
     if not root.is_dir():
         raise CatalogError(f"{root} is not a folder: a catalog is made of the files in one")
-    paths = sorted(_files(root))
+    paths = sorted(files_below(root))
     kinds = reading.spread(
         lambda path: reading.kind(root / path), paths, threads=threads, progress=progress, what="look"
     )
@@ -41,10 +41,13 @@ def found_in(root: Path, *, threads: int | None, progress: bool) -> tuple[list[s
     return [path for path in paths if path not in skipped], notes
 
 
-def _files(root: Path) -> Iterator[str]:
-    """Files below the root; hidden files and folders are not looked at, linked folders are, once."""
+def files_below(root: Path, failed: list[OSError] | None = None) -> Iterator[str]:
+    """Files below the root; hidden files and folders are not looked at, linked folders are, once.
+
+    Folders that the system does not let one list are noted in `failed`.
+    """
     seen: set[str] = set()
-    for folder, below, names in os.walk(root, followlinks=True):
+    for folder, below, names in os.walk(root, followlinks=True, onerror=None if failed is None else failed.append):
         real = os.path.realpath(folder)
         if real in seen:
             below.clear()

@@ -3,10 +3,14 @@
 a folder                                    Catalog.from_folder
 a folder that Catalog.save (or scan) made   Catalog.load
 a file                                      Catalog.from_csv
+--dicom FOLDER                              Catalog.from_dicom
 --dataset NAME FOLDER                       resload.datasets
+any of them with --join SPREADSHEET         and then Catalog.join
 """
 
 import argparse
+import ast
+import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +20,9 @@ if TYPE_CHECKING:
     from resload.catalog import Catalog
 
 CSV_OPTIONS = ("id", "path", "patient", "targets")
-"""They name columns, and so go with a CSV only."""
+"""They name columns, and so go with a CSV only; the targets with a spreadsheet that is joined, too."""
+DICOM_OPTIONS = ("tags", "index")
+"""They go with --dicom only."""
 
 
 def arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
@@ -26,12 +32,20 @@ def arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None
     # nargs="?" instead: "CACHE --option SOURCE" would not find its SOURCE in Python 3.11 (python/cpython#59317)
     action.required = required
     group = parser.add_argument_group("how SOURCE is read")
-    group.add_argument("--dataset", metavar="NAME", help="SOURCE is the folder of this public data set")
+    sets = ", ".join(dataset_names())
+    group.add_argument("--dataset", metavar="NAME", help=f"SOURCE is the folder of this public data set: {sets}")
+    group.add_argument("--dicom", action="store_true", help="SOURCE is an archive: take the radiographs in it")
+    group.add_argument("--tags", metavar="KEYWORD", nargs="+", help="DICOM attributes of an archive to keep as columns")
+    group.add_argument(
+        "--index", metavar="FILE", help="keeps an archive's headers, to go on where a run stopped (holds identifiers)"
+    )
+    group.add_argument("--join", metavar="SPREADSHEET", help="a CSV, xlsx or xls whose columns belong to the films")
+    group.add_argument("--on", metavar="COLUMN", help="the column both have; or THEIRS, named as ours=THEIRS")
     group.add_argument("--no-classes", action="store_true", help="a folder's subfolders are not classes")
     group.add_argument("--root", help="where relative paths start (default: the CSV's folder; as saved)")
     for name, what in (("id", "ids"), ("path", "paths"), ("patient", "patients")):
         group.add_argument(f"--{name}", metavar="COLUMN", help=f"the CSV's column with {what}")
-    group.add_argument("--targets", metavar="COLUMN", nargs="+", help="the CSV's columns to learn")
+    group.add_argument("--targets", metavar="COLUMN", nargs="+", help="the CSV's (or spreadsheet's) columns to learn")
     group.add_argument(
         "--split",
         metavar="COLUMN|SHARES",
@@ -60,29 +74,54 @@ def key(args: argparse.Namespace) -> bytes | None:
         raise ArgumentError(f"--pseudonymise-key {args.pseudonymise_key}: {exc.strerror}") from exc
 
 
-def catalog(args: argparse.Namespace, *, progress: bool) -> "Catalog":
-    """The catalog that the arguments mean.
+def dataset_names() -> tuple[str, ...]:
+    """The names in `resload.datasets`, read without importing it: help must not wait for pandas."""
+    code = ast.parse(pkgutil.get_data("resload", "datasets/__init__.py") or b"")
+    (names,) = (
+        ast.literal_eval(line.value)
+        for line in code.body
+        if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "__all__"
+    )
+    return tuple(names)
+
+
+def catalog(args: argparse.Namespace, *, progress: bool, threads: int | None = None) -> "Catalog":
+    """The catalog that the arguments mean; `threads` read an archive.
 
     Raises ArgumentError for options that do not go with this kind of source, CatalogError as the catalog does.
     """
     fractions = shares(args.split) if args.split and "=" in args.split else None
     column = None if fractions else args.split
-    found = _found(args, column, progress)
+    found = _found(args, column, progress, threads)
+    if args.join is not None:
+        found = found.join(args.join, on=_keys(args.on), targets=args.targets or ())
     return found if fractions is None else found.split(fractions, by=args.by, seed=args.seed)
 
 
-def _found(args: argparse.Namespace, split: str | None, progress: bool) -> "Catalog":
+def _keys(on: str | None) -> str | dict[str, str]:
+    """`--on AccessionNumber`, or `--on AccessionNumber=Acc` where the spreadsheet calls it otherwise."""
+    if on is None:
+        raise ArgumentError("--join needs --on: the column by which films and rows of the spreadsheet belong together")
+    ours, equals, theirs = on.partition("=")
+    return {ours: theirs} if equals else on
+
+
+def _found(args: argparse.Namespace, split: str | None, progress: bool, threads: int | None) -> "Catalog":
     from resload.catalog import Catalog
 
     source = Path(args.source)
-    if source.is_file() and args.dataset is None:
+    _refuse_stray(args)
+    if source.is_file() and args.dataset is None and not args.dicom:
         return _from_csv(source, args, split)
-    given = [f"--{name}" for name in CSV_OPTIONS if getattr(args, name) is not None]
+    of_csv = [name for name in CSV_OPTIONS if name != "targets" or args.join is None]
+    given = [f"--{name}" for name in of_csv if getattr(args, name) is not None]
     given += ["--split COLUMN"] if split else []
     if given:
         raise ArgumentError(f"{', '.join(given)} name columns of a CSV, and {source} is not one")
     if args.dataset is not None:
         return _dataset(args.dataset, source)
+    if args.dicom:
+        return Catalog.from_dicom(source, tags=args.tags or (), index=args.index, threads=threads, progress=progress)
     if (source / "catalog.json").is_file():
         return Catalog.load(source, root=args.root)
     if not source.exists():
@@ -90,12 +129,24 @@ def _found(args: argparse.Namespace, split: str | None, progress: bool) -> "Cata
     return Catalog.from_folder(source, classes=not args.no_classes, progress=progress)
 
 
+def _refuse_stray(args: argparse.Namespace) -> None:
+    """Options that go with another one, without it."""
+    stray = [f"--{name}" for name in DICOM_OPTIONS if getattr(args, name) is not None]
+    if stray and not args.dicom:
+        raise ArgumentError(f"{', '.join(stray)} go with --dicom, for an archive")
+    if args.on is not None and args.join is None:
+        raise ArgumentError("--on goes with --join SPREADSHEET")
+    if args.dicom and args.dataset is not None:
+        raise ArgumentError("--dicom and --dataset are two ways to read SOURCE: give one")
+
+
 def _from_csv(csv: Path, args: argparse.Namespace, split: str | None) -> "Catalog":
     from resload.catalog import Catalog
 
     named: dict[str, Any] = {name: getattr(args, name) for name in ("id", "path", "patient")}
+    targets = args.targets or () if args.join is None else ()
     named = {name: value for name, value in (named | {"split": split}).items() if value is not None}
-    return Catalog.from_csv(csv, root=args.root or csv.parent, targets=args.targets or (), **named)
+    return Catalog.from_csv(csv, root=args.root or csv.parent, targets=targets, **named)
 
 
 def _dataset(name: str, folder: Path) -> "Catalog":

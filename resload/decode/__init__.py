@@ -3,6 +3,7 @@
     sniff           which format, by content          radiograph.py   Header, Radiograph, Values
     read_header     what the file says of itself      gray.py         colour to luma
     decode          the pixels                        codecs.py       the door to imagecodecs, for films
+    read_tags       attributes of a DICOM file        tags.py         keywords; texts.py: their character sets
 
     raster.py -- png.py, jpeg.py, tiff.py      dicom.py -- dictionary.py, elements.py, image.py, fragments.py,
                                                frames.py, groups.py, luts.py, meaning.py, spacing.py
@@ -14,9 +15,9 @@ anything is allocated, its end is looked for before a codec sees it, and no seco
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from resload.decode.dictionary import PHOTOMETRIC, named
 from resload.decode.radiograph import Header, Lut, Radiograph, Values
@@ -31,7 +32,21 @@ from resload.errors import (
     UnreadableFileError,
 )
 
-__all__ = ["MAX_PIXELS", "Header", "Lut", "Radiograph", "Source", "Values", "decode", "read_header", "sniff"]
+if TYPE_CHECKING:
+    from resload.decode.tags import Tag, Tagged
+
+__all__ = [
+    "MAX_PIXELS",
+    "Header",
+    "Lut",
+    "Radiograph",
+    "Source",
+    "Values",
+    "decode",
+    "read_header",
+    "read_tags",
+    "sniff",
+]
 
 MAX_PIXELS = 1 << 28
 """Most pixels an image may claim unless asked otherwise: 16,384 x 16,384, some ten times the largest
@@ -96,6 +111,24 @@ def _header(data: Bytes, max_pixels: int) -> Header:
 
         return dicom.header(data, max_pixels)
     return FORMATS[name].header(data)
+
+
+def read_tags(path: "str | os.PathLike[str]", tags: "Sequence[Tag]") -> "Tagged":
+    """Attributes of a DICOM file, and its header; reads only the bytes before the pixels.
+
+    Raises UnknownFormatError for other files, DecodeError for a data set that cannot be walked through, naming the
+    file. An object without an image (a report) raises nothing: its `Tagged.header` says why there is none.
+    """
+    from resload.decode import tags as reader
+
+    def read() -> "Tagged":
+        with Path(path).open("rb") as file:
+            window = FileWindow(file)
+            if sniff(window) != "dicom":
+                raise UnknownFormatError("the file is not DICOM")
+            return reader.tagged(window, tags, MAX_PIXELS)
+
+    return _guarded(read, path)
 
 
 def decode(source: Source, *, frame: int = 0, max_pixels: int = MAX_PIXELS, colour: str = "luma") -> Radiograph:

@@ -43,7 +43,7 @@ class Header:
     voi: str = ""
     """DICOM: which VOI transformations there are, `lut`, `window`, `lut+window` or `none`; else empty."""
     intent: str = ""
-    """DICOM's Presentation Intent Type (PS3.3 C.8.11.2.1.2), `FOR PRESENTATION` or `FOR PROCESSING`; else empty."""
+    """DICOM's Presentation Intent Type (PS3.3 C.8.11.1.1.1), `FOR PRESENTATION` or `FOR PROCESSING`; else empty."""
     aspect: float | None = None
     """DICOM: height over width of a pixel where only Pixel Aspect Ratio tells it; None when pixels are square, when
     `spacing` tells it, or when nothing does."""
