@@ -57,6 +57,11 @@ class Batch:
     threshold was given. Zero where `masks_known` is False; None when they were not asked for."""
     masks_known: torch.Tensor | None = None
     """With `masks=`: (B, K) bool: whether anybody looked for this finding on this film."""
+    group: list[Any] | None = None
+    """The exam of each image, as the table has it (a cache has plain numbers unless asked otherwise); None where the
+    table has no column `group`."""
+    slot: list[Any] | None = None
+    """Which view of its exam each image is, such as "L-CC"; None where the table has no column `slot`."""
 
     def __len__(self) -> int:
         return len(self.images)

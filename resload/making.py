@@ -58,6 +58,10 @@ class Order:
     """One for each piece of work that was given to the threads; the rest is done when the batch is taken."""
 
 
+EXAM = ("group", "slot")
+"""Columns that a batch hands out wherever there are any."""
+
+
 class Maker:
     """Makes the batches of one loader. `Order.work` may run on any thread; `batch` on the caller's.
 
@@ -83,6 +87,7 @@ class Maker:
         self._converter = Converter(reader.dtype, dtype, channels, normalization, late=late)
         self.scaling = self._converter.scaling
         self._columns = known_columns(columns, reader)
+        self._exam = known_columns([name for name in EXAM if name in reader.table], reader)
         self._targets, self._ids = targets_of(reader), as_objects(reader.table["id"])
         self._known = ~np.isnan(self._targets)
         self._boxes = None if boxes is False else boxes_of(reader, boxes)
@@ -193,6 +198,7 @@ class Maker:
             masks_known=masks_known,
             boxes=boxes,
             box_labels=labels,
+            **{name: values[index].tolist() for name, values in self._exam.items()},
         )
         return batch if self._device.type == "cpu" else batch.to(self._device)
 

@@ -192,11 +192,12 @@ def test_a_woman_is_in_one_split(exams):
 
 def test_batches_know_exam_slot_and_side(exams):
     """A batch says of each image which exam it is of, and which view of it: whole exams can be put together."""
-    loader = resload.Loader(exams, size=26, batch_size=18, columns=("group", "slot", "laterality"))
+    loader = resload.Loader(exams, size=26, batch_size=18, columns=("laterality",))
     (batch,) = loader
     table = exams.table.set_index("id").loc[batch.ids]
-    for name in ("group", "slot", "laterality"):
-        assert batch.columns[name] == table[name].tolist()
+    assert batch.group == table["group"].tolist()
+    assert batch.slot == table["slot"].tolist()
+    assert batch.columns == {"laterality": table["laterality"].tolist()}
     np.testing.assert_array_equal(batch.targets[:, 0].numpy(), table["cancer"].to_numpy())
     assert batch.known[:, 0].sum() == 15
 

@@ -279,6 +279,7 @@ def test_views_of_a_cache(cache):
     assert batch.rows.tolist() == [0, 1, 2]
     assert batch.targets.tolist() == [[1.0], [2.0], [3.0]]
     assert batch.columns["view"] == cache.table["view"].iloc[chosen].tolist()
+    assert batch.group is batch.slot is None  # these films are of no exams
     assert np.array_equal(batch.images[:, 0].numpy(), cache.read(chosen, 32))
 
 
