@@ -1,9 +1,8 @@
 """Columns of a table as strata: which film belongs to which.
 
-    values of a column              strata
-    two to ten different ones       one for each value but the most frequent, which the others leave over
-    more, numbers (ages, months)    ten bins with equally many films
-    unknown (NaN)                   one more: prevalence is positives of *known*, so both are shared out
+A column of up to ten different values has a stratum for each of them but the most frequent one, which the others
+leave over; one of more numbers (ages in months) has ten bins of equally many films. Unknown values (NaN) are one
+stratum more: prevalence is positives of *known* films, so both have to be shared out.
 """
 
 import numpy as np
@@ -38,7 +37,7 @@ def _of_column(column: pd.Series) -> list[NDArray[np.bool_]]:
     unknown = column.isna().to_numpy(dtype=bool)
     codes = _codes(column)
     counts = np.bincount(codes[~unknown])
-    rarer = np.delete(np.arange(len(counts)), counts.argmax()) if len(counts) else []
+    rarer = [code for code in range(len(counts)) if code != counts.argmax()]
     return [(codes == code) & ~unknown for code in rarer] + ([unknown] if unknown.any() else [])
 
 
