@@ -5,6 +5,7 @@ Whole groups are dealt out, and the number of *films*, not of groups, meets the 
 
 dealing      whole groups -> splits of given numbers of films
   └── stratified   the same, with the positives of every target in equal shares too
+        └── exchanging   groups moved and exchanged until neither helps
 strata       columns of a table -> which film belongs to which stratum
 linked       groups that must not be parted, joined into one
 drawing      as many negatives as positives, drawn anew for every seed

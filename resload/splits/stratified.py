@@ -6,7 +6,7 @@ films first and then its films of each stratum.
 
     the rarest stratum's groups, in random order --> each to the split that has the smallest share of it
     the next stratum's groups, ... and at last those of no stratum
-    single groups moved, as long as that brings the counts closer to what is wanted
+    groups moved or exchanged, as long as that brings the counts closer to what is wanted
 
 The rarest goes first because its groups leave the least choice; what it upsets, commoner strata make good.
 """
@@ -20,13 +20,10 @@ from numpy.typing import ArrayLike, NDArray
 from resload.errors import ArgumentError
 from resload.seeds import generator
 from resload.splits.dealing import checked_shares, numbered
+from resload.splits.exchanging import improve
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-FILMS_WEIGH = 10.0
-"""How much an error in the number of films weighs against the same relative error in one stratum: as ten strata, so
-that the fractions are met to a film where groups allow, whatever the targets are."""
 
 
 def stratified_groups(
@@ -47,8 +44,8 @@ def stratified_groups(
 
     Returns:
         (n,) array of objects: the name of each film's split. No split is empty, and a stratum that has as many
-        groups as there are splits is meant to reach each of them, however small its share. Moving no single group
-        would bring the counts closer.
+        groups as there are splits is meant to reach each of them, however small its share. Neither moving one group nor
+        (among up to 64 kinds of groups) exchanging two would bring the counts closer.
 
     Raises:
         ArgumentError: wrong fractions, missing groups, fewer groups than splits, or members of another length.
@@ -61,7 +58,7 @@ def stratified_groups(
     wanted = _wanted(counts, shares)
     dealt = _deal(counts, wanted, generator(seed, 0, "split"))
     _fill_empty(dealt, counts, len(names))
-    _improve(dealt, counts, wanted)
+    improve(dealt, counts, wanted)
     labels: NDArray[Any] = np.array(names, dtype=object)[dealt[codes]]
     return labels
 
@@ -126,40 +123,3 @@ def _fill_empty(dealt: Counts, counts: Counts, splits: int) -> None:
         if not have[split]:
             there = np.flatnonzero(dealt == have.argmax())
             dealt[there[counts[there, 0].argmin()]] = split
-
-
-def _improve(dealt: Counts, counts: Counts, wanted: Floats) -> None:
-    """Make the move of one group that helps most, until none helps; in place.
-
-    What is made small is the sum of squares of (have - wanted) / wanted. Groups of equal counts are alike, so kinds
-    of groups are compared: a few thousand, not tens of thousands.
-    """
-    kinds, kind = np.unique(counts, axis=0, return_inverse=True)
-    kind, size = kind.reshape(-1), kinds.astype(np.float64)
-    there = np.stack([np.bincount(kind[dealt == split], minlength=len(kinds)) for split in range(len(wanted))])
-    weight = 1.0 / np.maximum(wanted, 1.0) ** 2
-    weight[:, 0] *= FILMS_WEIGH
-    square = size**2 @ weight.T
-    while (move := _best_move(there, size, square, weight, wanted)) is not None:
-        which, source, target = move
-        dealt[np.flatnonzero((kind == which) & (dealt == source))[0]] = target
-        there[source, which] -= 1
-        there[target, which] += 1
-
-
-def _best_move(
-    there: Counts, size: Floats, square: Floats, weight: Floats, wanted: Floats
-) -> tuple[int, int, int] | None:
-    """(kind, from, to) of the move that makes the sum of squares smallest; None when none makes it smaller."""
-    slope = 2.0 * size @ (weight * (there @ size - wanted)).T
-    may_leave = (there > 0) & (there.sum(axis=1, keepdims=True) > 1)
-    leaving = np.where(may_leave.T, square - slope, np.inf)
-    change, move = -1e-9, None
-    for source in range(len(wanted)):
-        for target in range(len(wanted)):
-            if source != target:
-                found = leaving[:, source] + square[:, target] + slope[:, target]
-                which = int(found.argmin())
-                if found[which] < change:
-                    change, move = float(found[which]), (which, source, target)
-    return move
