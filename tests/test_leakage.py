@@ -1,7 +1,9 @@
 """The same film twice is found, different films are not, and a split does not part what is known to be one."""
 
+import json
 import logging
 import re
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 import resload
 from resload import Catalog, near_duplicates
+from resload.cli import duplicates, main
 from resload.decode import decode
 from resload.errors import ArgumentError, CatalogError
 from resload.leakage import cluster_names, overlaps, search, shared_groups
@@ -437,3 +440,89 @@ def test_patients_in_two_splits_are_counted():
     assert len(shared_groups(table[table["patient"] != "P1"])) == 0
     with pytest.raises(ArgumentError, match="there is no column 'exam'"):
         shared_groups(table, by="exam")
+
+
+# -- the command line --
+
+
+@pytest.fixture
+def leaking(tmp_path, monkeypatch):
+    """A working directory with films/: six films of six patients, the last two of them copies of the first two."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "films").mkdir()
+    for i in range(6):
+        pixels = synthetic_film(i % 4, size=160, bits=8).pixels
+        data = imagecodecs.png_encode(255 - pixels if i == 5 else pixels, level=1)
+        (tmp_path / "films" / f"{i}.png").write_bytes(data)
+    rows = [f"{i},{i}.png,P{i},{'train' if i < 4 else 'test'},{i % 2}" for i in range(6)]
+    (tmp_path / "films.csv").write_text("\n".join(["id,path,patient,split,mass", *rows]) + "\n")
+    return ["films.csv", "--root", "films", "--patient", "patient", "--split", "split", "--targets", "mass"]
+
+
+def test_scan_tells_the_pairs_across_splits(leaking, capsys):
+    """Two pairs, one inverted, both across splits and patients: something bad was found, and the column is kept."""
+    assert main(["scan", *leaking, "--duplicates", "--out", "scanned"]) == 1
+    shown = capsys.readouterr().out
+    assert "near-duplicates: 2 pairs, 2 across splits, 2 across patients\n" in shown
+    assert re.search(r"^  0 \(train\)  4 \(test\)  1\.0000 +other patient$", shown, re.MULTILINE)
+    assert re.search(r"^  1 \(train\)  5 \(test\)  1\.0000  inverted  other patient$", shown, re.MULTILINE)
+    assert "note: 4 films are near-duplicates of others, in 2 clusters" in shown
+    kept = Catalog.load("scanned").table["near_duplicates"]
+    assert kept.dropna().to_dict() == {0: "0", 1: "1", 4: "0", 5: "1"}
+    assert main(["scan", *leaking, "--duplicates", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)["duplicates"]
+    assert found["across"] == {"splits": 2, "data sets": 0, "patients": 2}
+    assert [(pair["id_a"], pair["id_b"], pair["inverted"]) for pair in found["found"]] == [
+        ("0", "4", False),
+        ("1", "5", True),
+    ]
+    assert main(["scan", *leaking]) == 0
+
+
+def test_a_saved_scan_makes_a_split_refuse(leaking, capsys):
+    """--leaks says what becomes of it."""
+    main(["scan", *leaking, "--duplicates", "--out", "scanned"])
+    capsys.readouterr()
+    words = ["scan", "scanned", "--split", "a=.5,b=.5", "--json", "--seed"]
+    codes = [main([*words, str(seed)]) for seed in range(6)]
+    assert 2 in codes
+    assert "leaks='join' keeps each cluster together" in capsys.readouterr().err
+    assert [main([*words, str(seed), "--leaks", "join"]) for seed in range(6)] == [0] * 6
+
+
+def test_info_tells_them_from_the_cache(leaking, capsys):
+    """As scan does, without a film."""
+    assert main(["build", leaking[0], "films.zarr", *leaking[1:], "--sizes", "64"]) == 0
+    assert main(["info", "films.zarr"]) == 0
+    capsys.readouterr()
+    assert main(["info", "films.zarr", "--duplicates"]) == 1
+    assert "near-duplicates: 2 pairs, 2 across splits, 2 across patients" in capsys.readouterr().out
+    assert main(["info", "films.zarr", "--duplicates", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["duplicates"]["pairs"] == 2
+
+
+def test_patients_in_several_splits_are_told(leaking, capsys):
+    """Counted and named, and nothing is wrong with the exit code: official splits have them."""
+    text = Path("films.csv").read_text().replace("P4", "P0")
+    Path("films.csv").write_text(text)
+    assert main(["scan", *leaking]) == 0
+    assert "patients in several splits: 1\n  P0: test, train\n" in capsys.readouterr().out
+    assert main(["scan", *leaking, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["patients_in_several_splits"] == [{"patient": "P0", "splits": "test, train", "films": 2}]
+
+
+def test_known_overlaps_are_told_beside_their_pairs():
+    """The reason stands once below the pairs that it explains."""
+    pair = {"id_a": "nih/1", "id_b": "rsna/1", "correlation": 0.9999, "fine_correlation": 0.999, "confirmed": True}
+    pair |= {"inverted": False, "same_patient": pd.NA, "split_a": None, "split_b": None, "overlap": "they share films"}
+    pair |= {"data_set_a": "nih", "data_set_b": "rsna"}
+    doubtful = pair | {"id_a": "nih/2", "confirmed": False}
+    document = duplicates.described([1, 2, 3], pd.DataFrame([doubtful, pair, pair | {"id_a": "nih/3"}]))
+    assert duplicates.lines(document) == [
+        "near-duplicates: 2 pairs, 2 across data sets; 1 more look alike at the smaller size only",
+        "  nih/1 (no split)  rsna/1 (no split)  0.9999",
+        "  nih/3 (no split)  rsna/1 (no split)  0.9999",
+        "known overlap: they share films",
+    ]
+    assert not duplicates.leaks(document)

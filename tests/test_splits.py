@@ -1,6 +1,8 @@
 """Splits keep groups whole, share out films and targets alike, and repeat; folds and balanced draws do too."""
 
 import itertools
+import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -9,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resload import Catalog
+from resload.cli import main
 from resload.errors import ArgumentError
 from resload.splits import exchanging, memberships, split_groups, stratified, stratified_groups
+from resload.testing import write_synthetic
 
 THREE = {"train": 0.7, "val": 0.1, "test": 0.2}
 sizes = st.lists(st.integers(1, 9), min_size=3, max_size=40)
@@ -510,6 +514,44 @@ def test_balance_without_splits_or_targets():
     assert bare[["split", "films", "groups"]].to_numpy().tolist() == [["train", 150, 75], ["none", 50, 25]]
     assert bare["target"].isna().all()
     assert catalog().balance(by="site")["groups"].isna().all()
+
+
+@pytest.fixture
+def listed(tmp_path, monkeypatch):
+    """A working directory with films/ and a CSV of 12 films, six patients, a target, an age and official splits."""
+    monkeypatch.chdir(tmp_path)
+    write_synthetic(tmp_path / "films", 12, size=32, broken=0, dicom_share=0)
+    rows = [f"film_{i:05d}.png,P{i // 2},{'train' if i < 8 else 'test'},{i % 2},{20 + i}" for i in range(12)]
+    (tmp_path / "films.csv").write_text("\n".join(["path,patient,split,mass,age", *rows]) + "\n")
+    return ["scan", "films.csv", "--root", "films", "--patient", "patient", "--targets", "mass", "age"]
+
+
+def test_scan_tells_how_even_the_splits_are(listed, capsys):
+    """A column for each split, a row for each target: positives of known, or mean and sd."""
+    assert main([*listed, "--split", "train=.5,test=.5"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^  target: positive of known, or mean \(sd\) +(train|test) +(train|test)$", shown, re.MULTILINE)
+    assert re.search(r"^  mass +3 of 6, 50.00 % +3 of 6, 50.00 %$", shown, re.MULTILINE)
+    assert re.search(r"^  age +2\d.* \(\d.*\) +2\d.* \(\d.*\)$", shown, re.MULTILINE)
+    assert main([*listed, "--split", "train=.5,test=.5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["balance"]
+    assert [(one["target"], one["films"], one["groups"], one["positives"]) for one in found[:2]] == [
+        ("mass", 6, 3, 3),
+        ("age", 6, 3, None),
+    ]
+
+
+def test_the_command_divides_an_official_part(listed, capsys):
+    """--within and --stratify are those of Catalog.split; without shares they are refused."""
+    words = [*listed, "--split", "train=.5,val=.5", "--within", "train", "--json"]
+    assert main([*words, "--stratify", "mass"]) == 0
+    assert json.loads(capsys.readouterr().out)["splits"] == {"train": 4, "val": 4, "test": 4}
+    assert main([*words, "--stratify"]) == 0
+    assert main([*words, "--stratify", "site"]) == 2
+    assert "no such column site" in capsys.readouterr().err
+    for option in (["--within", "train"], ["--stratify", "mass"], ["--leaks", "join"]):
+        assert main([*listed, *option]) == 2
+        assert f"{option[0]} go with --split SHARES" in capsys.readouterr().err
 
 
 @pytest.mark.real

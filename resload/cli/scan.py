@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from resload.cli import source
+from resload.cli import balance, duplicates, source
 from resload.cli.answer import Answer, columns, counted, counts, first_of, millimetres
 
 if TYPE_CHECKING:
@@ -23,16 +23,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
     source.arguments(parser)
     parser.add_argument("--out", metavar="FOLDER", help="save the catalog, with what was found, for build")
+    parser.add_argument("--duplicates", action="store_true", help=f"decode the films too, and {duplicates.HELP}")
     parser.add_argument("--threads", type=int, metavar="N", help="how many files at once (default: 4 per core)")
 
 
 def run(args: argparse.Namespace) -> Answer:
     """Scan, save when asked to, and describe."""
-    scanned = source.catalog(args, progress=True).scan(threads=args.threads)
+    from resload.leakage import near_duplicates
+
+    catalog = source.catalog(args, progress=True)
+    found = near_duplicates(catalog, threads=args.threads) if args.duplicates else None
+    scanned = catalog.scan(threads=args.threads, duplicates=False if found is None else found)
     if args.out is not None:
         scanned.save(args.out)
     document = described(scanned)
-    bad = bool(document["unreadable"])
+    document["duplicates"] = None if found is None else duplicates.described(scanned, found)
+    bad = bool(document["unreadable"]) or (found is not None and duplicates.leaks(document["duplicates"]))
     return Answer({"source": args.source, "saved": args.out, **document}, lines(document, args.out), bad)
 
 
@@ -46,6 +52,8 @@ def described(catalog: "Catalog") -> dict[str, Any]:
         "patients": int(table["patient"].nunique()) if "patient" in table else None,
         "targets": list(catalog.targets),
         "splits": counts(table["split"]) if "split" in table else {},
+        "balance": balance.described(catalog),
+        "patients_in_several_splits": shared(table),
         "formats": counts(table["format"]),
         "bits": counts(bits),
         "photometric": counts(table["photometric"]),
@@ -57,6 +65,16 @@ def described(catalog: "Catalog") -> dict[str, Any]:
         ],
         "notes": list(catalog.notes),
     }
+
+
+def shared(table: "pd.DataFrame") -> list[dict[str, Any]]:
+    """The patients that are in several splits, with their splits and how many films they have."""
+    from resload.leakage import shared_groups
+
+    if not {"patient", "split"} <= set(table.columns):
+        return []
+    found = shared_groups(table).astype({"patient": str})
+    return [{str(name): value for name, value in one.items()} for one in found.to_dict("records")]
 
 
 def whole(column: "pd.Series[Any]") -> "pd.Series[Any]":
@@ -86,7 +104,14 @@ def lines(document: dict[str, Any], saved: str | None) -> list[str]:
         ["photometric", counted(document["photometric"])],
         ["mm per pixel", f"{spacing} (y x x; of {y['known']} films)" if y["known"] else "not known"],
     ]
-    shown = [f"{name:<14}{value}" for name, value in facts] + sizes(document["sizes"])
+    shown = (
+        [f"{name:<14}{value}" for name, value in facts] + sizes(document["sizes"]) + balance.lines(document["balance"])
+    )
+    if document["patients_in_several_splits"]:
+        several = [f"  {one['patient']}: {one['splits']}" for one in document["patients_in_several_splits"]]
+        shown += [f"patients in several splits: {len(several)}", *first_of(several, "--json has all of them")]
+    if document.get("duplicates"):
+        shown += duplicates.lines(document["duplicates"])
     if document["unreadable"]:
         bad = [f"  {one['path']}: {one['reason']}" for one in document["unreadable"]]
         shown += [f"cannot be read: {len(bad)}", *first_of(bad, "--json has all of them")]

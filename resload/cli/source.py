@@ -38,6 +38,11 @@ def arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None
         help="the CSV's column with splits; or shares of a split to make, as train=.7,val=.1,test=.2",
     )
     group.add_argument("--by", metavar="COLUMN", default="patient", help="what a split keeps together (%(default)s)")
+    group.add_argument("--within", metavar="SPLIT", help="a split that is there: only its films are divided by SHARES")
+    group.add_argument(
+        "--stratify", metavar="COLUMN", nargs="*", help="share these out, or none (default: all targets)"
+    )
+    group.add_argument("--leaks", metavar="NAME", help="near-duplicates that a split would part: refuse, join or allow")
     group.add_argument("--seed", type=int, default=0, metavar="N", help="of everything that is drawn (%(default)s)")
 
 
@@ -47,9 +52,17 @@ def catalog(args: argparse.Namespace, *, progress: bool) -> "Catalog":
     Raises ArgumentError for options that do not go with this kind of source, CatalogError as the catalog does.
     """
     fractions = shares(args.split) if args.split and "=" in args.split else None
-    column = None if fractions else args.split
-    found = _found(args, column, progress)
-    return found if fractions is None else found.split(fractions, by=args.by, seed=args.seed)
+    options = dividing(args)
+    if options and fractions is None:
+        raise ArgumentError(f"{', '.join(f'--{name}' for name in options)} go with --split SHARES, of a split to make")
+    found = _found(args, None if fractions else args.split, progress)
+    return found if fractions is None else found.split(fractions, by=args.by, seed=args.seed, **options)
+
+
+def dividing(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `Catalog.split` that were given beside those that are always there."""
+    given = {"within": args.within, "stratify": args.stratify, "leaks": args.leaks}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _found(args: argparse.Namespace, split: str | None, progress: bool) -> "Catalog":
