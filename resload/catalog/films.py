@@ -228,14 +228,19 @@ class Catalog(Divided):
         notes = list(self._notes)
         if failed.any():
             rules.say(notes, f"{int(failed.sum())} of {len(self)} files cannot be read; see the column error")
-        scanned = self._with(reading.filled(self._table, headers), notes=notes)
+        table = reading.filled(self._table, headers)
         if duplicates is False:
-            return scanned
+            return self._with(table, notes=notes)
         if duplicates is True:
-            duplicates = leakage.near_duplicates(scanned, threads=threads, progress=progress)
-        return scanned._with(
-            scanned._table.assign(**leakage.duplicate_column(self._table, duplicates, notes)), notes=notes
-        )
+            duplicates = leakage.near_duplicates(self._with(table), threads=threads, progress=progress)
+        clusters = leakage.cluster_names(table["id"], duplicates)
+        if clusters.notna().any():
+            rules.say(
+                notes,
+                f"{clusters.notna().sum()} films are near-duplicates of others, in {clusters.nunique()} clusters; see "
+                f"the column {leakage.COLUMN} and resload.near_duplicates",
+            )
+        return self._with(table.assign(**{leakage.COLUMN: rules.as_text(clusters)}), notes=notes)
 
     def save(self, folder: str | Path) -> None:
         """Keep the catalog in a folder (`catalog.json` and Parquet tables); an older one there is replaced.

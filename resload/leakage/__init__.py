@@ -15,7 +15,6 @@ from resload.leakage.crossing import (
     cluster_names,
     clusters_of,
     crossing_clusters,
-    duplicate_column,
     shared_groups,
 )
 from resload.leakage.overlaps import overlap_notes
@@ -26,7 +25,6 @@ __all__ = [
     "cluster_names",
     "clusters_of",
     "crossing_clusters",
-    "duplicate_column",
     "near_duplicates",
     "overlap_notes",
     "shared_groups",

@@ -73,15 +73,3 @@ def crossing_clusters(clusters: "pd.Series[Any]", labels: NDArray[Any]) -> list[
     found = pd.DataFrame({"row": there, "cluster": clusters.to_numpy()[there], "label": labels[there]})
     several = found.groupby("cluster", sort=False)["label"].transform("nunique") > 1
     return [part.to_numpy() for _, part in found[several].groupby("cluster", sort=False)["row"]]
-
-
-def duplicate_column(table: pd.DataFrame, pairs: pd.DataFrame, notes: list[str]) -> dict[str, "pd.Series[Any]"]:
-    """The column of clusters for a table, and into `notes` how many there are; nothing else is changed."""
-    clusters = cluster_names(table["id"], pairs)
-    films, number = int(clusters.notna().sum()), int(clusters.nunique())
-    if number:
-        notes.append(
-            f"{films} films are near-duplicates of others, in {number} clusters; see the column {COLUMN} and "
-            "resload.near_duplicates"
-        )
-    return {COLUMN: clusters}
