@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resload import Catalog
@@ -378,6 +378,7 @@ def test_patients_outside_the_part_need_not_be_known():
 # -- folds --
 
 
+@settings(max_examples=25)
 @given(st.integers(2, 6), seeds)
 def test_folds_are_equal_whole_and_each_is_val_once(k, seed):
     """k folds of whole patients, as many films in each; fold(i) makes it "val" and the others "train"."""
@@ -425,6 +426,8 @@ def test_folds_say_what_is_wrong():
         catalog().folds(3).fold(3)
     with pytest.raises(ArgumentError, match=r"has no folds; make them: catalog\.folds\(5\)"):
         catalog().fold(0)
+    with pytest.raises(ArgumentError, match="the column fold holds numbers from 0; found first"):
+        catalog(fold="first").fold(0)
 
 
 def test_folds_on_a_cache_touch_no_pixel(films, cache):
@@ -440,6 +443,7 @@ def test_folds_on_a_cache_touch_no_pixel(films, cache):
 # -- balanced draws --
 
 
+@settings(max_examples=50)
 @given(st.floats(0.2, 5), seeds)
 def test_balanced_draws_keep_the_ratio(ratio, seed):
     """All positives and `ratio` times as many negatives, to the nearest film; the rarer side is whole."""

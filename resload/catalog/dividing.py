@@ -113,6 +113,8 @@ class Divided:
         if "fold" not in self._table:
             raise ArgumentError("this catalog has no folds; make them: catalog.folds(5)")
         folds = self._table["fold"]
+        if not pd.api.types.is_numeric_dtype(folds):
+            raise ArgumentError(f"the column fold holds numbers from 0; found {rules.some(folds.dropna().unique())}")
         there = sorted(int(one) for one in folds.dropna().unique())
         if number not in there:
             raise ArgumentError(f"there is no fold {number!r}; found: {rules.some(there, 20)}")

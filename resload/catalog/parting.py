@@ -125,9 +125,7 @@ def _refuse_parted(part: Part, clusters: "pd.Series[Any]", labels: NDArray[Any])
     ids = part.table["id"].to_numpy(dtype=object)
     shown = [" and ".join(f"{ids[row]} ({labels[row]})" for row in rows[:3]) for rows in parted[:3]]
     outside = sum(not part.rows[rows].all() for rows in parted)
-    message = (
-        f"{len(parted)} clusters of near-duplicate films would lie in several splits, such as {'; '.join(shown)}. "
-    )
+    message = f"clusters of near-duplicate films that would lie in several splits: {len(parted)}; {'; '.join(shown)}. "
     if outside < len(parted):
         message += "leaks='join' keeps each cluster together, as if one patient. "
     if outside:

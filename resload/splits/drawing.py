@@ -19,6 +19,5 @@ def balanced_draw(values: NDArray[np.float32], *, ratio: float, seed: int, index
     scarce = ratio * len(positives) > len(negatives)
     wanted = math.floor(len(negatives) / ratio + 0.5) if scarce else math.floor(ratio * len(positives) + 0.5)
     whole, many = (negatives, positives) if scarce else (positives, negatives)
-    rng = generator(seed, 0, "split", index)
-    drawn = rng.choice(many, size=min(wanted, len(many)), replace=False)
+    drawn = generator(seed, 0, "split", index).choice(many, size=wanted, replace=False)
     return np.sort(np.concatenate([whole, drawn])).astype(np.int64)

@@ -57,7 +57,6 @@ def stratified_groups(
     counts = _counts(codes, sizes, members)
     wanted = _wanted(counts, shares)
     dealt = _deal(counts, wanted, generator(seed, 0, "split"))
-    _fill_empty(dealt, counts, len(names))
     improve(dealt, counts, wanted)
     labels: NDArray[Any] = np.array(names, dtype=object)[dealt[codes]]
     return labels
@@ -92,8 +91,8 @@ def _wanted(counts: Counts, shares: Floats) -> Floats:
 def _deal(counts: Counts, wanted: Floats, rng: np.random.Generator) -> Counts:
     """(groups,) a split for each, stratum by stratum, from the one with the fewest films left.
 
-    Each goes to the split with the smallest share of the stratum so far, then of films, then by chance. The size of
-    the group is not looked at, for the reason that `dealing` gives.
+    Each goes to the split with the smallest share of the stratum so far, then of films, then by chance; an empty split
+    comes first, so none stays empty. The size of the group is not looked at, for the reason that `dealing` gives.
     """
     groups, order = len(counts), rng.permutation(len(counts))
     splits = range(len(wanted))
@@ -114,12 +113,3 @@ def _deal(counts: Counts, wanted: Floats, rng: np.random.Generator) -> Counts:
             filled[best] += counts[group] / wanted[best]
             left -= counts[group]
     return dealt
-
-
-def _fill_empty(dealt: Counts, counts: Counts, splits: int) -> None:
-    """Give each split without a group the smallest one of the split that has the most; in place."""
-    for split in range(splits):
-        have = np.bincount(dealt, minlength=splits)
-        if not have[split]:
-            there = np.flatnonzero(dealt == have.argmax())
-            dealt[there[counts[there, 0].argmin()]] = split
