@@ -167,6 +167,17 @@ def test_copies_of_real_films_are_found_and_nothing_else(real_data, tmp_path):
     assert pairs["correlation"].min() > 0.99
 
 
+@pytest.mark.real
+def test_real_dicom_copies_are_found(real_data):
+    """One CR film in two transfer syntaxes, and a DX film that was made of another by exchanging black and white."""
+    films = Catalog.from_folder(real_data / "dicom", classes=False, progress=False)
+    pairs = near_duplicates(films, progress=False)
+    assert pairs[["confirmed", "inverted"]].to_numpy().tolist() == [[True, True], [True, False]]
+    assert pairs["id_a"].tolist() == ["Fake_MONOHR1", "RG2_JLSL"]
+    assert pairs["id_b"].str.slice(0, 8).tolist() == ["siim_1.2", "RG2_JPLL"]
+    assert pairs["fine_correlation"].min() > 0.9999
+
+
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory):
     """Twelve synthetic films with four copies each."""

@@ -40,10 +40,15 @@ class Rule:
     """How they are divided."""
 
     by: str
+    """The column whose equal values stay together."""
     seed: int
+    """Another one deals other groups."""
     stratify: tuple[str, ...]
+    """The columns that are shared out."""
     leaks: str
+    """What becomes of near-duplicates that would be parted: one of `LEAKS`."""
     duplicates: pd.DataFrame | None
+    """Pairs of them; None where the table's own column tells."""
 
 
 def in_split(table: pd.DataFrame, name: str) -> NDArray[np.bool_]:

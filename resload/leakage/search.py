@@ -76,19 +76,26 @@ def similar_pairs(images: NDArray[Any], threshold: float, *, threads: int | None
     starts = range(0, len(rows), BLOCK)
 
     def survivors(start: int) -> tuple[Rows, Rows, Floats, int]:
-        found = list(_survivors(start, along, left, threshold - ROUNDING, reach))
+        found: list[tuple[Rows, Rows]] = []
+        for pairs in _survivors(start, along, left, threshold - ROUNDING, reach):
+            found.append(pairs)
+            _refuse_many(sum(len(a) for a, _ in found), threshold)
         a, b = (rows[np.concatenate(one)] for one in zip(*found, strict=True)) if found else (rows[:0], rows[:0])
         return (*_compared(images, a, b, threshold), len(a))
 
     parts: list[tuple[Rows, Rows, Floats, int]] = []
     for part in ordered_map(survivors, starts, threads=count, window=2 * count):
         parts.append(part)
-        if sum(len(one[0]) for one in parts) > MOST_PAIRS:
-            raise ArgumentError(
-                f"more than {MOST_PAIRS:,} pairs correlate by {threshold:g} or more, so this is no search for copies: "
-                "raise threshold, or leave out films that look all alike"
-            )
+        _refuse_many(sum(len(one[0]) for one in parts), threshold)
     return _sorted(parts)
+
+
+def _refuse_many(count: int, threshold: float) -> None:
+    if count > MOST_PAIRS:
+        raise ArgumentError(
+            f"more than {MOST_PAIRS:,} pairs correlate by {threshold:g} or more, so this is no search for copies: "
+            "raise threshold, or leave out films that look all alike"
+        )
 
 
 def normalised(images: NDArray[Any]) -> Floats:
