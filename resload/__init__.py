@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from resload.catalog import Catalog as Catalog
     from resload.errors import ResloadError as ResloadError
     from resload.interop import torch_dataset as torch_dataset
+    from resload.leakage import near_duplicates as near_duplicates
     from resload.loader import Loader as Loader
     from resload.overview import catalog_report as catalog_report
     from resload.pipeline import Pipeline as Pipeline
@@ -42,6 +43,7 @@ _HOMES = {
     "build": "resload.store.builder",
     "catalog_report": "resload.overview",
     "masked_bce": "resload.batch",
+    "near_duplicates": "resload.leakage",
     "open_cache": "resload.store.cache",
     "repair": "resload.store.repair",
     "resample": "resload.resampling",

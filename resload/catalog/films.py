@@ -6,12 +6,13 @@ from typing import Any
 
 import pandas as pd
 
+from resload import leakage
 from resload.catalog import archive, folders, joining, matching, objects, reading, rules, saving
+from resload.catalog.dividing import Divided
 from resload.errors import ArgumentError, CatalogError
-from resload.splits import split_groups
 
 
-class Catalog:
+class Catalog(Divided):
     """A table of radiographs: where their pixels are, whose they are, and what is known of them.
 
         Catalog(table, targets=["nodule"], root="films/")
@@ -231,7 +232,8 @@ class Catalog:
             Catalog.concat({"nih": first, "padchest": second})   # ids and patients become "nih/..." etc.
 
         Equal patients (and groups) of a plain list are taken for the same person; of a mapping they are
-        kept apart by its names. Paths of different roots start from their common folder afterwards.
+        kept apart by its names, which the column `data_set` keeps. Data sets that are known to share films are named
+        in `notes`. Paths of different roots start from their common folder afterwards.
 
         Raises CatalogError for repeated ids, ArgumentError for no catalogs.
         """
@@ -240,13 +242,14 @@ class Catalog:
             raise ArgumentError("concat needs at least one catalog; found none")
         root = joining.common_root([catalog.root for _, catalog in named])
         parts = [joining.Part(name, c.root, c._table) for name, c in named]
+        table = joining.tables(parts, root)
         return cls(
-            joining.tables(parts, root),
+            table,
             targets=tuple(dict.fromkeys(t for _, c in named for t in c.targets)),
             boxes=joining.beside(parts, [c._boxes for _, c in named], root),
             masks=joining.beside(parts, [c._masks for _, c in named], root),
             root=root,
-            notes=tuple(note for _, catalog in named for note in catalog.notes),
+            notes=[*(note for _, catalog in named for note in catalog.notes), *joining.shared_films(table)],
         )
 
     def join(
@@ -291,31 +294,9 @@ class Catalog:
         """What `join` would match, and all that it would not, as lists. Raises as `join` does."""
         return matching.matched(self._table, table, on).report
 
-    def split(self, fractions: Mapping[str, float], *, by: str = "patient", seed: int = 0) -> "Catalog":
-        """A new column `split` that keeps whole patients together; one that was there is replaced.
-
-            catalog.split({"train": .7, "val": .1, "test": .2}, by="patient", seed=0)
-
-        Fractions are met by number of films, as closely as whole groups allow (see `split_groups`).
-        `by="id"` splits film by film, for data with one film of each patient.
-
-        Raises ArgumentError for wrong fractions, a missing column, or films whose patient is missing.
-        """
-        if by not in self._table.columns:
-            raise ArgumentError(
-                f"there is no column {by!r} to keep together; found: {list(self._table.columns)}. "
-                "Films of one patient in two splits leak; if each film is of another patient, use by='id'"
-            )
-        unknown = int(self._table[by].isna().sum())
-        if unknown:
-            raise ArgumentError(
-                f"{unknown} of {len(self)} films have no {by!r}, so nobody knows what belongs together. "
-                f"Fill the column in, select the others, or use by='id'"
-            )
-        labels = split_groups(self._table[by], fractions, seed=seed)
-        return self._with(self._table.assign(split=rules.as_text(labels)))
-
-    def scan(self, *, threads: int | None = None, progress: bool = True) -> "Catalog":
+    def scan(
+        self, *, threads: int | None = None, progress: bool = True, duplicates: bool | pd.DataFrame = False
+    ) -> "Catalog":
         """Read every header, and know sizes, depths and spacings before anything is built.
 
         Fills `height`, `width`, `frames`, `format` ("png", "jpeg", "tiff", "dicom"), `photometric` and `error`
@@ -325,6 +306,10 @@ class Catalog:
 
         Threads read, `threads` of them (by default a few for each core: they mostly wait). `progress` is a
         bar on stderr when that is a terminal.
+
+        `duplicates=True` decodes the films as well, and fills the column `near_duplicates`: for a film that shows the
+        same as another, the id of the first film of its cluster (see `resload.near_duplicates`, whose pairs may be
+        passed instead, and then nothing is decoded). `split` and `folds` then keep an eye on them.
 
         Raises CatalogError if not one file can be read.
         """
@@ -338,7 +323,19 @@ class Catalog:
         notes = list(self._notes)
         if failed.any():
             rules.say(notes, f"{int(failed.sum())} of {len(self)} files cannot be read; see the column error")
-        return self._with(reading.filled(self._table, headers), notes=notes)
+        table = reading.filled(self._table, headers)
+        if duplicates is False:
+            return self._with(table, notes=notes)
+        if duplicates is True:
+            duplicates = leakage.near_duplicates(self._with(table), threads=threads, progress=progress)
+        clusters = leakage.cluster_names(table["id"], duplicates)
+        if clusters.notna().any():
+            rules.say(
+                notes,
+                f"{clusters.notna().sum()} films are near-duplicates of others, in {clusters.nunique()} clusters; see "
+                f"the column {leakage.COLUMN} and resload.near_duplicates",
+            )
+        return self._with(table.assign(**{leakage.COLUMN: rules.as_text(clusters)}), notes=notes)
 
     def save(self, folder: str | Path) -> None:
         """Keep the catalog in a folder (`catalog.json` and Parquet tables); an older one there is replaced.

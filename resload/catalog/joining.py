@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from resload import leakage
 from resload.catalog import folders, rules
 from resload.errors import ArgumentError, CatalogError
 
@@ -115,7 +116,7 @@ def common_root(roots: Sequence[Path]) -> Path:
 
 def tables(parts: Sequence[Part], root: Path) -> pd.DataFrame:
     """All rows under one root. Repeated ids are refused."""
-    frames = [_moved(_apart(part.table, part.name), part.root, root) for part in parts]
+    frames = [_moved(_of_data_set(_apart(part.table, part.name), part.name), part.root, root) for part in parts]
     ids = pd.concat([frame["id"] for frame in frames])
     repeated = ids[ids.duplicated()].unique()
     if len(repeated):
@@ -136,9 +137,22 @@ def beside(parts: Sequence[Part], tables: Sequence[pd.DataFrame | None], root: P
 def _apart(table: pd.DataFrame, name: str) -> pd.DataFrame:
     if not name:
         return table
-    columns = [c for c in ("id", "patient", "group") if c in table.columns]
+    columns = [c for c in ("id", "patient", "group", leakage.COLUMN) if c in table.columns]
     named = {c: rules.as_text((name + "/" + table[c].astype(str)).where(table[c].notna())) for c in columns}
     return table.assign(**named)
+
+
+def _of_data_set(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The table with a column that says which catalog its films came from; one that is there stays."""
+    return table.assign(data_set=name) if name and "data_set" not in table.columns else table
+
+
+def shared_films(table: pd.DataFrame) -> list[str]:
+    """A note, also logged, for each two of its data sets that are known to share films."""
+    notes: list[str] = []
+    for sentence in leakage.overlap_notes(table["data_set"].dropna().unique()) if "data_set" in table.columns else ():
+        rules.say(notes, sentence)
+    return notes
 
 
 def _moved(table: pd.DataFrame, old: Path, new: Path) -> pd.DataFrame:

@@ -1,10 +1,10 @@
-"""`resload info`: what a cache holds, from its manifest and tables; of pixels only masks are read."""
+"""`resload info`: what a cache holds, from its manifest and tables; of pixels, masks and, when asked, small films."""
 
 import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from resload.cli import vanishing
+from resload.cli import duplicates, vanishing
 from resload.cli.answer import Answer, columns, counted, counts, first_of, megabytes, millimetres
 from resload.cli.confidential import is_confidential
 
@@ -26,6 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
     parser.add_argument("cache", metavar="CACHE", help="the folder of the cache")
     parser.add_argument("--size", nargs="+", metavar="S", help="which level serves these sizes, and how exactly")
+    parser.add_argument("--duplicates", action="store_true", help=f"also read a small level, and {duplicates.HELP}")
 
 
 def run(args: argparse.Namespace) -> Answer:
@@ -34,7 +35,14 @@ def run(args: argparse.Namespace) -> Answer:
 
     cache = open_cache(args.cache)
     document = described(cache) | {"served": [served(cache, size) for size in args.size or ()]}
-    return Answer(document, lines(document))
+    if not args.duplicates:
+        return Answer(document, lines(document))
+    from resload.leakage import near_duplicates
+
+    found = duplicates.described(cache, near_duplicates(cache))
+    return Answer(
+        document | {"duplicates": found}, [*lines(document), *duplicates.lines(found)], duplicates.leaks(found)
+    )
 
 
 def described(cache: "Cache") -> dict[str, Any]:

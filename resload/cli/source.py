@@ -52,6 +52,11 @@ def arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None
         help="the CSV's column with splits; or shares of a split to make, as train=.7,val=.1,test=.2",
     )
     group.add_argument("--by", metavar="COLUMN", default="patient", help="what a split keeps together (%(default)s)")
+    group.add_argument("--within", metavar="SPLIT", help="a split that is there: only its films are divided by SHARES")
+    group.add_argument(
+        "--stratify", metavar="COLUMN", nargs="*", help="share these out, or none (default: all targets)"
+    )
+    group.add_argument("--leaks", metavar="NAME", help="near-duplicates that a split would part: refuse, join or allow")
     group.add_argument("--seed", type=int, default=0, metavar="N", help="of everything that is drawn (%(default)s)")
 
 
@@ -91,11 +96,19 @@ def catalog(args: argparse.Namespace, *, progress: bool, threads: int | None = N
     Raises ArgumentError for options that do not go with this kind of source, CatalogError as the catalog does.
     """
     fractions = shares(args.split) if args.split and "=" in args.split else None
-    column = None if fractions else args.split
-    found = _found(args, column, progress, threads)
+    options = dividing(args)
+    if options and fractions is None:
+        raise ArgumentError(f"{', '.join(f'--{name}' for name in options)} go with --split SHARES, of a split to make")
+    found = _found(args, None if fractions else args.split, progress, threads)
     if args.join is not None:
         found = found.join(args.join, on=_keys(args.on), targets=args.targets or ())
-    return found if fractions is None else found.split(fractions, by=args.by, seed=args.seed)
+    return found if fractions is None else found.split(fractions, by=args.by, seed=args.seed, **options)
+
+
+def dividing(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `Catalog.split` that were given beside those that are always there."""
+    given = {"within": args.within, "stratify": args.stratify, "leaks": args.leaks}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _keys(on: str | None) -> str | dict[str, str]:

@@ -1,8 +1,4 @@
-"""Which films go together: a split that never cuts a group.
-
-Films of one patient look alike, so a patient in two splits is a leak: the test score then measures memory.
-Whole groups are dealt out, and the number of *films*, not of groups, meets the fractions.
-"""
+"""Whole groups dealt out to splits, so that the number of films in each meets its fraction."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -36,8 +32,8 @@ def split_groups(groups: object, fractions: Mapping[str, float], *, seed: int = 
     Raises:
         ArgumentError: wrong fractions, missing groups, or fewer groups than splits.
     """
-    names, shares = _checked(fractions)
-    codes, sizes = _sizes(groups)
+    names, shares = checked_shares(fractions)
+    codes, sizes = numbered(groups)
     if len(sizes) < len(names):
         raise ArgumentError(f"{len(names)} splits need at least as many groups; found {len(sizes)}")
     wanted = shares * sizes.sum()
@@ -48,7 +44,7 @@ def split_groups(groups: object, fractions: Mapping[str, float], *, seed: int = 
     return labels
 
 
-def _checked(fractions: Mapping[str, float]) -> tuple[list[str], Shares]:
+def checked_shares(fractions: Mapping[str, float]) -> tuple[list[str], Shares]:
     """Names and shares; the shares sum to exactly what floating point makes of 1."""
     names, shares = list(fractions), np.array(list(fractions.values()), dtype=np.float64)
     # Written so that NaN fails too.
@@ -60,7 +56,7 @@ def _checked(fractions: Mapping[str, float]) -> tuple[list[str], Shares]:
     return names, shares / shares.sum()
 
 
-def _sizes(groups: object) -> tuple[Counts, Counts]:
+def numbered(groups: object) -> tuple[Counts, Counts]:
     """(n,) the group of each film as a number, and (groups,) the films in each.
 
     Groups are numbered by their spelling, not by first appearance: sorting the films changes no split.
