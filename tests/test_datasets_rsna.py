@@ -205,3 +205,9 @@ def test_missing_hands_are_counted_or_refused(tmp_path):
     assert "images that no row of the table names, left out: 99.png" in catalog.notes
     with pytest.raises(CatalogError, match=r"1 of 8 images.*1378\.png"):
         rsna_bone_age(root, missing="raise")
+
+
+def test_stale_spacing_of_pneumonia_films_is_not_believed(tmp_path):
+    """Trap: their headers too have the spacing of the ChestX-ray14 originals."""
+    table = rsna_pneumonia(rsna_pneu.write(tmp_path)).scan(progress=False).table
+    assert table[["spacing_y", "spacing_x"]].isna().all(axis=None)

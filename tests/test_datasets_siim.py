@@ -148,6 +148,12 @@ def test_nobody_knows_the_patients(tmp_path):
     assert any("no patient is known" in note for note in catalog.notes)
 
 
+def test_stale_spacing_is_not_believed(tmp_path):
+    """Trap: headers have the spacing of the 2500 x 2048 original, not of the 1024 x 1024 pixels that are there."""
+    table = siim_pneumothorax(siim(tmp_path)).scan(progress=False).table
+    assert table[["spacing_y", "spacing_x"]].isna().all(axis=None)
+
+
 @pytest.mark.real
 def test_the_real_run_lengths_decode_and_unite(real_data):
     """All stay inside 1024 x 1024; areas are those of a plain decoder, film by film, several annotations united."""
