@@ -1,6 +1,6 @@
 """What decoding one DICOM film costs in each transfer syntax: resload, pydicom, gdcm.
 
-    python benchmarks/dicom_decode.py [--rounds 5]
+    python benchmarks/dicom_decode.py [--rounds 9]
 
 The film is RG1, a CR of 1955 x 1841 and 15 bits that comes with pydicom-data, coded anew in each syntax (8 and 12 bits
 for the two lossy JPEGs), or a drawn one of that size where pydicom-data is not installed. From the bytes of the file in
@@ -64,7 +64,7 @@ Reader = Callable[[], np.ndarray]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     args = parser.parse_args()
     source, pixels, bits = film()
     cases = {}
