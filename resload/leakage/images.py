@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -24,10 +24,6 @@ from resload.errors import ArgumentError, DecodeError, SizeError
 from resload.size import Size
 from resload.threads import ordered_map, thread_count
 
-if TYPE_CHECKING:
-    from resload.catalog import Catalog
-    from resload.store.cache import Cache
-
 _log = logging.getLogger("resload")
 
 Rows = NDArray[np.int64]
@@ -35,6 +31,52 @@ Images = NDArray[Any]
 
 CHUNK = 256
 """Records of a cache in one read."""
+
+
+@runtime_checkable
+class CacheLike(Protocol):
+    """What is asked of a cache, which stands below this room."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Its films, in row order."""
+        ...
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """Its ladder, ascending."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of its pixels."""
+        ...
+
+    def rows(self) -> Rows:
+        """Those that can be read."""
+        ...
+
+    def read(self, rows: Rows, size: Size, *, out: Images) -> Images:
+        """Fill `out` with rows at a size."""
+        ...
+
+    def serving(self, size: Size) -> object:
+        """Raise SizeError for a size that it cannot serve."""
+        ...
+
+
+@runtime_checkable
+class CatalogLike(Protocol):
+    """What is asked of a catalog, which stands below this room too."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Its films."""
+        ...
+
+    def path(self, row: int) -> Path:
+        """Where the pixels of a row are."""
+        ...
 
 
 class Films(Protocol):
@@ -54,17 +96,17 @@ class Films(Protocol):
 def films_of(data: object, *, threads: int | None, progress: bool) -> Films:
     """A Catalog or Cache as `Films`. Raises ArgumentError for anything else."""
     count = thread_count(threads)
-    if hasattr(data, "read") and hasattr(data, "serving"):
-        return _Stored(data, count, progress)  # type: ignore[arg-type]  # a Cache by what it can do
-    if hasattr(data, "path") and hasattr(data, "from_folder"):
-        return _Files(data, count, progress)  # type: ignore[arg-type]  # a Catalog likewise
+    if isinstance(data, CacheLike):
+        return _Stored(data, count, progress)
+    if isinstance(data, CatalogLike):
+        return _Files(data, count, progress)
     raise ArgumentError(f"near-duplicates are looked for in a Catalog or a Cache; found {type(data).__name__}")
 
 
 class _Stored:
     """The films of a cache."""
 
-    def __init__(self, cache: "Cache", threads: int, progress: bool) -> None:
+    def __init__(self, cache: CacheLike, threads: int, progress: bool) -> None:
         self._cache, self._threads, self._progress = cache, threads, progress
         self.table = cache.table
 
@@ -102,7 +144,7 @@ class _Stored:
 class _Files:
     """The films of a catalog."""
 
-    def __init__(self, catalog: "Catalog", threads: int, progress: bool) -> None:
+    def __init__(self, catalog: CatalogLike, threads: int, progress: bool) -> None:
         self._catalog, self._threads, self._progress = catalog, threads, progress
         self.table = table = catalog.table
         self._frames = table["frame_index"].tolist() if "frame_index" in table else [0] * len(table)

@@ -1,19 +1,15 @@
 """`near_duplicates`: pairs of films that show the same, and what makes each of them matter."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from resload.errors import ArgumentError
-from resload.leakage.images import Films, films_of
+from resload.leakage.images import CacheLike, CatalogLike, Films, films_of
 from resload.leakage.overlaps import overlap_between
 from resload.leakage.search import Pairs, correlations, similar_pairs
-
-if TYPE_CHECKING:
-    from resload.catalog import Catalog
-    from resload.store.cache import Cache
 
 THRESHOLD = 0.98
 """At 32 x 32 pixels, copies that were re-encoded correlate by 0.99998 with each other, and different films by 0.91 at
@@ -24,7 +20,7 @@ AT_ONCE = 4096
 
 
 def near_duplicates(
-    data: "Catalog | Cache",
+    data: CacheLike | CatalogLike,
     *,
     size: int = 32,
     threshold: float = THRESHOLD,
