@@ -304,7 +304,7 @@ class Catalog(Divided):
         are there already stay: a data set's documentation knows better than its headers (PadChest's 16-bit
         files hold 10 or 12 bits); the others are filled. What is unknown is NaN.
 
-        Threads read, `threads` of them (by default a few for each core: they mostly wait). `progress` is a
+        Threads read, `threads` of them; by default as many as the wait for the first files is worth. `progress` is a
         bar on stderr when that is a terminal.
 
         `duplicates=True` decodes the films as well, and fills the column `near_duplicates`: for a film that shows the

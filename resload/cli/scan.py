@@ -20,7 +20,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FOLDER", help="save the catalog, with what was found, for build")
     parser.add_argument("--figure", metavar="FILE.png", help="also draw what there is, as a PNG")
     parser.add_argument("--duplicates", action="store_true", help=f"decode the films too, and {duplicates.HELP}")
-    parser.add_argument("--threads", type=int, metavar="N", help="how many files at once (default: 4 per core)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="how many files at once (default: as the wait for them is worth)"
+    )
 
 
 def run(args: argparse.Namespace) -> Answer:

@@ -212,28 +212,30 @@ class _Walk:
 
     def tag_length(self, at: int) -> tuple[int, int]:
         """Tag and 32-bit length of an item, a delimiter or an implicit element."""
+        return self._claim(self.data[at : at + 8])
+
+    def _claim(self, head: bytes) -> tuple[int, int]:
         self._steps += 1
         if self._steps > _MOST_ELEMENTS:
             raise DecodeError(_DAMAGED, detail=f"more than {_MOST_ELEMENTS} elements up to {named(self._last)}")
-        head = self.data[at : at + 8]
         if len(head) < 8:
             raise TruncatedFileError(_TRUNCATED, detail=f"behind {named(self._last)}")
-        group, number, length = self._tag.unpack(head)
+        group, number, length = self._tag.unpack_from(head)
         self._last = group << 16 | number
         return self._last, length
 
     def element(self, at: int) -> tuple[int, Element]:
         """The element whose tag is at `at`."""
-        tag, length = self.tag_length(at)
-        head = self.data[at + 4 : at + 12]
-        vr = head[:2]
+        head = self.data[at : at + 12]
+        tag, length = self._claim(head)
+        vr = head[4:6]
         if self.implicit or tag >> 16 == 0xFFFE or not (vr.isalpha() and vr.isupper()):
             return tag, Element("", at + 8, length)  # some writers fall back to implicit within explicit
         if vr not in _LONG:
-            return tag, Element(vr.decode(), at + 8, self._short.unpack(head[2:4])[0])
-        if len(head) < 8:
+            return tag, Element(vr.decode(), at + 8, self._short.unpack_from(head, 6)[0])
+        if len(head) < 12:
             raise TruncatedFileError(_TRUNCATED, detail=f"inside {named(tag)}")
-        return tag, Element(vr.decode(), at + 12, self._long.unpack(head[4:8])[0])
+        return tag, Element(vr.decode(), at + 12, self._long.unpack_from(head, 8)[0])
 
     def collect(self, at: int, end: int, found: dict[int, Element], depth: int, *, group: int | None = None) -> int:
         """Note the elements from `at` to `end`, an item delimiter, Pixel Data, or the end of `group`.

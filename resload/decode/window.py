@@ -24,16 +24,21 @@ class FileWindow:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._size = file.seek(0, os.SEEK_END)
-        self._start = 0
+        self._start = self._end = 0
         self._block = b""
 
     def __len__(self) -> int:
         return self._size
 
     def __getitem__(self, part: slice, /) -> bytes:
-        start, stop, _ = part.indices(self._size)
-        if not self._start <= start <= stop <= self._start + len(self._block):
-            self._file.seek(start)
-            self._start = start
-            self._block = self._file.read(max(_BLOCK, stop - start))
+        start, stop = part.start, part.stop
+        if start is None or stop is None or not self._start <= start <= stop <= self._end:
+            start, stop, _ = part.indices(self._size)
+            self._load(start, stop)
         return self._block[start - self._start : max(start, stop) - self._start]
+
+    def _load(self, start: int, stop: int) -> None:
+        if not self._start <= start <= stop <= self._end:
+            self._file.seek(start)
+            self._block = self._file.read(max(_BLOCK, stop - start))
+            self._start, self._end = start, start + len(self._block)
