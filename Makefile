@@ -46,6 +46,9 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/cached_loading.py
 	$(BIN)/python benchmarks/build_cost.py
 	$(BIN)/python benchmarks/any_size.py
+	$(BIN)/python benchmarks/dicom_decode.py
+	$(BIN)/python benchmarks/near_duplicates.py
+	$(BIN)/python benchmarks/archive.py
 
 docs: $(STAMP)
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
