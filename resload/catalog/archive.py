@@ -63,14 +63,8 @@ def _checked(names: Collection[str], argument: str) -> Collection[str]:
 
 def _paths(root: Path, index: Path | None, notes: list[str]) -> list[str]:
     """Every file below the root but the index, sorted; folders that cannot be listed are noted."""
-    own, failed = _below(root, index), list[OSError]()
-    paths = sorted(path for path in folders.files_below(root, failed) if path != own)
-    if failed:
-        first = f"{failed[0].filename}: {failed[0].strerror}"
-        rules.say(
-            notes, f"{len(failed)} FOLDERS could not be listed, so what is in them is missing; the first: {first}"
-        )
-    return paths
+    own = _below(root, index)
+    return [path for path in folders.files_below(root, notes) if path != own]
 
 
 def _entries(root: Path, paths: Sequence[str], ledger: Ledger, *, threads: int | None, progress: bool) -> list[Entry]:

@@ -22,12 +22,12 @@ def found_in(root: Path, *, threads: int | None, progress: bool) -> tuple[list[s
     """Paths below the root (with `/`) of all files whose content is an image, sorted; and notes."""
     if not root.is_dir():
         raise CatalogError(f"{root} is not a folder: a catalog is made of the files in one")
-    paths = sorted(files_below(root))
+    notes: list[str] = []
+    paths = files_below(root, notes)
     kinds = reading.spread(
         lambda path: reading.kind(root / path), paths, threads=threads, progress=progress, what="look"
     )
     others = [path for path, kind in zip(paths, kinds, strict=True) if isinstance(kind, DecodeError)]
-    notes: list[str] = []
     if len(others) == len(paths):
         raise CatalogError(
             f"{root} has no PNG, JPEG, TIFF or DICOM file among its {len(paths)} files "
@@ -41,13 +41,24 @@ def found_in(root: Path, *, threads: int | None, progress: bool) -> tuple[list[s
     return [path for path in paths if path not in skipped], notes
 
 
-def files_below(root: Path, failed: list[OSError] | None = None) -> Iterator[str]:
-    """Files below the root; hidden files and folders are not looked at, linked folders are, once.
+def files_below(root: Path, notes: list[str]) -> list[str]:
+    """Files below the root, sorted; hidden files and folders are not looked at, linked folders are, once.
 
-    Folders that the system does not let one list are noted in `failed`.
+    Folders that the system does not let one list are said in `notes`.
     """
+    failed: list[OSError] = []
+    paths = sorted(_files(root, failed))
+    if failed:
+        first = f"{failed[0].filename}: {failed[0].strerror}"
+        rules.say(
+            notes, f"{len(failed)} FOLDERS could not be listed, so what is in them is missing; the first: {first}"
+        )
+    return paths
+
+
+def _files(root: Path, failed: list[OSError]) -> Iterator[str]:
     seen: set[str] = set()
-    for folder, below, names in os.walk(root, followlinks=True, onerror=None if failed is None else failed.append):
+    for folder, below, names in os.walk(root, followlinks=True, onerror=failed.append):
         real = os.path.realpath(folder)
         if real in seen:
             below.clear()
