@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from resload import Catalog
 from resload.errors import ArgumentError, CatalogError, MissingPackageError
+from resload.testing.miniatures.porto import workbook
 
 
 @pytest.fixture(autouse=True)
@@ -145,6 +146,16 @@ def test_a_workbook_whose_keys_are_texts(tmp_path):
     for name in ("reports.xlsx", "reports.csv"):
         joined = films().join(str(tmp_path / name), "acc", targets=["mass"])
         np.testing.assert_array_equal(joined.table["mass"], [1, 1, 0, np.nan, np.nan])
+
+
+def test_a_workbook_of_the_old_kind(tmp_path):
+    """An xls: texts, whole numbers that are floats in it, and empty cells, without a warning."""
+    cells = [["acc", "mass", "score"], ["A1", "1", "2.5"], ["12", "", "x"], ["A2", "0", ""]]
+    (tmp_path / "reports.xls").write_bytes(workbook(cells))
+    catalog = films(["A1", "A1", "A2", "12", None])
+    joined = catalog.join(tmp_path / "reports.xls", "acc", targets=["mass"])
+    np.testing.assert_array_equal(joined.table["mass"], [1, 1, 0, np.nan, np.nan])
+    assert joined.table["score"].tolist()[:2] == ["2.5", "2.5"]
 
 
 def test_a_workbook_that_lost_the_zeros(tmp_path):

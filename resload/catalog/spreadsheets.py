@@ -4,16 +4,18 @@ Excel turns the accession number 0001234 into 1234, and 2023112012345678 into 2.
 CSV unless told otherwise. Keys are read as texts here, so what the file says is what is compared.
 """
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from resload.catalog import rules
 from resload.errors import ArgumentError, CatalogError, require
 
-EXCEL = {".xlsx": "openpyxl", ".xlsm": "openpyxl", ".xls": "xlrd"}
-"""Suffix -> the package that reads it."""
+NEW, OLD = (".xlsx", ".xlsm"), ".xls"
+"""Suffixes of Excel's two formats, of which pandas reads the first by openpyxl."""
 WORDS = {
     "yes": 1, "y": 1, "true": 1, "t": 1, "positive": 1, "pos": 1, "present": 1, "abnormal": 1, "+": 1, "ja": 1,
     "no": 0, "n": 0, "false": 0, "f": 0, "negative": 0, "neg": 0, "absent": 0, "normal": 0, "-": 0, "nein": 0,
@@ -49,8 +51,10 @@ def _one_of(columns: Sequence[str], sign: str) -> bool:
 def _read(path: Path, keys: Sequence[str]) -> pd.DataFrame:
     texts = dict.fromkeys(keys, str)
     try:
-        if path.suffix.lower() in EXCEL:
-            require(EXCEL[path.suffix.lower()], "excel", f"to read {path.name}")
+        if path.suffix.lower() == OLD:
+            return old_sheet(path).infer_objects()
+        if path.suffix.lower() in NEW:
+            require("openpyxl", "excel", f"to read {path.name}")
             table: pd.DataFrame = pd.read_excel(path, dtype=texts)
         else:
             table = pd.read_csv(path, dtype=texts, low_memory=False, encoding="utf-8-sig")
@@ -59,11 +63,40 @@ def _read(path: Path, keys: Sequence[str]) -> pd.DataFrame:
             f"{path} is not UTF-8, as a CSV saved by Excel may be: save it as 'CSV UTF-8', or give "
             f"pandas.read_csv({str(path)!r}, encoding='cp1252')"
         ) from exc
-    except ImportError:
+    except (ImportError, CatalogError):
         raise
-    except Exception as exc:  # the readers' errors have no common base (zipfile's, xlrd's, pandas')
+    except Exception as exc:  # the readers' errors have no common base (zipfile's, pandas')
         raise CatalogError(f"{path} cannot be read as a spreadsheet: {exc}") from exc
     return table
+
+
+def old_sheet(path: Path) -> pd.DataFrame:
+    """The first sheet of an xls file, a new table of objects: texts, whole and other numbers, dates; None where empty.
+
+    By xlrd itself: pandas has deprecated its way to it.
+
+    Raises MissingPackageError without xlrd, CatalogError for a file that it cannot read.
+    """
+    xlrd = require("xlrd", "excel", f"to read {path.name}")
+    try:
+        book = xlrd.open_workbook(str(path), logfile=io.StringIO())
+        sheet = book.sheet_by_index(0)
+        header, *rows = (
+            [_value(xlrd, cell, book.datemode) for cell in sheet.row(number)] for number in range(sheet.nrows)
+        )
+        return pd.DataFrame(rows, columns=header, dtype=object)
+    except Exception as exc:  # xlrd raises what it comes across: its own errors, struct.error, IndexError, ...
+        raise CatalogError(f"{path} cannot be read as a spreadsheet: {exc!r}") from exc
+
+
+def _value(xlrd: Any, cell: Any, datemode: int) -> object:
+    if cell.ctype in (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK):
+        return None
+    if cell.ctype == xlrd.XL_CELL_DATE:
+        return xlrd.xldate_as_datetime(cell.value, datemode)
+    if cell.ctype == xlrd.XL_CELL_BOOLEAN:
+        return bool(cell.value)
+    return int(cell.value) if isinstance(cell.value, float) and cell.value.is_integer() else cell.value
 
 
 def keys_of(column: pd.Series) -> pd.Series:

@@ -21,7 +21,6 @@ Traps, and what is done about them:
 - Films have 14 bits and two sizes, 4084 x 3328 and 3328 x 2560: contours need the size of their own film.
 """
 
-import io
 import plistlib
 import re
 from collections.abc import Mapping
@@ -33,9 +32,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from resload.catalog import Catalog, reading, rules
+from resload.catalog import Catalog, reading, rules, spreadsheets
 from resload.datasets import files
-from resload.errors import CatalogError, require
+from resload.errors import CatalogError
 from resload.masks.polygons import polygon_runs
 
 TARGETS = ("malignant",)
@@ -140,7 +139,7 @@ def parse_table(path: str | Path, notes: list[str]) -> pd.DataFrame:
     Rows without a number are left out and counted in `notes`.
     """
     path = Path(path)
-    raw = _read_excel(path) if path.suffix == ".xls" else files.read_csv(path, sep=";", dtype=str)
+    raw = spreadsheets.old_sheet(path) if path.suffix == ".xls" else files.read_csv(path, sep=";", dtype=str)
     table = files.renamed(raw, COLUMNS, path, "table of INbreast").rename(columns={"film": "id"})
     table = table.apply(lambda column: column.astype("string").str.strip())
     numbered = table["id"].fillna("").str.fullmatch(r"\d+")
@@ -162,21 +161,6 @@ def _known(column: pd.Series, pattern: str, path: Path, what: str) -> None:
     strange = ~column.fillna("nothing").str.fullmatch(pattern)
     if strange.any():
         raise CatalogError(f"{path}: {what}; found {rules.some(column[strange].unique())}")
-
-
-def _read_excel(path: Path) -> pd.DataFrame:
-    """The first sheet as texts; whole numbers, which are floats in it, without a point."""
-    xlrd = require("xlrd", "excel", f"to read {path.name}")
-    try:
-        sheet = xlrd.open_workbook(str(path), logfile=io.StringIO()).sheet_by_index(0)
-        header, *rows = ([_cell(cell) for cell in sheet.row_values(row)] for row in range(sheet.nrows))
-    except Exception as exc:  # xlrd raises what it comes across: its own errors, struct.error, IndexError, ...
-        raise CatalogError(f"{path} cannot be read as an Excel file: {exc!r}") from exc
-    return pd.DataFrame(rows, columns=header)
-
-
-def _cell(value: object) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _named(where: Mapping[str, str], notes: list[str]) -> pd.DataFrame:

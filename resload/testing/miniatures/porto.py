@@ -56,7 +56,7 @@ def write(
         (release / "INbreast.csv").write_text("\n".join(lines) + "\n")
     else:
         junk = [("",) * 8, ("", "", "", "", "", "Total", "", "6")]
-        (release / "INbreast.xls").write_bytes(_workbook([HEADER, *rows, *junk]))
+        (release / "INbreast.xls").write_bytes(workbook([HEADER, *rows, *junk]))
     for name, patient, side, view, *_ in FILMS:
         if name not in absent:
             file = f"{name}_{patient}_MG_{side}_{'ML' if view == 'MLO' else view}_ANON.dcm"
@@ -94,7 +94,7 @@ def _write_contours(path: Path, regions: Sequence[tuple[str, Sequence[tuple[floa
     path.write_bytes(plistlib.dumps(document))
 
 
-def _workbook(rows: Sequence[Sequence[str]]) -> bytes:
+def workbook(rows: Sequence[Sequence[str]]) -> bytes:
     """An Excel file of the oldest kind (BIFF2), which readers still read; numbers are floats, as Excel has them."""
     records = [struct.pack("<HHHH", 0x0009, 4, 7, 0x10), struct.pack("<HHH", 0x0042, 2, 1252)]
     for y, cells in enumerate(rows):
