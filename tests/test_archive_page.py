@@ -50,6 +50,14 @@ def test_scan_reads_an_archive(hospital, capsys):
     assert "KVP" in table
 
 
+def test_scan_takes_the_modalities_asked_for(hospital, capsys):
+    """Others are counted, radiographs or not."""
+    code, found = answer(capsys, "scan", "hospital/archive", "--dicom", "--modalities", "MG", "CT")
+    assert code == 0
+    assert set(found["modalities"]) == {"MG", "CT"}
+    assert any("images of other modalities" in note and "CR" in note for note in found["notes"])
+
+
 def test_scan_joins_a_spreadsheet_and_draws(hospital, capsys):
     """Targets are the spreadsheet's; the figure is written, and named."""
     words = ["scan", "hospital/archive", "--dicom", "--join", "hospital/reports.csv", "--on", "AccessionNumber"]

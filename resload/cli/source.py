@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CSV_OPTIONS = ("id", "path", "patient", "targets")
 """They name columns, and so go with a CSV only; the targets with a spreadsheet that is joined, too."""
-DICOM_OPTIONS = ("tags", "index")
+DICOM_OPTIONS = ("tags", "modalities", "index")
 """They go with --dicom only."""
 
 
@@ -36,6 +36,7 @@ def arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None
     group.add_argument("--dataset", metavar="NAME", help=f"SOURCE is the folder of this public data set: {sets}")
     group.add_argument("--dicom", action="store_true", help="SOURCE is an archive: take the radiographs in it")
     group.add_argument("--tags", metavar="KEYWORD", nargs="+", help="DICOM attributes of an archive to keep as columns")
+    group.add_argument("--modalities", metavar="M", nargs="+", help="those to take (CR DX MG RG PX IO)")
     group.add_argument(
         "--index", metavar="FILE", help="keeps an archive's headers, to go on where a run stopped (holds identifiers)"
     )
@@ -134,7 +135,8 @@ def _found(args: argparse.Namespace, split: str | None, progress: bool, threads:
     if args.dataset is not None:
         return _dataset(args.dataset, source)
     if args.dicom:
-        return Catalog.from_dicom(source, tags=args.tags or (), index=args.index, threads=threads, progress=progress)
+        given = {name: getattr(args, name) for name in DICOM_OPTIONS if getattr(args, name) is not None}
+        return Catalog.from_dicom(source, threads=threads, progress=progress, **given)
     if (source / "catalog.json").is_file():
         return Catalog.load(source, root=args.root)
     if not source.exists():
