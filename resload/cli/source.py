@@ -135,8 +135,8 @@ def _found(args: argparse.Namespace, split: str | None, progress: bool, threads:
     if args.dataset is not None:
         return _dataset(args.dataset, source)
     if args.dicom:
-        given = {name: getattr(args, name) for name in DICOM_OPTIONS if getattr(args, name) is not None}
-        return Catalog.from_dicom(source, threads=threads, progress=progress, **given)
+        options = {name: getattr(args, name) for name in DICOM_OPTIONS if getattr(args, name) is not None}
+        return Catalog.from_dicom(source, threads=threads, progress=progress, **options)
     if (source / "catalog.json").is_file():
         return Catalog.load(source, root=args.root)
     if not source.exists():
