@@ -71,3 +71,16 @@ def cache8(films8: "resload.Catalog", tmp_path_factory: pytest.TempPathFactory) 
     """`films8` at SIZES, uint8."""
     path = tmp_path_factory.mktemp("cache8") / "films8.zarr"
     return resload.build(films8, path, SIZES, columns=("view",), progress=False)
+
+
+@pytest.fixture
+def shut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders named `shut` cannot be listed (permissions do not stop a test that runs as root)."""
+    listed = os.scandir
+
+    def scandir(folder: str) -> object:
+        if str(folder).endswith("shut"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)

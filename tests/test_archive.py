@@ -233,18 +233,11 @@ def test_a_claim_of_millions_of_frames_is_no_row(tmp_path, syntax):
     assert catalog.notes == ("left out: 1 unreadable files, Pixel Data (7FE0,0010) ends early: 1, the first: bad",)
 
 
-def test_a_folder_that_cannot_be_listed_is_said(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("shut")
+def test_a_folder_that_cannot_be_listed_is_said(tmp_path):
     """What is in it is missing, and nothing else is."""
     write(tmp_path / "open" / "a")
     write(tmp_path / "shut" / "b", uid="1.7")
-    listed = os.scandir
-
-    def scandir(folder):
-        if str(folder).endswith("shut"):
-            raise PermissionError(13, "Permission denied", str(folder))
-        return listed(folder)
-
-    monkeypatch.setattr(os, "scandir", scandir)
     catalog = from_dicom(tmp_path)
     assert catalog.table["path"].tolist() == ["open/a"]
     assert re.match(r"1 FOLDERS could not be listed.*shut: Permission denied", catalog.notes[0])

@@ -533,18 +533,11 @@ def test_links_in_a_circle_end(tmp_path):
     assert list(Catalog.from_folder(tmp_path / "root", progress=False).table["path"]) == ["films/a.png"]
 
 
-def test_a_folder_that_cannot_be_listed_is_said(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("shut")
+def test_a_folder_that_cannot_be_listed_is_said(tmp_path):
     """What is in it is missing, and nothing else is."""
     write_png(tmp_path / "open" / "a.png")
     write_png(tmp_path / "shut" / "b.png")
-    listed = os.scandir
-
-    def scandir(folder):
-        if str(folder).endswith("shut"):
-            raise PermissionError(13, "Permission denied", str(folder))
-        return listed(folder)
-
-    monkeypatch.setattr(os, "scandir", scandir)
     catalog = Catalog.from_folder(tmp_path, progress=False)
     assert catalog.table["path"].tolist() == ["open/a.png"]
     assert "1 FOLDERS could not be listed" in catalog.notes[0]

@@ -2,7 +2,7 @@
 
 Opening files waits for disks and servers, and then threads wait side by side. What they do with a file is Python, one
 thread at a time: where nothing is waited for (a local disk, files read before), more threads only get in each other's
-way, and cost half as much again.
+way.
 """
 
 import sys

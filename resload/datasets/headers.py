@@ -1,24 +1,22 @@
 """What the DICOM headers of a data set say of its people, where its tables do not: read only when asked for."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from resload.catalog import reading, rules
 from resload.datasets import files
-from resload.decode import elements
-from resload.decode.window import FileWindow
+from resload.decode import read_tags
+from resload.decode.tags import Tag, named
 from resload.errors import DecodeError
 
-TAGS = {"view": 0x00185101, "sex": 0x00100040, "age": 0x00101010}
-"""View Position, Patient's Sex, Patient's Age (DICOM PS3.6)."""
+TAGS = {"view": "ViewPosition", "sex": "PatientSex", "age": "PatientAge"}
+"""Our name -> DICOM's keyword (PS3.6)."""
 
 OLDEST = 120
 """Years; ages above become unknown (RSNA Pneumonia has some of up to 155)."""
-
-LARGEST = 1 << 26
-"""Bytes that a deflated header may have."""
 
 
 def described(table: pd.DataFrame, root: Path, notes: list[str]) -> pd.DataFrame:
@@ -26,15 +24,15 @@ def described(table: pd.DataFrame, root: Path, notes: list[str]) -> pd.DataFrame
 
     Threads read; a film that cannot be read has none of them, and is counted in `notes`.
     """
+    tags = [named(keyword) for keyword in TAGS.values()]
     paths = [root / path for path in table["path"]]
-    said = reading.spread(_texts, paths, threads=None, progress=True, what="headers")
+    said = reading.spread(partial(_texts, tags), paths, threads=None, progress=True, what="headers")
     lost = sum(texts is None for texts in said)
     if lost:
         rules.say(notes, f"films whose header cannot be read, without view, sex and age: {lost}")
-    columns = zip(*(texts or ("",) * len(TAGS) for texts in said), strict=True)
+    columns = zip(*(texts or (None,) * len(TAGS) for texts in said), strict=True)
     found = {
-        name: pd.Series(values, index=table.index, dtype=object).replace("", None)
-        for name, values in zip(TAGS, columns, strict=True)
+        name: pd.Series(values, index=table.index, dtype=object) for name, values in zip(TAGS, columns, strict=True)
     }
     return table.assign(
         view=rules.as_text(found["view"]),
@@ -43,10 +41,8 @@ def described(table: pd.DataFrame, root: Path, notes: list[str]) -> pd.DataFrame
     )
 
 
-def _texts(path: Path) -> Sequence[str] | None:
+def _texts(tags: Sequence[Tag], path: Path) -> tuple[str | None, ...] | None:
     try:
-        with path.open("rb") as file:
-            dataset = elements.read(FileWindow(file), LARGEST)
-            return [dataset.text(tag) for tag in TAGS.values()]
-    except (DecodeError, OSError):
+        return read_tags(path, tags).values
+    except DecodeError:
         return None

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from resload.decode.tags import Tag, Tagged
 
 __all__ = [
+    "COLOURS",
     "MAX_PIXELS",
     "Header",
     "Lut",

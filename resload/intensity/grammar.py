@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import NamedTuple
 
+from resload.decode import COLOURS
 from resload.errors import ArgumentError
 
 RECIPES = (
@@ -31,7 +32,6 @@ RECIPES = (
 POLARITIES = ("photometric", "presentation", "keep")
 PREFERENCES = ("lut", "window")
 FUNCTIONS = ("linear", "linear_exact", "sigmoid")
-COLOURS = ("luma", "reject")
 
 
 class _Form(NamedTuple):

@@ -19,7 +19,7 @@ import pandas as pd
 
 from resload.errors import ArgumentError
 from resload.seeds import generator
-from resload.testing import objects
+from resload.testing import dicom, objects
 
 SLOTS = (
     *("cr", "cr", "dx", "dx-processing"),
@@ -130,8 +130,8 @@ def _write(root: Path, index: int, kind: str, seed: int, film: Path) -> _Film:
     """Write file `index` and say what it is; `film` is the radiograph before it, for copies."""
     study = study_of(index // 4, seed)
     rng = generator(seed, 0, "synthetic", index)
-    uid = objects.uid(f"{seed} file {index}")
-    path = root / study.date / objects.uid(study.entropy) / uid
+    uid = dicom.uid(f"{seed} file {index}")
+    path = root / study.date / dicom.uid(study.entropy) / uid
     if kind == "copy":
         path, content = root / "restored" / film.name, film.read_bytes()
     elif kind == "other-content":

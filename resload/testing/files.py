@@ -19,26 +19,22 @@ from pathlib import Path
 from typing import Any
 
 import imagecodecs
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from resload.catalog import Catalog
 from resload.errors import ArgumentError
 from resload.size import SizeLike
+from resload.testing import dicom
 from resload.testing.film import TARGETS, SyntheticFilm, synthetic_film
 
-SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.90")
-"""Explicit VR little endian, JPEG lossless (process 14, first-order), JPEG 2000 lossless (DICOM PS3.5 A.4)."""
+SYNTAXES = (dicom.EXPLICIT, dicom.JPEG_LOSSLESS, dicom.JPEG_2000)
+"""Of the DICOM films, in turn."""
 
 FILMS_OF_PATIENT = (1, 2, 1, 3)
 """How many films the patients have, in turn: splits that forget the patient are then caught."""
 
 WINDOW = (1850, 3300)
 """Centre and width of the DICOM films' window, in stored values of the 12-bit range: a little clipped."""
-
-UID_ROOT = "1.2.826.0.1.3680043.8.498."
-"""pydicom's root for made-up identifiers; what follows is a hash of (seed, index), so files are repeatable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,43 +142,20 @@ def _write(root: Path, index: int, kind: _Kind, size: SizeLike, seed: int) -> di
 
 
 def _write_dicom(path: Path, film: SyntheticFilm, kind: _Kind, view: str, entropy: str) -> None:
-    from pydicom.dataset import FileDataset, FileMetaDataset  # slow to import, and needed here only
-    from pydicom.uid import UID, ComputedRadiographyImageStorage, generate_uid
+    from pydicom.dataset import Dataset  # slow to import, and needed here only
+    from pydicom.uid import ComputedRadiographyImageStorage
 
     full = (1 << film.bits) - 1
     stored = (full - film.pixels if kind.photometric == "MONOCHROME1" else film.pixels).astype("<u2")
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid(UID_ROOT, [entropy])
-    meta.TransferSyntaxUID = UID(kind.syntax)
-    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.SOPClassUID = ComputedRadiographyImageStorage
-    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
-    dataset.StudyInstanceUID = generate_uid(UID_ROOT, [entropy, "study"])
-    dataset.SeriesInstanceUID = generate_uid(UID_ROOT, [entropy, "series"])
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = ComputedRadiographyImageStorage, dicom.uid(entropy)
+    dataset.StudyInstanceUID = dicom.uid(entropy, "study")
+    dataset.SeriesInstanceUID = dicom.uid(entropy, "series")
     dataset.Modality, dataset.BodyPartExamined, dataset.ViewPosition = "CR", "CHEST", view
-    dataset.Rows, dataset.Columns = stored.shape
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, kind.photometric
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, film.bits, film.bits - 1
-    dataset.PixelRepresentation = 0
     dataset.PixelSpacing = [f"{mm:.6f}" for mm in film.spacing]
     centre = full - WINDOW[0] if kind.photometric == "MONOCHROME1" else WINDOW[0]
     dataset.WindowCenter, dataset.WindowWidth = str(centre), str(WINDOW[1])
     dataset.RescaleIntercept, dataset.RescaleSlope = "0", "1"
-    dataset.PixelData = _pixel_data(stored, kind, film.bits)
-    dataset["PixelData"].VR = "OW" if kind.syntax == SYNTAXES[0] else "OB"
-    dataset.save_as(path, enforce_file_format=True)
-
-
-def _pixel_data(stored: npt.NDArray[np.uint16], kind: _Kind, bits: int) -> bytes:
-    from pydicom.encaps import encapsulate
-
-    if kind.syntax == SYNTAXES[1]:
-        # jpeg_encode predicts by selection value 1, as this syntax demands; ljpeg_encode uses 6.
-        coded = imagecodecs.jpeg_encode(stored, lossless=True, bitspersample=bits)
-    elif kind.syntax == SYNTAXES[2]:
-        coded = imagecodecs.jpeg2k_encode(stored, codecformat="j2k", reversible=True, bitspersample=bits)
-    else:
-        return stored.tobytes()
-    packed: bytes = encapsulate([bytes(coded)])
-    return packed
+    dataset.PhotometricInterpretation = kind.photometric
+    dicom.put_pixels(dataset, stored, film.bits, kind.syntax)
+    path.write_bytes(dicom.saved(dataset, kind.syntax))

@@ -1,20 +1,17 @@
 """DICOM objects of an archive, written by pydicom: radiographs of many kinds, and what lies between them."""
 
-import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import imagecodecs
 import numpy as np
 import numpy.typing as npt
+
+from resload.testing.dicom import DEFLATED, EXPLICIT, JPEG_2000, JPEG_LOSSLESS, JPEG_LS, RLE, put_pixels, saved, uid
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-UID_ROOT = "1.2.826.0.1.3680043.8.498."
-"""pydicom's root for made-up identifiers; what follows is a hash."""
 _CLASS = "1.2.840.10008.5.1.4.1.1."
 CLASSES = {
     "cr": f"{_CLASS}1",
@@ -34,10 +31,7 @@ MODALITIES = {"cr": "CR", "mg": "MG", "tomosynthesis": "MG", "ct": "CT", "ultras
     "report": "SR", "key-object": "KO", "presentation": "PR"
 }  # fmt: skip
 """Kind -> Modality; the others are DX."""
-_PREFIX = "1.2.840.10008.1.2"
-EXPLICIT, DEFLATED = f"{_PREFIX}.1", f"{_PREFIX}.1.99"
-SYNTAXES = (EXPLICIT, DEFLATED, *(f"{_PREFIX}.{part}" for part in ("4.70", "4.80", "4.90", "5")))
-"""Native, deflated, JPEG lossless (first-order), JPEG-LS, JPEG 2000 lossless, RLE (PS3.5 A.4)."""
+SYNTAXES = (EXPLICIT, DEFLATED, JPEG_LOSSLESS, JPEG_LS, JPEG_2000, RLE)
 DEPTHS = {"Aurora Imaging": (10, 12), "Borealis Medical": (12, 15), "Cirrus X-ray": (12, 14)}
 """Maker -> bits stored of its machines."""
 NAMES = (
@@ -68,13 +62,6 @@ class Study:
         return (date(2024, 1, 1) + timedelta(days=self.number)).strftime("%Y%m%d")
 
 
-def uid(entropy: str) -> str:
-    """A UID that is a hash of a text."""
-    from pydicom.uid import generate_uid
-
-    return str(generate_uid(UID_ROOT, [entropy]))
-
-
 def file_of(kind: str, study: Study, sop_uid: str, rng: np.random.Generator) -> bytes:
     """One file: a kind of CLASSES, or `cut` for a native CR."""
     native = kind == "cut"
@@ -82,7 +69,7 @@ def file_of(kind: str, study: Study, sop_uid: str, rng: np.random.Generator) -> 
     dataset = _head(kind, study, sop_uid)
     syntax = EXPLICIT
     if kind == "ct":
-        _put(dataset, _picture(rng, (64, 64), 12), 12, EXPLICIT)
+        put_pixels(dataset, _picture(rng, (64, 64), 12), 12, EXPLICIT)
     elif kind == "ultrasound":
         _ultrasound(dataset, rng)
     elif kind not in ("report", "key-object", "presentation"):
@@ -101,20 +88,6 @@ def directory() -> bytes:
     dataset.FileSetID, dataset.FileSetConsistencyFlag = "DISC", 0
     dataset.DirectoryRecordSequence = [record]
     return saved(dataset, EXPLICIT, sop_class="1.2.840.10008.1.3.10")
-
-
-def saved(dataset: "Dataset", syntax: str, *, sop_class: str = "") -> bytes:
-    """The data set as a file."""
-    from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import UID
-
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = UID(syntax)
-    dataset.file_meta.MediaStorageSOPClassUID = UID(sop_class or dataset.SOPClassUID)
-    dataset.file_meta.MediaStorageSOPInstanceUID = UID(dataset.get("SOPInstanceUID", UID_ROOT + "1"))
-    file = io.BytesIO()
-    dataset.save_as(file, enforce_file_format=True)
-    return file.getvalue()
 
 
 def _head(kind: str, study: Study, sop_uid: str) -> "Dataset":
@@ -152,7 +125,7 @@ def _film(dataset: "Dataset", kind: str, study: Study, syntax: str, rng: np.rand
         dataset.ImagerPixelSpacing = ["0.143", "0.143"] if turn else ["0.168", "0.168"]
     shape = (96, 72) if dataset.Modality == "MG" else ((96, 80), (80, 96))[turn]
     frames = 3 if kind == "tomosynthesis" else 1
-    _put(dataset, np.stack([_picture(rng, shape, bits) for _ in range(frames)]), bits, syntax)
+    put_pixels(dataset, np.stack([_picture(rng, shape, bits) for _ in range(frames)]), bits, syntax)
 
 
 def _view(dataset: "Dataset", kind: str, rng: np.random.Generator) -> None:
@@ -188,7 +161,7 @@ def _voi(dataset: "Dataset", bits: int, rng: np.random.Generator) -> None:
 def _ultrasound(dataset: "Dataset", rng: np.random.Generator) -> None:
     frames = rng.integers(0, 256, (4, 24, 32, 3), dtype=np.uint8)
     dataset.PhotometricInterpretation, dataset.PlanarConfiguration = "RGB", 0
-    _put(dataset, frames, 8, EXPLICIT)
+    put_pixels(dataset, frames, 8, EXPLICIT)
 
 
 def _picture(rng: np.random.Generator, shape: tuple[int, int], bits: int) -> npt.NDArray[np.uint16]:
@@ -197,44 +170,3 @@ def _picture(rng: np.random.Generator, shape: tuple[int, int], bits: int) -> npt
     values = rows[:, None] + columns[None, :] + 0.01 * rng.random(shape)
     picture: npt.NDArray[np.uint16] = (values * ((1 << bits) - 1)).astype(np.uint16)
     return picture
-
-
-def _put(dataset: "Dataset", frames: npt.NDArray[Any], bits: int, syntax: str) -> None:
-    """The Image Pixel module: of one picture (height, width), of frames, or of frames in colour."""
-    from pydicom.encaps import encapsulate
-
-    frames = frames if frames.ndim > 2 else frames[None]
-    dataset.Rows, dataset.Columns = frames.shape[1:3]
-    dataset.SamplesPerPixel = 1 if frames.ndim == 3 else 3
-    if "PhotometricInterpretation" not in dataset:
-        dataset.PhotometricInterpretation = "MONOCHROME2"
-    if len(frames) > 1:
-        dataset.NumberOfFrames = len(frames)
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8 * frames.dtype.itemsize, bits, bits - 1
-    dataset.PixelRepresentation = 0
-    encode = ENCODERS.get(syntax)
-    if encode is None:
-        dataset.PixelData = frames.astype(frames.dtype.newbyteorder("<")).tobytes()
-    else:
-        dataset.PixelData = encapsulate([bytes(encode(frame, bits)) for frame in frames])
-    dataset["PixelData"].VR = "OB" if encode is not None or frames.itemsize == 1 else "OW"
-
-
-def _rle(frame: npt.NDArray[np.uint16], bits: int) -> bytes:
-    """RLE Lossless (PS3.5 annex G): the upper bytes, then the lower ones, packed row by row."""
-    planes = [np.ascontiguousarray(plane) for plane in (frame >> 8, frame & 255)]
-    packed = [b"".join(imagecodecs.packbits_encode(row.tobytes()) for row in p.astype(np.uint8)) for p in planes]
-    packed = [part + b"\0" * (len(part) % 2) for part in packed]
-    starts = [2, 64, 64 + len(packed[0]), *[0] * 13]
-    return np.array(starts, "<u4").tobytes() + b"".join(packed)
-
-
-ENCODERS: dict[str, Callable[[npt.NDArray[Any], int], bytes | bytearray]] = {
-    SYNTAXES[2]: lambda frame, bits: imagecodecs.jpeg_encode(frame, lossless=True, bitspersample=bits),
-    SYNTAXES[3]: lambda frame, bits: imagecodecs.jpegls_encode(frame),
-    SYNTAXES[4]: lambda frame, bits: imagecodecs.jpeg2k_encode(
-        frame, codecformat="j2k", reversible=True, bitspersample=bits
-    ),
-    SYNTAXES[5]: _rle,
-}
-"""Transfer syntax -> what compresses a frame; the others are native. JPEG by selection value 1, as 4.70 demands."""

@@ -7,13 +7,12 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from resload.testing.dicom import EXPLICIT, JPEG, put_pixels, saved
+
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 DIGITAL_X_RAY = "1.2.840.10008.5.1.4.1.1.1.1"
 MAMMOGRAM = "1.2.840.10008.5.1.4.1.1.1.2"
 """SOP classes (DICOM PS3.4 B.5): Secondary Capture, and Digital X-Ray and Mammography, both for presentation."""
-
-EXPLICIT, JPEG_BASELINE = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50"
-"""Transfer syntaxes (DICOM PS3.5 A.4)."""
 
 
 def ramp(height: int, width: int, bits: int) -> NDArray[Any]:
@@ -57,31 +56,21 @@ def write_dicom(
     standard forbids are written as they are.
     """
     from pydicom.config import disable_value_validation
-    from pydicom.dataset import FileDataset, FileMetaDataset  # slow to import, and needed here only
-    from pydicom.encaps import encapsulate
-    from pydicom.uid import UID, generate_uid
+    from pydicom.dataset import Dataset  # slow to import, and needed here only
+    from pydicom.uid import generate_uid
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = ramp(height, width, bits) if pixels is None else pixels
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = UID(sop_class)
-    meta.MediaStorageSOPInstanceUID = UID(uid or generate_uid(entropy_srcs=[path.name]))
-    meta.TransferSyntaxUID = UID(JPEG_BASELINE if jpeg else EXPLICIT)
-    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class, uid or generate_uid(entropy_srcs=[path.name])
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = (
         generate_uid(entropy_srcs=[path.name, part]) for part in ("study", "series")
     )
     dataset.Modality = {SECONDARY_CAPTURE: "CR", MAMMOGRAM: "MG"}.get(sop_class, "DX")
-    (dataset.Rows, dataset.Columns), dataset.SamplesPerPixel = pixels.shape, 1
     dataset.PhotometricInterpretation = photometric
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = (8 if bits <= 8 else 16), bits, bits - 1
-    dataset.PixelRepresentation = 0
+    syntax = JPEG if jpeg else EXPLICIT
+    put_pixels(dataset, ramp(height, width, bits) if pixels is None else pixels, bits, syntax)
     with disable_value_validation():  # real files have ages such as 51, where the standard wants 051Y
         for keyword, value in elements.items():
             setattr(dataset, keyword, value)
-    coded = encapsulate([bytes(imagecodecs.jpeg_encode(pixels, level=90))]) if jpeg else pixels.tobytes()
-    dataset.add_new("PixelData", "OB" if jpeg or bits <= 8 else "OW", coded)
-    with disable_value_validation():
-        dataset.save_as(path, enforce_file_format=True)
+        path.write_bytes(saved(dataset, syntax))
     return path
