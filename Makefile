@@ -49,6 +49,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/dicom_decode.py
 	$(BIN)/python benchmarks/near_duplicates.py
 	$(BIN)/python benchmarks/archive.py
+	$(BIN)/python benchmarks/splits.py
 
 docs: $(STAMP)
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

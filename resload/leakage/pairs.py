@@ -12,8 +12,9 @@ from resload.leakage.overlaps import overlap_between
 from resload.leakage.search import Pairs, correlations, similar_pairs
 
 THRESHOLD = 0.98
-"""At 32 x 32 pixels, copies that were re-encoded correlate by 0.99998 with each other, and different films by 0.91 at
-most: seen on 90 films of ChestX-ray14. In between lies room for copies that were worse treated."""
+"""At 32 x 32 pixels, copies that were re-encoded, resized or made brighter correlate by 0.9999 with their film, and
+different films by 0.913 at most: seen on 90 films of ChestX-ray14 (benchmarks/results/near_duplicates.md). In between
+lies room for copies that were worse treated."""
 
 AT_ONCE = 4096
 """Pairs that are confirmed at once: their films at 128 x 128 take up to 270 MB."""

@@ -34,7 +34,8 @@ def stratified_groups(
         stratified_groups(table.patient, memberships(table[["nodule", "mass"]]), {"train": .8, "test": .2})
 
     On the table of ChestX-ray14 (112,120 films, 30,805 patients, 14 findings; .7, .1, .2) films are met exactly and
-    every finding's prevalence to 0.1 % of itself, but for Hernia, whose 227 films do not divide so finely.
+    every finding's prevalence to 0.24 % of itself, but for Hernia, whose 227 films do not divide so finely
+    (benchmarks/results/splits.md).
 
     Args:
         groups: (n,) any hashables, one per film; equal values stay together. None may be missing.

@@ -6,7 +6,8 @@
     write_archive(folder, n)       a hospital's archive with all that lies between the films, and its spreadsheet
 
 The files are PNG and DICOM of several kinds, and one is broken on purpose. `anatomy.py` draws a chest,
-`film.py` exposes it, `files.py` stores it. `objects.py` makes what an archive holds; `dicom.py` is what all DICOM files share.
+`film.py` exposes it, `files.py` stores it. `objects.py` makes what an archive holds; `dicom.py` is what all DICOM files
+share.
 """
 
 from resload.testing.archive import SyntheticArchive, write_archive
