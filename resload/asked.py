@@ -16,6 +16,7 @@ from resload.pipeline import Pipeline
 from resload.pipeline.model_input import decoders_here
 from resload.readers import CacheReader, Reader, SourceReader
 from resload.samplers import Fixed, Images, Sampler, Scales, Sequential, Shuffle
+from resload.samplers.columns import ids_digest
 from resload.samplers.sizes import scales_of
 from resload.store.cache import Cache
 
@@ -38,6 +39,8 @@ def sampler_of(
     shuffle: bool,
     seed: int,
     drop_last: bool,
+    rank: int | None,
+    world: int | None,
 ) -> Sampler:
     """The sampler given, which must be one for this data; else the one that the other arguments mean.
 
@@ -52,6 +55,8 @@ def sampler_of(
             shuffle=shuffle or None,
             seed=seed or None,
             drop_last=drop_last or None,
+            rank=rank,
+            world=world,
         )
         refuse_unservable(sampler, reader)
         return sampler
@@ -63,9 +68,11 @@ def sampler_of(
         rows=chosen,
         order=Shuffle() if shuffle else Sequential(),
         sizes=sizes_of(reader, size),
-        budget=Images(at_least_one("batch_size", batch_size)),
+        budget=Images(at_least_one("batch_size", batch_size), per_process=True),
         seed=seed,
         tail="drop" if drop_last else "exact",
+        rank=rank,
+        world=world,
     )
 
 
@@ -154,6 +161,8 @@ def refuse_unservable(sampler: Sampler, reader: Reader) -> None:
     """Raise ArgumentError or SizeError for a sampler of other data, rows or sizes than the reader can serve."""
     if sampler.n != len(reader):
         raise ArgumentError(f"the sampler was made for {sampler.n} rows, the data has {len(reader)}")
+    if sampler.data_digest not in (None, ids_digest(reader.table["id"])):
+        raise ArgumentError("the sampler was made for another selection of radiographs: make it of this data")
     bad = np.setdiff1d(sampler.rows, reader.rows())
     if bad.size:
         raise ArgumentError(

@@ -32,7 +32,8 @@ from resload.making import Maker, Order
 from resload.pipeline import ModelInput, Pipeline
 from resload.readers import DetailReader, Reader
 from resload.samplers import Sampler, Step
-from resload.samplers.sampler import checked_state
+from resload.samplers.cursor import Cursor
+from resload.samplers.place import said_aloud
 from resload.scaling import usable_device
 from resload.size import SizeLike, Spacing
 from resload.store.cache import Cache
@@ -78,6 +79,8 @@ class Loader:
             thread while it waits).
         prefetch: how many batches are made ahead of the one in use.
         drop_last: leave out the images that do not fill a last batch.
+        rank, world: which process this is, of how many; each is served its part of every step. When None,
+            torch.distributed or the environment of torchrun or srun says so, when the first batch is asked for.
         pipeline: with a Catalog, the recipe; its sizes do not matter here.
 
     Raises:
@@ -107,6 +110,8 @@ class Loader:
         prefetch: int = 2,
         drop_last: bool = False,
         allow_upsample: bool = False,
+        rank: int | None = None,
+        world: int | None = None,
         pipeline: Pipeline | None = None,
     ) -> None:
         self.reader = reader_of(data, pipeline, threads, allow_upsample=allow_upsample)
@@ -125,6 +130,8 @@ class Loader:
             shuffle=shuffle,
             seed=seed,
             drop_last=drop_last,
+            rank=rank,
+            world=world,
         )
         self.normalization = self._statistics(normalize)
         self._maker = Maker(
@@ -139,8 +146,7 @@ class Loader:
             boxes=boxes,
         )
         self.mask_names, self.box_names = self._maker.mask_names, self._maker.box_names
-        self._epoch, self._step = 0, 0
-        self._deliberate = True  # the position was set by the caller or reached by finishing an epoch
+        self._cursor = Cursor()
         self._running: weakref.WeakSet[_Run] = weakref.WeakSet()
 
     def _statistics(self, normalize: str | tuple[Any, Any] | None) -> tuple[Any, Any] | None:
@@ -151,7 +157,7 @@ class Loader:
         table = self.reader.table
         train = "split" in table and bool((table["split"] == "train").any())
         rows = self.reader.rows(split="train") if train else self.sampler.rows
-        size = self.sampler.sizes.at(0, epoch=0)
+        size = self.reader.checked_size(self.sampler.sizes.at(0, epoch=0))
         mean, std = self.reader.stats(size, rows)
         _log.info("normalize: mean %.6f, std %.6f of %s at %s", mean, std, "split train" if train else "its rows", size)
         return mean, std
@@ -194,16 +200,14 @@ class Loader:
         return run
 
     def _batches(self) -> Iterator[Batch]:
-        if not self._deliberate:
-            self._epoch, self._step = self._epoch + 1, 0
-        self._deliberate = False
-        epoch, start = self._epoch, self._step
+        at = said_aloud(self.sampler.place())
+        epoch, start = self._cursor.begin()
         grain = self.reader.grain(self.reader.checked_size(self.sampler.sizes.at(start, epoch=epoch)))
         helping = grain > 1 and self._threads > 1
         executor = ThreadPoolExecutor(self._threads - helping, thread_name_prefix="resload")
         pending: deque[Order] = deque()
         try:
-            for step in self.sampler.steps(epoch, start=start):
+            for step in self.sampler.parts(epoch, start=start, at=at):
                 pending.append(self._begun(epoch, step, executor))
                 if len(pending) > self._prefetch:
                     yield self._taken(pending, helping)
@@ -229,30 +233,25 @@ class Loader:
         for work in order.work[len(order.tasks) :]:
             work()
         batch = self._maker.batch(order)
-        self._epoch, self._step, self._deliberate = order.epoch, order.step.number + 1, False
-        if self._step == len(self.sampler):
-            self._epoch, self._step, self._deliberate = self._epoch + 1, 0, True
+        self._cursor.passed(order.epoch, order.step.number, len(self.sampler))
         return batch
 
     # -- position --
 
     def set_epoch(self, epoch: int) -> None:
         """Begin this epoch next. A position that was loaded, or is already there, is kept."""
-        if epoch != self._epoch or not self._deliberate:
-            self._epoch, self._step = epoch, 0
-        self._deliberate = True
+        self._cursor.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """The caller's position (not the prefetcher's): a few plain values, for JSON or torch.save."""
-        return {"version": 1, "epoch": self._epoch, "step": self._step, "fingerprint": self._fingerprint()}
+        return self.sampler.state_at(self._cursor, self._fingerprint())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue after the batch that was the last one when `state_dict` was taken.
 
         Raises StateError when this loader's plan or data is another one.
         """
-        self._epoch, self._step = checked_state(state, self._fingerprint(), len(self))
-        self._deliberate = True
+        self.sampler.load_state_at(self._cursor, state, self._fingerprint())
 
     def _fingerprint(self) -> str:
         return f"{self.sampler.fingerprint()}-{self.reader.digest()}"

@@ -303,7 +303,7 @@ def test_a_position_of_another_plan_is_refused():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tail": "pad"}, "tail must be one of drop, exact; found 'pad'"),
+        ({"tail": "keep"}, "tail must be one of drop, pad, exact; found 'keep'"),
         ({"n": 3, "tail": "drop"}, r"3 rows make no full step: choose more, take a smaller batch, or keep the rest"),
         ({"rows": []}, "0 rows make no full step"),
         ({"n": 0}, "0 rows make no full step"),

@@ -1,6 +1,5 @@
 """Pixels from a cache: verified records of a stored level, or another size made from them."""
 
-import hashlib
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +8,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from resload.samplers.columns import ids_digest
 from resload.size import Native, Size, SizeLike, Spacing
 from resload.store.cache import Cache
 from resload.store.gather import Slot
@@ -114,9 +114,4 @@ class CacheReader:
 
     def digest(self) -> str:
         """Of the ids in row order."""
-        return ids_digest(self.table)
-
-
-def ids_digest(table: pd.DataFrame) -> str:
-    """16 hex digits of a table's ids in their order."""
-    return hashlib.sha256("\n".join(table["id"].tolist()).encode()).hexdigest()[:16]
+        return ids_digest(self.table["id"])

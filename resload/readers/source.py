@@ -16,7 +16,7 @@ from resload.masks.rects import whole
 from resload.masks.table import MaskTable, coverages
 from resload.pipeline import Pipeline, make
 from resload.pipeline.recipe import CatalogFilms
-from resload.readers.cache import ids_digest
+from resload.samplers.columns import ids_digest
 from resload.size import Native, Size, SizeLike, Spacing, as_size
 from resload.store.gather import Slot
 from resload.store.rows import rows_in
@@ -150,4 +150,4 @@ class SourceReader:
 
     def digest(self) -> str:
         """Of the ids in row order."""
-        return ids_digest(self.table)
+        return ids_digest(self.table["id"])

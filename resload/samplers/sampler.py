@@ -1,76 +1,73 @@
 """The sampler: a plan is data, randomness is a function, the cursor is two integers.
 
-`steps(epoch)` computes the whole epoch from (seed, epoch) alone; iterating yields the same steps as lists of
-keys from the cursor on. Size and augmentation seed ride in the key, never in shared state, so that worker
-copies of a data set cannot go stale.
+    order     which rows, in which order          Shuffle()
+    sizes     at which resolution                 Mix((256, 512))
+    budget    how many, over all processes        Pixels(256, at=512)
+    buckets   who may share a step                "shape"
+
+`steps(epoch)` computes the whole epoch from (seed, epoch) alone, the same in every process; a process serves its part
+of each step. Size and augmentation seed ride in the key, never in shared state, so that worker copies of a data set
+cannot go stale.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence, Sized
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resload import seeds
 from resload.errors import ArgumentError, StateError
-from resload.samplers.budgets import Images
-from resload.samplers.orders import Order, Shuffle
-from resload.samplers.sizes import Sizes
-from resload.size import Size
+from resload.samplers.budgets import Budget
+from resload.samplers.columns import Columns
+from resload.samplers.counting import Counting
+from resload.samplers.cursor import Cursor
+from resload.samplers.described import described
+from resload.samplers.interleaved import Interleaved
+from resload.samplers.keys import PADDING, Key, Step
+from resload.samplers.orders import Order, Shuffle, bound
+from resload.samplers.place import Place, place, said_aloud
+from resload.samplers.plan import Planner
+from resload.samplers.sizes import Sizes, scales_of
 
-TAILS = ("drop", "exact")
-
-
-class Key(NamedTuple):
-    """One image of one step: the reader's row, the size to serve it at, the seed of its augmentation.
-
-    `region` is kept for samplers of patches: (y, x, height, width) in pixels of the film. None is all of it, and the
-    only value that is served so far; `Cache.read(region=)` reads parts of films.
-    """
-
-    index: int  # type: ignore[assignment]  # hides tuple.index on purpose: the field's name is the contract
-    size: Size
-    draw: int
-    region: tuple[int, int, int, int] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One global optimiser step: `index` int64 (n,), `draw` uint64 (n,), all at one `size`."""
-
-    number: int
-    size: Size
-    index: NDArray[np.int64]
-    draw: NDArray[np.uint64]
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def keys(self) -> list[Key]:
-        """The step as the plain list that a torch batch sampler yields."""
-        pairs = zip(self.index.tolist(), self.draw.tolist(), strict=True)
-        return [Key(index, self.size, draw) for index, draw in pairs]
+TAILS = ("drop", "pad", "exact")
 
 
 class Sampler:
     """Plans epochs over rows. Iterable of `list[Key]`: give it to a Loader, or to any DataLoader as batch_sampler.
 
     Args:
-        data: how many rows there are, or anything with a length (a Cache, a Catalog, a reader).
+        data: anything with a length (a Cache, a Catalog, a reader, a table), or how many rows there are. Orders and
+            buckets that name a column find it there; a sampler made of one selection of films is refused by another.
         rows: the rows to visit (of 0 .. n-1); when None, all that `data.rows()` says can be read, or all.
-        order: which comes when (`Shuffle()`, `Sequential()`, or your own).
-        sizes: at which size (`Fixed(256)`).
-        budget: how many images a step holds (`Images(64)`).
+        order: which comes when (`Shuffle()`, `BlockShuffle()`, `Balanced("nodule")`, ..., or your own).
+        sizes: at which size (`Fixed(256)`, `Mix((256, 512))`, ..., or your own).
+        budget: how many images a step holds over all processes together (`Images(64)`, `Pixels(64, at=512)`, or any
+            function of the size). Rounded down to a multiple of the granule.
+        buckets: a column, or an array with one value for each row of the data: only rows of equal value share a step.
+            Steps are formed for all processes together, so that none has more of them than another.
         seed: with the epoch, the only source of randomness.
-        tail: "drop" leaves out the images that do not fill a last step (others each epoch, under a shuffle);
-            "exact" visits every row once and ends with a shorter step.
+        tail: of the images that do not fill a last step, "drop" leaves them out (others each epoch, under a shuffle),
+            "pad" completes the step with other images of the epoch, and "exact" visits every row once and ends with a
+            shorter step, in which processes that have no image left are given padding (`Batch.valid` False): for
+            evaluation.
+        granule: every step is a multiple of so many images, so that any number of processes that divides it can take
+            over another's run. When None, the largest power of two up to 8 that divides the budget.
+        epoch_steps: how many steps an epoch has, when it is not a pass over the rows: epochs are then cut from one
+            endless stream of passes. Needed where the number of steps would change from epoch to epoch, as it does
+            when sizes grow under constant pixels; frameworks ask for a length once.
+        rank, world: which process this is, of how many. When None, torch.distributed says so, or the environment of
+            torchrun or SLURM's srun, when the first step is asked for.
 
-    `len` is the number of steps, the same for every epoch and unaffected by the cursor. Not thread-safe: a
-    sampler is a cursor. Deliberately not a torch BatchSampler and without `batch_size`, so that frameworks that
-    rebuild samplers fail loudly instead of losing the sizes.
+    `len` is the number of steps, the same on every process and for every epoch, and unaffected by the cursor. Iterating
+    again is the next epoch, also after a loop that was left early; `set_epoch` and `load_state_dict` say otherwise. Not
+    thread-safe: a sampler is a cursor. Deliberately not a torch BatchSampler and without `batch_size`, so that
+    frameworks that rebuild samplers fail loudly instead of losing the sizes.
+
+    Raises ArgumentError for parts that contradict each other or the data.
     """
 
     def __init__(
@@ -78,65 +75,164 @@ class Sampler:
         data: int | Sized,
         *,
         sizes: Sizes,
+        budget: Budget,
         rows: Sequence[int] | NDArray[np.integer[Any]] | None = None,
-        order: Order | None = None,
-        budget: Images,
+        order: Any = None,
+        buckets: str | Sequence[Any] | NDArray[Any] | None = None,
         seed: int = 0,
         tail: str = "drop",
+        granule: int | None = None,
+        epoch_steps: int | None = None,
+        rank: int | None = None,
+        world: int | None = None,
     ) -> None:
         self.n = data if isinstance(data, int) else len(data)
         readable = getattr(data, "rows", None)  # caches and readers have it: quarantined rows are not planned
         self.rows = _checked_rows(readable() if rows is None and callable(readable) else rows, self.n)
-        self.order: Order = Shuffle() if order is None else order
-        self.sizes = sizes
-        self.budget = budget
-        self.seed = _checked_seed(seed)
+        columns = Columns(data, self.n, self.rows)
+        self.data_digest = columns.digest()
+        """Of the ids in row order, where the data has any: the selection that the rows are rows of."""
+        self.order: Order = Shuffle() if order is None else bound(order, columns)
+        self.sizes, self.budget = sizes, budget
+        self._buckets = None if buckets is None else columns.codes(buckets, "buckets=")
+        self.seed = _checked(seed, "seed", 0)
         self.tail = tail
         if tail not in TAILS:
             raise ArgumentError(f"tail must be one of {', '.join(TAILS)}; found {tail!r}")
-        if len(self) == 0:
+        self.granule = None if granule is None else _checked(granule, "granule", 1)
+        self.epoch_steps = None if epoch_steps is None else _checked(epoch_steps, "epoch_steps", 1)
+        if self.epoch_steps is not None and tail != "drop":
+            raise ArgumentError(
+                f"epoch_steps= cuts epochs from an endless stream, which has no tail; found tail={tail!r}"
+            )
+        self._asked = rank, world
+        self._stride = _stride(self.order, len(self.rows), self.seed)
+        self._plans: dict[int, _Plans] = {}
+        self._cursor = Cursor()
+        self._check()
+
+    def _check(self) -> None:
+        """Refuse plans without a step, or with another number of steps in later epochs."""
+        steps = len(self)
+        if steps == 0:
             raise ArgumentError(
                 f"{len(self.rows)} rows make no full step: choose more, take a smaller batch, or keep the rest "
                 "(tail='exact' of a Sampler, drop_last=False of a Loader)"
             )
-        self._epoch = 0
-        self._step = 0
+        planner = self._planned(self.place().world).planner
+        for epoch in range(1, getattr(self.sizes, "epochs", 1)):
+            if (found := planner.steps(epoch)) != steps:
+                raise ArgumentError(
+                    f"epoch {epoch} would have {found} steps, epoch 0 has {steps}: frameworks need one length. Set "
+                    f"epoch_steps=, for example {steps}"
+                )
 
     # -- the plan: pure functions of (seed, epoch) --
 
     def __len__(self) -> int:
-        per_step = self.budget(self.sizes.at(0, epoch=0))
-        whole, rest = divmod(len(self.rows), per_step)
-        return whole + (1 if rest and self.tail == "exact" else 0)
+        return self._planned(self.place().world).planner.steps()
+
+    def total_steps(self, epochs: int) -> int:
+        """Steps of so many whole epochs: what a learning-rate schedule asks for."""
+        return epochs * len(self)
 
     def steps(self, epoch: int, *, start: int = 0) -> Iterator[Step]:
-        """The steps of an epoch from number `start` on. Pure: any process, at any time, computes the same."""
-        index = self.rows[self.order.positions(len(self.rows), seed=self.seed, epoch=epoch)]
-        draw = seeds.draws(len(index), self.seed, epoch)
-        for number in range(start, len(self)):
-            size = self.sizes.at(number, epoch=epoch)
-            count = self.budget(size)
-            part = slice(number * count, (number + 1) * count)
-            yield Step(number, size, index[part], draw[part])
+        """The global steps of an epoch from number `start` on. Pure: any process, at any time, computes the same."""
+        plans = self._planned(self.place().world)
+        planned, length = plans.planner.epoch(epoch), plans.planner.steps()
+        stride, scales = planned.units.shape[1], scales_of(self.sizes)
+        index = _rows_at(self.rows, planned.units.ravel())
+        if getattr(self.order, "draw_per_unit", False):
+            draw = seeds.draws(len(planned.units), self.seed, epoch).repeat(stride)
+        else:
+            draw = seeds.draws(len(index), self.seed, epoch)
+        for number in range(start, length):
+            part = slice(int(planned.bounds[number]) * stride, int(planned.bounds[number + 1]) * stride)
+            yield Step(
+                number,
+                planned.sizes[number],
+                index[part],
+                draw[part],
+                epoch=epoch,
+                progress=epoch + number / length,
+                scales=scales,
+                stride=stride,
+                n_ref=plans.counting.reference,
+            )
+
+    def parts(self, epoch: int, *, start: int = 0, at: Place | None = None) -> Iterator[Step]:
+        """This process's part of each step.
+
+        Raises ArgumentError for steps of training that so many processes cannot share evenly.
+        """
+        found = self.place() if at is None else at
+        for step in self.shared(epoch, start, found.world):
+            yield step.part(found.rank, found.world)
+
+    def shared(self, epoch: int, start: int, world: int) -> Iterator[Step]:
+        """Global steps that `world` processes can share. Raises ArgumentError, as `parts`."""
+        for step in self.steps(epoch, start=start):
+            units = len(step) // step.stride
+            if units % world and self.tail != "exact":
+                raise ArgumentError(
+                    f"step {step.number} of epoch {epoch} has {units} images or exams, which {world} processes cannot "
+                    f"share evenly: choose a budget and a granule= that are multiples of {world}"
+                )
+            yield step
 
     def fingerprint(self) -> str:
-        """16 hex digits that change when the plan does: rows, order, sizes, budget, seed or tail."""
-        plan = json.dumps([self.n, repr(self.order), repr(self.sizes), repr(self.budget), self.seed, self.tail])
-        return hashlib.sha256(plan.encode() + self.rows.tobytes()).hexdigest()[:16]
+        """16 hex digits that change when the plan does: data, rows, order, sizes, budget, buckets, granule, seed, tail.
+
+        The number of processes is not in it.
+        """
+        counting = self._planned(self.place().world).counting.fingerprint()
+        parts = (self.order, self.sizes, self._buckets, self.epoch_steps, self.seed, self.tail)
+        plan = described([self.n, self.data_digest, counting, *parts, self.rows])
+        return hashlib.sha256(plan.encode()).hexdigest()[:16]
+
+    # -- processes --
+
+    def place(self) -> Place:
+        """Which process this is, of how many, as far as is known now."""
+        return place(*self._asked)
+
+    def view(self, rank: int, world: int) -> "Sampler":
+        """The same plan as process `rank` of `world` iterates it; a copy with a cursor of its own, at its place."""
+        Place(rank, world)
+        found = copy(self)
+        found._asked, found._cursor, found._plans = (rank, world), copy(self._cursor), {}
+        return found
+
+    def interleaved(self, world: int) -> "Interleaved":
+        """All processes' parts in one stream, step by step: for wrappers that deal batches out themselves.
+
+        Accelerate's `prepare` gives batch i to process i % world; of this stream that is the process's own part.
+        """
+        Place(0, world)
+        return Interleaved(self, world)
+
+    def _planned(self, world: int) -> "_Plans":
+        key = world if getattr(self.budget, "per_process", False) else 1
+        if key not in self._plans:
+            counting = Counting(self.budget, self.sizes, self._stride, self.granule, key)
+            planner = Planner(
+                self.order, self.sizes, counting.units, len(self.rows), seed=self.seed, tail=self.tail,
+                epoch_steps=self.epoch_steps, buckets=self._buckets,
+            )  # fmt: skip
+            self._plans[key] = _Plans(counting, planner)
+        return self._plans[key]
 
     # -- the cursor --
 
     def __iter__(self) -> Iterator[list[Key]]:
-        for step in self.steps(self._epoch, start=self._step):
-            self._step = step.number + 1
-            if self._step == len(self):  # the last step is out: the position is the next epoch's beginning
-                self._epoch, self._step = self._epoch + 1, 0
+        epoch, start = self._cursor.begin()
+        for step in self.parts(epoch, start=start, at=said_aloud(self.place())):
+            self._cursor.passed(epoch, step.number, len(self))
             yield step.keys()
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the beginning of an epoch; the epoch the cursor is in already keeps its position."""
-        if epoch != self._epoch:
-            self._epoch, self._step = epoch, 0
+        """Begin this epoch next. A position that was loaded, or is already there, is kept."""
+        self._cursor.set_epoch(epoch)
 
     @property
     def sampler(self) -> "Sampler":
@@ -144,27 +240,58 @@ class Sampler:
         return self
 
     def state_dict(self) -> dict[str, Any]:
-        """The position: plain integers and the plan's fingerprint, for JSON or torch.save."""
-        return {"version": 1, "epoch": self._epoch, "step": self._step, "fingerprint": self.fingerprint()}
+        """The position: plain values with the plan's fingerprint, for JSON or torch.save; the same on every process."""
+        return self.state_at(self._cursor, self.fingerprint())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where `state_dict` was taken. Raises StateError when the plan is another one."""
-        self._epoch, self._step = checked_state(state, self.fingerprint(), len(self))
+        """Continue where `state_dict` was taken, on any number of processes.
+
+        Raises StateError when the plan is another one.
+        """
+        self.load_state_at(self._cursor, state, self.fingerprint())
+
+    def state_at(self, cursor: Cursor, fingerprint: str) -> dict[str, Any]:
+        """A position in this plan, wherever it is kept, with what the order remembers."""
+        state = cursor.state(fingerprint) | {"seed": self.seed}
+        remembered = getattr(self.order, "state_dict", None)
+        return state | ({"order": remembered()} if callable(remembered) else {})
+
+    def load_state_at(
+        self, cursor: Cursor, state: Mapping[str, Any], fingerprint: str, *, steps: int | None = None
+    ) -> None:
+        """Load such a state. Raises StateError, and changes nothing, when it belongs to another plan."""
+        load = getattr(self.order, "load_state_dict", None)
+        if callable(load) and "order" not in state and state.get("fingerprint") == fingerprint:
+            raise StateError("this position lacks what its order remembers: 'order' is missing")
+        cursor.load(state, fingerprint, len(self) if steps is None else steps)
+        if callable(load):
+            load(state["order"])
 
 
-def checked_state(state: Mapping[str, Any], fingerprint: str, steps: int) -> tuple[int, int]:
-    """(epoch, step) of a saved position, refused when it belongs to another plan."""
-    if state.get("version") != 1 or state.get("fingerprint") != fingerprint:
-        raise StateError(
-            "this position was saved for another plan (other rows, order, size, batch or seed): "
-            f"expected fingerprint {fingerprint}, found {state.get('fingerprint')!r}"
-        )
-    epoch, step = state.get("epoch"), state.get("step")
-    if not (isinstance(epoch, int) and isinstance(step, int) and epoch >= 0 and 0 <= step < steps):
-        raise StateError(
-            f"a position is an epoch >= 0 and a step in 0 .. {steps - 1}, whole numbers; found {epoch!r} and {step!r}"
-        )
-    return epoch, step
+@dataclass(frozen=True)
+class _Plans:
+    """A sampler's plan, for a number of processes where the budget is for each."""
+
+    counting: Counting
+    planner: Planner
+
+
+def _rows_at(rows: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Row numbers at positions; padding stays what it is."""
+    found = rows[positions]
+    missing = positions < 0
+    if missing.any():
+        found[missing] = PADDING
+    return found
+
+
+def _stride(order: Order, n: int, seed: int) -> int:
+    """How many rows a unit of this order has: as it says, or as its first epoch shows."""
+    said = getattr(order, "stride", 1 if getattr(order, "whole", False) else None)
+    if said is not None:
+        return int(said)
+    shape = np.shape(order.positions(n, seed=seed, epoch=0))
+    return shape[1] if len(shape) == 2 else 1
 
 
 def _checked_rows(rows: Sequence[int] | NDArray[np.integer[Any]] | None, n: int) -> NDArray[np.int64]:
@@ -178,7 +305,7 @@ def _checked_rows(rows: Sequence[int] | NDArray[np.integer[Any]] | None, n: int)
     return found.astype(np.int64)
 
 
-def _checked_seed(seed: int) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ArgumentError(f"seed must be an int >= 0; found {seed!r}")
-    return int(seed)
+def _checked(value: Any, name: str, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ArgumentError(f"{name} must be an int >= {least}; found {value!r}")
+    return int(value)

@@ -1,0 +1,67 @@
+"""Where in training we are: two integers, and the rules by which they move.
+
+the position is the next step to hand out; with the last step of an epoch it becomes the next epoch's beginning
+it is read when the first step is asked for, not when the iterator is made
+a loop that is left early has ended its epoch, unless a position is loaded: iterating again is the next epoch
+set_epoch(e)   a position that was loaded in e, or is at its beginning, is kept; else e's beginning
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from resload.errors import ArgumentError, StateError
+
+VERSION = 1
+
+
+class Cursor:
+    """A position in the epochs of one plan. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self.epoch, self.step = 0, 0
+        self._deliberate = True  # set by the caller, or reached by finishing an epoch
+
+    def begin(self) -> tuple[int, int]:
+        """(epoch, step) to go on from, when a pass begins."""
+        if not self._deliberate:
+            self.epoch, self.step = self.epoch + 1, 0
+        self._deliberate = False
+        return self.epoch, self.step
+
+    def passed(self, epoch: int, step: int, steps: int) -> None:
+        """This step of an epoch of `steps` has been handed out."""
+        self.epoch, self.step, self._deliberate = epoch, step + 1, False
+        if self.step == steps:
+            self.epoch, self.step, self._deliberate = epoch + 1, 0, True
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to an epoch's beginning; a position that was loaded there is kept. Raises ArgumentError for no epoch."""
+        if isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 0:
+            raise ArgumentError(f"an epoch is an int >= 0; found {epoch!r}")
+        if epoch != self.epoch or not self._deliberate:
+            self.epoch, self.step = epoch, 0
+        self._deliberate = True
+
+    def state(self, fingerprint: str) -> dict[str, Any]:
+        """The position, with the plan it belongs to."""
+        return {"version": VERSION, "epoch": self.epoch, "step": self.step, "fingerprint": fingerprint}
+
+    def load(self, state: Mapping[str, Any], fingerprint: str, steps: int) -> None:
+        """Go to a saved position. Raises StateError, and stays, when it belongs to another plan or is none."""
+        self.epoch, self.step = checked_state(state, fingerprint, steps)
+        self._deliberate = True
+
+
+def checked_state(state: Mapping[str, Any], fingerprint: str, steps: int) -> tuple[int, int]:
+    """(epoch, step) of a saved position, refused when it belongs to another plan."""
+    if state.get("version") != VERSION or state.get("fingerprint") != fingerprint:
+        raise StateError(
+            "this position was saved for another plan (other rows, order, size, batch or seed): "
+            f"expected fingerprint {fingerprint}, found {state.get('fingerprint')!r}"
+        )
+    epoch, step = state.get("epoch"), state.get("step")
+    if not (isinstance(epoch, int) and isinstance(step, int) and epoch >= 0 and 0 <= step < steps):
+        raise StateError(
+            f"a position is an epoch >= 0 and a step in 0 .. {steps - 1}, whole numbers; found {epoch!r} and {step!r}"
+        )
+    return epoch, step

@@ -1,0 +1,288 @@
+"""Whole epochs as arrays: which rows make which step, at which size. Pure functions of (seed, epoch).
+
+    order    one pass over the rows, in units: single rows, or rows that stay together
+    lanes    the pass dealt out by who may share a step: one lane, or one for each bucket, or one for each size of
+             `PerTarget`
+    sizes    how many units each step takes
+
+Without `epoch_steps` an epoch is one pass, cut into steps; the rows left over are dropped, filled up or served as they
+are. With it, each lane is an endless stream of passes, and an epoch is the next `epoch_steps` steps of it: what earlier
+epochs took follows from their sizes alone, so that any epoch can be entered without the ones before.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resload import seeds
+from resload.errors import ArgumentError
+from resload.samplers import quotas
+from resload.samplers.orders import Order
+from resload.samplers.sizes import Fixed, Mix, Scales, Sizes, of_epoch
+from resload.size import Size, as_size
+
+Units = NDArray[np.int64]
+"""(u, stride) positions; -1 where a unit lacks one."""
+_KEPT_PASSES = 3
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch: step k is `units[bounds[k] : bounds[k + 1]]`, at `sizes[k]`."""
+
+    sizes: list[Size]
+    bounds: NDArray[np.int64]
+    units: Units
+
+
+class Planner:
+    """Plans epochs over n rows.
+
+    Args:
+        units_of: how many units a step of this size takes.
+        buckets: (n,) codes from 0 of the rows that may share a step; None when all may.
+        tail: "drop", "pad" or "exact".
+        epoch_steps: steps of an epoch, where they are not what one pass gives.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        sizes: Sizes,
+        units_of: Callable[[Size], int],
+        n: int,
+        *,
+        seed: int,
+        tail: str,
+        epoch_steps: int | None,
+        buckets: NDArray[np.int64] | None,
+    ) -> None:
+        self._order, self._sizes, self._units_of, self._n = order, sizes, units_of, n
+        self._seed, self._tail, self._epoch_steps = seed, tail, epoch_steps
+        self._buckets = buckets
+        self._per_target: tuple[Size, ...] = getattr(sizes, "lanes", ())
+        self._whole = bool(getattr(order, "whole", False))
+        self._passes: dict[int, list[Units]] = {}
+        self._counts: list[NDArray[np.int64]] = []  # units of each lane, by pass
+        self._taken: list[NDArray[np.int64]] = []  # units that earlier epochs took from each lane, by epoch
+
+    # -- what is asked --
+
+    def steps(self, epoch: int = 0) -> int:
+        """How many steps an epoch has, from its sizes alone."""
+        if self._epoch_steps is not None:
+            return self._epoch_steps
+        lanes = self._lane_counts(0)
+        if len(lanes) > 1:
+            return sum(
+                -(-int(n) // c) if self._tail != "drop" else int(n) // c for n, c in self._lane_steps(lanes, epoch)
+            )
+        return len(self._cut(int(lanes[0]), epoch)[0])
+
+    def epoch(self, epoch: int) -> Epoch:
+        """An epoch's steps. Raises ArgumentError when it has not as many as the first."""
+        if self._epoch_steps is not None:
+            return self._stretch(epoch)
+        lanes = self._dealt(epoch)
+        made = self._one_lane(lanes[0], epoch) if len(lanes) == 1 else self._several_lanes(lanes, epoch)
+        if len(made.sizes) != self.steps():
+            raise ArgumentError(
+                f"epoch {epoch} would have {len(made.sizes)} steps, epoch 0 has {self.steps()}: frameworks need one "
+                f"length. Set epoch_steps=, for example {self.steps()}"
+            )
+        return made
+
+    # -- passes, in lanes --
+
+    def _positions(self, epoch: int) -> Units:
+        """The order's units of an epoch, checked."""
+        found = np.asarray(self._order.positions(self._n, seed=self._seed, epoch=epoch))
+        name, least = type(self._order).__name__, 0 if found.ndim == 1 else -1
+        if found.ndim not in (1, 2) or (found.size and found.dtype.kind not in "iu"):
+            raise ArgumentError(f"{name}.positions must give int64 (m,) or (m, k); found {found.dtype} {found.shape}")
+        if found.size and not (found.min() >= least and found.max() < self._n):
+            raise ArgumentError(
+                f"{name}.positions must give positions 0 .. {self._n - 1}, not row numbers; "
+                f"found {found.min()} .. {found.max()}"
+            )
+        return found.astype(np.int64, copy=False).reshape(len(found), 1 if found.ndim == 1 else found.shape[1])
+
+    def _pass(self, number: int) -> list[Units]:
+        """The units of each lane in one pass, in their order."""
+        if self._per_target:
+            return [self._positions(number * len(self._per_target) + lane) for lane in range(len(self._per_target))]
+        units = self._positions(number)
+        if self._buckets is None:
+            return [units]
+        return [units[places] for places in self._places(units)]
+
+    def _places(self, units: Units) -> list[NDArray[np.int64]]:
+        """For each bucket: where its units stand in the pass."""
+        assert self._buckets is not None
+        first = np.take_along_axis(units, np.argmax(units >= 0, axis=1)[:, None], axis=1)[:, 0]
+        codes = self._buckets[first]
+        bounds = np.cumsum(np.bincount(codes, minlength=int(self._buckets.max()) + 1))[:-1]
+        return np.split(np.argsort(codes, kind="stable"), bounds)
+
+    def _dealt(self, number: int) -> list[Units]:
+        """A pass in lanes, as `_pass`; the last few are kept, for streams that look at one several times."""
+        if hasattr(self._order, "state_dict"):
+            return self._pass(number)  # what it gives may change
+        if number not in self._passes:
+            while len(self._passes) >= _KEPT_PASSES:
+                self._passes.pop(next(iter(self._passes)))
+            self._passes[number] = self._pass(number)
+        return self._passes[number]
+
+    def _lane_counts(self, number: int) -> NDArray[np.int64]:
+        """How many units each lane has in a pass: always the same where each row comes once, or there is one lane."""
+        steady = self._whole or self._buckets is None
+        if steady:
+            number = 0
+        while len(self._counts) <= number:
+            self._counts.append(np.array([len(units) for units in self._dealt(len(self._counts))], np.int64))
+        return self._counts[number]
+
+    # -- an epoch is a pass --
+
+    def _cut(self, available: int, epoch: int) -> tuple[list[Size], list[int], int]:
+        """One lane cut into steps: their sizes and units, and how many units the last one lacks ("pad")."""
+        rule, own_epoch = of_epoch(self._sizes, epoch)
+        if isinstance(rule, Mix):
+            counts = [self._units_of(size) for size in rule.sizes]
+            times, following = quotas.of_rows(rule.ratios(counts), counts, available)
+            sizes = self._shuffled(rule, times, epoch)
+            units, after = [self._units_of(size) for size in sizes], rule.sizes[following]
+        elif isinstance(rule, Fixed | Scales):
+            after = rule.at(0, epoch=own_epoch)
+            units = [self._units_of(after)] * (available // self._units_of(after))
+            sizes = [after] * len(units)
+        else:
+            sizes, units, left = [], [], available
+            while (count := self._units_of(after := as_size(rule.at(len(sizes), epoch=own_epoch)))) <= left:
+                sizes.append(after)
+                units.append(count)
+                left -= count
+        rest = available - sum(units)
+        if not rest or self._tail == "drop":
+            return sizes, units, 0
+        whole = self._units_of(after)
+        lacking = whole - rest if self._tail == "pad" else 0
+        return [*sizes, after], [*units, rest + lacking], lacking
+
+    def _one_lane(self, units: Units, epoch: int) -> Epoch:
+        sizes, counts, lacking = self._cut(len(units), epoch)
+        if lacking:  # with the first of this order, which are others than the last unless there are too few
+            units = np.concatenate([units, np.resize(units, (lacking, units.shape[1]))])
+        return Epoch(sizes, np.cumsum([0, *counts]), units)
+
+    def _lane_steps(self, lanes: NDArray[np.int64], epoch: int) -> list[tuple[int, int]]:
+        """(units, units of a step) of each lane; one size of step for all where they are buckets."""
+        if self._per_target:
+            return [(int(n), self._units_of(size)) for n, size in zip(lanes, self._per_target, strict=True)]
+        rule, own_epoch = of_epoch(self._sizes, epoch)
+        count = self._units_of(as_size(rule.at(0, epoch=own_epoch)))
+        return [(int(n), count) for n in lanes]
+
+    def _several_lanes(self, lanes: list[Units], epoch: int) -> Epoch:
+        """Each lane cut for itself; steps come in the order in which a pass completes them."""
+        dealt = self._lane_steps(np.array([len(units) for units in lanes]), epoch)
+        places = None if self._per_target else self._places(self._positions(epoch))
+        steps: list[tuple[float, int, Units]] = []
+        for lane, (units, (n, count)) in enumerate(zip(lanes, dealt, strict=True)):
+            whole, rest = divmod(n, count)
+            for k in range(whole + (rest > 0 and self._tail != "drop")):
+                part, last = units[k * count : (k + 1) * count], min((k + 1) * count, n) - 1
+                if len(part) < count and self._tail == "pad":
+                    part = np.concatenate([part, np.resize(units, (count - len(part), units.shape[1]))])
+                steps.append(((last + 1) / n if places is None else float(places[lane][last]), lane, part))
+        steps.sort(key=lambda step: step[:2])
+        if self._per_target:
+            sizes = [self._per_target[lane] for _, lane, _ in steps]
+        else:
+            sizes = self._of_steps(epoch, len(steps))
+            if len({self._units_of(size) for size in sizes}) > 1:
+                raise ArgumentError(
+                    "buckets with steps of several lengths need epoch_steps=: how many steps an epoch has"
+                )
+        parts = [part for _, _, part in steps]
+        bounds = np.cumsum([0, *(len(part) for part in parts)])
+        return Epoch(sizes, bounds, np.concatenate(parts) if parts else np.empty((0, 1), np.int64))
+
+    # -- an epoch is a stretch of endless streams --
+
+    def _of_steps(self, epoch: int, steps: int) -> list[Size]:
+        """The sizes of an epoch of so many steps."""
+        rule, own_epoch = of_epoch(self._sizes, epoch)
+        if isinstance(rule, Mix):
+            ratios = rule.ratios([self._units_of(size) for size in rule.sizes])
+            return self._shuffled(rule, quotas.of_steps(ratios, steps), epoch)
+        if isinstance(rule, Fixed | Scales):
+            return [rule.at(0, epoch=own_epoch)] * steps
+        return [as_size(rule.at(step, epoch=own_epoch)) for step in range(steps)]
+
+    def _shuffled(self, mix: Mix, times: NDArray[np.int64], epoch: int) -> list[Size]:
+        """Each size so many times, in an order drawn for the epoch."""
+        which = np.repeat(np.arange(len(times)), times)
+        return [mix.sizes[k] for k in which[seeds.permutation(len(which), self._seed, epoch, "sizes")].tolist()]
+
+    def _layout(self, epoch: int, steps: int) -> tuple[list[Size], NDArray[np.int64], NDArray[np.int64]]:
+        """(size, units, lane) of each step of a stretch."""
+        counts = self._lane_counts(0)
+        if self._per_target:
+            per_step = [self._units_of(size) for size in self._per_target]
+            lanes = self._drawn(counts / np.array(per_step), steps, epoch)
+            return [self._per_target[lane] for lane in lanes.tolist()], np.array(per_step)[lanes], lanes
+        sizes = self._of_steps(epoch, steps)
+        lanes = np.zeros(steps, np.int64) if len(counts) == 1 else self._drawn(counts, steps, epoch)
+        return sizes, np.array([self._units_of(size) for size in sizes], np.int64), lanes
+
+    def _drawn(self, ratios: NDArray[np.generic], steps: int, epoch: int) -> NDArray[np.int64]:
+        """The lane of each step: every lane its share of the steps, rounded by lot, in an order drawn for the epoch."""
+        rng = seeds.generator(self._seed, epoch, "sizes", 1)
+        edges = np.cumsum(ratios, dtype=float)
+        places = (np.arange(steps) + rng.random()) * (edges[-1] / steps)
+        return rng.permutation(np.minimum(np.searchsorted(edges, places, side="right"), len(edges) - 1))
+
+    def _taken_before(self, epoch: int, steps: int) -> NDArray[np.int64]:
+        """Units that the epochs before this one took from each lane."""
+        if not self._taken:
+            self._taken.append(np.zeros(len(self._lane_counts(0)), np.int64))
+        while len(self._taken) <= epoch:
+            _, units, lanes = self._layout(len(self._taken) - 1, steps)
+            self._taken.append(self._taken[-1] + np.bincount(lanes, units, len(self._taken[0])).astype(np.int64))
+        return self._taken[epoch]
+
+    def _stretch(self, epoch: int) -> Epoch:
+        assert self._epoch_steps is not None
+        sizes, units, lanes = self._layout(epoch, self._epoch_steps)
+        taken, parts = self._taken_before(epoch, self._epoch_steps), [np.empty((0, 0), np.int64)] * len(sizes)
+        for lane in range(len(taken)):
+            own = np.flatnonzero(lanes == lane)
+            if own.size:
+                found = self._from_stream(lane, int(taken[lane]), int(units[own].sum()))
+                for step, part in zip(own.tolist(), np.split(found, np.cumsum(units[own])[:-1]), strict=True):
+                    parts[step] = part
+        return Epoch(sizes, np.concatenate([[0], np.cumsum(units)]), np.concatenate(parts))
+
+    def _from_stream(self, lane: int, start: int, need: int) -> Units:
+        """Units `start` .. of a lane's endless stream of passes."""
+        number = 0
+        if self._whole or self._buckets is None:
+            number, start = divmod(start, int(self._lane_counts(0)[lane]))
+        else:
+            while start >= (count := int(self._lane_counts(number)[lane])):
+                number, start = number + 1, start - count
+        parts = []
+        while need > 0:
+            units = self._dealt(number)[lane]
+            if len(units) != self._lane_counts(number)[lane]:
+                raise ArgumentError(
+                    f"{type(self._order).__name__}.positions must give as many in every epoch; found {len(units)} in "
+                    f"pass {number}, {self._lane_counts(number)[lane]} in the first"
+                )
+            parts.append(units[start : start + need])
+            need, number, start = need - len(parts[-1]), number + 1, 0
+        return np.concatenate(parts)
