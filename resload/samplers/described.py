@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,8 @@ def described(value: Any) -> str:
         return f"{type(value).__name__}({', '.join(sorted(map(described, value)))})"
     if isinstance(value, tuple | list):
         return f"{type(value).__name__}({', '.join(map(described, value))})"
+    if isinstance(value, BuiltinFunctionType) and not isinstance(value.__self__, ModuleType | None):
+        return f"{described(value.__self__)}.{value.__name__}"
     if isinstance(value, type | BuiltinFunctionType):
         return f"{value.__module__}.{value.__qualname__}"
     if isinstance(value, FunctionType):
