@@ -17,7 +17,7 @@ from resload.pipeline.model_input import decoders_here
 from resload.readers import CacheReader, Reader, SourceReader
 from resload.samplers import Fixed, Images, Sampler, Scales, Sequential, Shuffle
 from resload.samplers.columns import ids_digest
-from resload.samplers.sizes import scales_of
+from resload.samplers.sizes import declared
 from resload.store.cache import Cache
 
 
@@ -168,7 +168,7 @@ def refuse_unservable(sampler: Sampler, reader: Reader) -> None:
         raise ArgumentError(
             f"{bad.size} of the sampler's rows cannot be read (first: row {bad[0]}); make it with rows=cache.rows()"
         )
-    for size in {sampler.sizes.at(0, epoch=0), *scales_of(sampler.sizes)}:
+    for size in declared(sampler.sizes):
         reader.checked_size(size)
 
 

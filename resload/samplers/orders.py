@@ -5,7 +5,7 @@ to know of them it takes from the data when the sampler is made (`bind`), so tha
 """
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,16 +33,16 @@ class Order(Protocol):
 
 @runtime_checkable
 class Bindable(Protocol):
-    """An order that asks something of the data."""
+    """An order, or a size rule, that asks something of the data."""
 
-    def bind(self, columns: Columns) -> Order:
-        """The order for these rows."""
+    def bind(self, columns: Columns) -> Any:
+        """The order or rule for these rows."""
         ...
 
 
-def bound(order: Order, columns: Columns) -> Order:
-    """The order, once it knows its data."""
-    return order.bind(columns) if isinstance(order, Bindable) else order
+def bound(part: Any, columns: Columns) -> Any:
+    """An order or size rule, once it knows its data."""
+    return part.bind(columns) if isinstance(part, Bindable) else part
 
 
 @dataclass(frozen=True)

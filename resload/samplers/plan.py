@@ -20,7 +20,7 @@ from resload import seeds
 from resload.errors import ArgumentError
 from resload.samplers import quotas
 from resload.samplers.orders import Order
-from resload.samplers.sizes import Fixed, Mix, Scales, Sizes, of_epoch
+from resload.samplers.sizes import Mix, Sizes, of_epoch
 from resload.size import Size, as_size
 
 Units = NDArray[np.int64]
@@ -62,7 +62,7 @@ class Planner:
         self._order, self._sizes, self._units_of, self._n = order, sizes, units_of, n
         self._seed, self._tail, self._epoch_steps = seed, tail, epoch_steps
         self._buckets = buckets
-        self._per_target: tuple[Size, ...] = getattr(sizes, "lanes", ())
+        self._per_target: tuple[Size, ...] = tuple(as_size(size) for size in getattr(sizes, "lanes", ()))
         self._whole = bool(getattr(order, "whole", False))
         self._passes: dict[int, list[Units]] = {}
         self._counts: list[NDArray[np.int64]] = []  # units of each lane, by pass
@@ -80,6 +80,13 @@ class Planner:
                 -(-int(n) // c) if self._tail != "drop" else int(n) // c for n, c in self._lane_steps(lanes, epoch)
             )
         return len(self._cut(int(lanes[0]), epoch)[0])
+
+    def unserved(self) -> list[int]:
+        """How many units each lane has that is smaller than a step and therefore never served."""
+        if self._epoch_steps is not None or self._tail != "drop":
+            return []
+        lanes = self._lane_counts(0)
+        return [n for n, count in self._lane_steps(lanes, 0) if 0 < n < count] if len(lanes) > 1 else []
 
     def epoch(self, epoch: int) -> Epoch:
         """An epoch's steps. Raises ArgumentError when it has not as many as the first."""
@@ -155,10 +162,12 @@ class Planner:
             times, following = quotas.of_rows(rule.ratios(counts), counts, available)
             sizes = self._shuffled(rule, times, epoch)
             units, after = [self._units_of(size) for size in sizes], rule.sizes[following]
-        elif isinstance(rule, Fixed | Scales):
-            after = rule.at(0, epoch=own_epoch)
-            units = [self._units_of(after)] * (available // self._units_of(after))
-            sizes = [after] * len(units)
+        elif period := _period(rule):
+            per_step = [self._units_of(size) for size in period]
+            turns, left = divmod(available, sum(per_step))
+            some = int(np.searchsorted(np.cumsum(per_step), left, side="right"))
+            sizes, units = [*period * turns, *period[:some]], [*per_step * turns, *per_step[:some]]
+            after = period[some]
         else:
             sizes, units, left = [], [], available
             while (count := self._units_of(after := as_size(rule.at(len(sizes), epoch=own_epoch)))) <= left:
@@ -219,14 +228,17 @@ class Planner:
         if isinstance(rule, Mix):
             ratios = rule.ratios([self._units_of(size) for size in rule.sizes])
             return self._shuffled(rule, quotas.of_steps(ratios, steps), epoch)
-        if isinstance(rule, Fixed | Scales):
-            return [rule.at(0, epoch=own_epoch)] * steps
+        if period := _period(rule):
+            return [*period * (steps // len(period)), *period[: steps % len(period)]]
         return [as_size(rule.at(step, epoch=own_epoch)) for step in range(steps)]
 
     def _shuffled(self, mix: Mix, times: NDArray[np.int64], epoch: int) -> list[Size]:
-        """Each size so many times, in an order drawn for the epoch."""
-        which = np.repeat(np.arange(len(times)), times)
-        return [mix.sizes[k] for k in which[seeds.permutation(len(which), self._seed, epoch, "sizes")].tolist()]
+        """Each size so many times, in runs of `every` (the last of a size with what is left), in a drawn order."""
+        runs = -(-times // mix.every)
+        which, length = np.repeat(np.arange(len(times)), runs), np.full(runs.sum(), mix.every)
+        length[np.cumsum(runs)[runs > 0] - 1] -= (runs * mix.every - times)[runs > 0]
+        drawn = seeds.permutation(len(which), self._seed, epoch, "sizes")
+        return [mix.sizes[k] for k in np.repeat(which[drawn], length[drawn]).tolist()]
 
     def _layout(self, epoch: int, steps: int) -> tuple[list[Size], NDArray[np.int64], NDArray[np.int64]]:
         """(size, units, lane) of each step of a stretch."""
@@ -286,3 +298,8 @@ class Planner:
             parts.append(units[start : start + need])
             need, number, start = need - len(parts[-1]), number + 1, 0
         return np.concatenate(parts)
+
+
+def _period(rule: Sizes) -> tuple[Size, ...]:
+    """The sizes of steps that repeat, for rules that say them."""
+    return tuple(as_size(size) for size in getattr(rule, "period", ()))

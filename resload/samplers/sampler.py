@@ -11,6 +11,7 @@ cannot go stale.
 """
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from copy import copy
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from resload.samplers.keys import PADDING, Key, Step
 from resload.samplers.orders import Order, Shuffle, bound
 from resload.samplers.place import Place, place, said_aloud
 from resload.samplers.plan import Planner
-from resload.samplers.sizes import Sizes, scales_of
+from resload.samplers.sizes import Sizes, declared, scales_of, warn_of_many
 
 TAILS = ("drop", "pad", "exact")
 
@@ -93,8 +94,14 @@ class Sampler:
         self.data_digest = columns.digest()
         """Of the ids in row order, where the data has any: the selection that the rows are rows of."""
         self.order: Order = Shuffle() if order is None else bound(order, columns)
-        self.sizes, self.budget = sizes, budget
+        self.sizes: Sizes = bound(sizes, columns)
+        self.budget = budget
+        warn_of_many(self.sizes)
         self._buckets = None if buckets is None else columns.codes(buckets, "buckets=")
+        if buckets is not None and hasattr(self.sizes, "lanes"):
+            raise ArgumentError(
+                f"buckets= does not go with {type(self.sizes).__name__}: steps have one size, or one bucket"
+            )
         self.seed = _checked(seed, "seed", 0)
         self.tail = tail
         if tail not in TAILS:
@@ -112,20 +119,38 @@ class Sampler:
         self._check()
 
     def _check(self) -> None:
-        """Refuse plans without a step, or with another number of steps in later epochs."""
-        steps = len(self)
+        """Refuse plans without a step, with another number of them in later epochs, or with sizes beyond the budget."""
+        plans, steps = self._planned(self.place().world), len(self)
         if steps == 0:
             raise ArgumentError(
                 f"{len(self.rows)} rows make no full step: choose more, take a smaller batch, or keep the rest "
                 "(tail='exact' of a Sampler, drop_last=False of a Loader)"
             )
-        planner = self._planned(self.place().world).planner
+        for size in declared(self.sizes):
+            plans.counting.units(size)
         for epoch in range(1, getattr(self.sizes, "epochs", 1)):
-            if (found := planner.steps(epoch)) != steps:
+            if (found := plans.planner.steps(epoch)) != steps:
                 raise ArgumentError(
                     f"epoch {epoch} would have {found} steps, epoch 0 has {steps}: frameworks need one length. Set "
                     f"epoch_steps=, for example {steps}"
                 )
+        self._say_unserved(plans.planner.unserved())
+
+    def _say_unserved(self, lanes: list[int]) -> None:
+        """Warn of buckets that fill no step; refuse sizes of a table at which there would be no step."""
+        if not lanes:
+            return
+        if self._buckets is None:
+            raise ArgumentError(
+                f"{max(lanes)} rows make no full step at one of the sizes {self.sizes!r}: take a smaller batch, or "
+                "tail='pad' or 'exact'"
+            )
+        warnings.warn(
+            f"{len(lanes)} of {len(np.unique(self._buckets))} buckets are smaller than a step: their {sum(lanes)} "
+            "images or exams are never served. Take a smaller batch, fewer buckets, tail='pad' or epoch_steps=",
+            UserWarning,
+            stacklevel=4,
+        )
 
     # -- the plan: pure functions of (seed, epoch) --
 
