@@ -124,9 +124,10 @@ class Stages:
         return cls(*zip(sizes, lengths, strict=True))
 
     def __repr__(self) -> str:
+        rules = [repr(str(rule.size)) if isinstance(rule, Fixed) else repr(rule) for rule in self.rules]
         lengths = [stop - start for start, stop in pairwise(self.starts)]
-        shown = [f"({rule!r}, {epochs})" for rule, epochs in zip(self.rules, lengths, strict=False)]
-        return f"Stages({', '.join([*shown, repr(self.rules[-1])])})"
+        shown = [f"({rule}, {epochs})" for rule, epochs in zip(rules, lengths, strict=False)]
+        return f"Stages({', '.join([*shown, rules[-1]])})"
 
     def of_epoch(self, epoch: int) -> tuple[Sizes, int]:
         """The rule of this epoch's stage, and the epoch as counted from the stage's beginning."""

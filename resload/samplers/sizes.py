@@ -74,6 +74,9 @@ class Cycle:
         times = at_least(every, "every of a Cycle")
         object.__setattr__(self, "period", tuple(as_size(size) for size in sizes for _ in range(times)))
 
+    def __repr__(self) -> str:
+        return f"Cycle({', '.join(repr(str(size)) for size in self.period)})"
+
     def at(self, step: int, *, epoch: int) -> Size:
         """The size whose turn it is."""
         return self.period[step % len(self.period)]
