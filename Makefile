@@ -50,6 +50,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/near_duplicates.py
 	$(BIN)/python benchmarks/archive.py
 	$(BIN)/python benchmarks/splits.py
+	$(BIN)/python benchmarks/sampler_plan.py
 
 docs: $(STAMP)
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

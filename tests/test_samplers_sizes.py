@@ -282,8 +282,8 @@ def test_cycles():
     cycle = Cycle(32, 64, 32, every=2)
     assert [side(cycle, 5, step) for step in range(8)] == [32, 32, 64, 64, 32, 32, 32, 32]
     assert cycle.sizes == (Size(32, 32), Size(64, 64))
-    for tail, steps in (("drop", 11), ("exact", 12), ("pad", 12)):
-        plan = sampler(95, sizes=cycle, tail=tail)
+    for n, tail, steps in ((95, "drop", 11), (95, "exact", 12), (95, "pad", 12), (88, "drop", 11), (88, "exact", 11)):
+        plan = sampler(n, sizes=cycle, tail=tail)
         assert [size for size, _ in sides(plan, 1)] == ([32, 32, 64, 64, 32, 32] * 2)[:steps]
 
 
@@ -679,6 +679,8 @@ def test_buckets_smaller_than_a_step_are_said_aloud():
         assert [of_one_bucket(step) for step in steps].count("tall") == 75
         assert [of_one_bucket(step) for step in steps].count("wide") == 31
         assert len({row for step in steps for row in step.index.tolist()}) == 8 * len(steps)
+    with pytest.warns(UserWarning, match="their 5 images"):
+        sampler(855, buckets=BUCKETS, budget=Images(6))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         sampler(855, buckets=BUCKETS, budget=Images(5))
@@ -757,6 +759,8 @@ def test_sizes_say_nothing_of_a_films_labels():
         left.append(frozenset(range(1000)) - set(served[512]))
         first = [step.size.height for step in plan.steps(epoch)][:10]
         assert set(first) == {256, 512}  # the sizes take turns
+        both = set(served[256]) & set(served[512])
+        assert [row for row in served[256] if row in both] != [row for row in served[512] if row in both]
     assert len(set(left)) == 4
 
 

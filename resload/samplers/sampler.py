@@ -45,11 +45,13 @@ class Sampler:
             buckets that name a column find it there; a sampler made of one selection of films is refused by another.
         rows: the rows to visit (of 0 .. n-1); when None, all that `data.rows()` says can be read, or all.
         order: which comes when (`Shuffle()`, `BlockShuffle()`, `Balanced("nodule")`, ..., or your own).
-        sizes: at which size (`Fixed(256)`, `Mix((256, 512))`, ..., or your own).
+        sizes: at which size (`Fixed(256)`, `Mix((256, 512))`, `Ramp`, `Stages`, ..., or your own).
         budget: how many images a step holds over all processes together (`Images(64)`, `Pixels(64, at=512)`, or any
             function of the size). Rounded down to a multiple of the granule.
         buckets: a column, or an array with one value for each row of the data: only rows of equal value share a step.
-            Steps are formed for all processes together, so that none has more of them than another.
+            Steps are formed for all processes together, so that none has more of them than another. A bucket smaller
+            than a step is never served where tails are dropped (a warning says so), and with `epoch_steps=` its rows
+            come more than once in a step.
         seed: with the epoch, the only source of randomness.
         tail: of the images that do not fill a last step, "drop" leaves them out (others each epoch, under a shuffle),
             "pad" completes the step with other images of the epoch, and "exact" visits every row once and ends with a
