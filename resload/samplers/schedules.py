@@ -28,8 +28,8 @@ class Ramp:
     Between them sides are the nearest multiples of `multiple` (halfway: the even multiple of the two), never beyond low
     and high; these are served as they are given. Each side of a rectangle is rounded for itself.
 
-    The rule is `get_resolution` of ffcv-imagenet's train_imagenet.py, and its rn50_configs are `Ramp`s: min_res,
-    max_res, start_ramp and end_ramp.
+    The rule is `get_resolution` of ffcv-imagenet's train_imagenet.py; min_res, max_res, start_ramp and end_ramp of its
+    rn50_configs are the arguments.
 
     Raises SizeError for a low that is larger than high, ArgumentError for epochs or a multiple that are none.
     """
