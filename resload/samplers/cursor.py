@@ -42,6 +42,11 @@ class Cursor:
             self.epoch, self.step = epoch, 0
         self._deliberate = True
 
+    @property
+    def sampler(self) -> "Cursor":
+        """Itself: frameworks look for `.batch_sampler.sampler.set_epoch`."""
+        return self
+
     def state(self, fingerprint: str) -> dict[str, Any]:
         """The position, with the plan it belongs to."""
         return {"version": VERSION, "epoch": self.epoch, "step": self.step, "fingerprint": fingerprint}
