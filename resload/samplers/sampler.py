@@ -225,7 +225,7 @@ class Sampler:
     # -- the cursor --
 
     def __iter__(self) -> Iterator[list[Key]]:
-        epoch, start = self._cursor.begin()
+        epoch, start = self._cursor.begin(drawn_ahead=True)
         for step in self.parts(epoch, start=start, at=said_aloud(self.place())):
             self._cursor.passed(epoch, step.number, len(self))
             yield step.keys()
