@@ -11,9 +11,10 @@ Accelerate    Loader(device=accelerator.device); register_for_checkpointing(load
 torchdata     StatefulDataLoader(torch_dataset(...), batch_sampler=Sampler(...)): its state holds the sampler's
 HF Trainer    override get_train_dataloader to return the Loader, set ignore_data_skip=True, and pass
               callbacks=[saved_with_trainer(loader)]
-Composer      Loader, in a DataSpec with split_batch= and get_num_samples_in_batch=. Its checks, which ask a DataLoader
-              for a DistributedSampler, and its own state of data sets are for DataLoaders alone (composer/core:
-              data_spec.py, state.py); keep `loader.state_dict()` in a callback
+Composer      DataSpec(Loader(device=...), get_num_samples_in_batch=len, split_batch=lambda batch, size: [batch]). Its
+              demand for a DistributedSampler is for DataLoaders alone (composer/core/data_spec.py). It resumes by
+              beginning each past epoch once and reading past the batches of the last (composer/trainer/trainer.py,
+              _spin_dataloaders): a new Loader is then in its place, so load no position
 """
 
 import importlib
