@@ -79,7 +79,7 @@ def all_told(batches: Iterable) -> Served:
 def by_processes(script: str, folder: Path, world: int = 2, **variables: str) -> list:
     """What each process of a program said by `say`, in rank order; torchrun starts them on one thread each.
 
-    A script begins with `from frameworks import say`; a process that fails, or hangs for a minute, fails the test.
+    A script begins with `from frameworks import say`; a process that fails, or hangs for two minutes, fails the test.
     """
     path = folder / "script.py"
     path.write_text(script, encoding="utf-8")

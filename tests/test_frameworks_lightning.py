@@ -5,12 +5,12 @@ import torch
 from frameworks import by_processes, dataset, expected, loader_of, plan, told
 from loading import NumberReader
 from torch.utils.data import DataLoader
-from torchdata.stateful_dataloader import StatefulDataLoader
 
 from resload import Loader
 from resload.samplers import Fixed, Images, Sampler
 
 lightning = pytest.importorskip("lightning.pytorch")
+StatefulDataLoader = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader
 
 pytestmark = [
     # Lightning's own: it compares tree specs in a way that torch 2.13 deprecates, names no resload code

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from frameworks import by_processes, expected, plan
+from frameworks import all_told, by_processes, expected, loader_of, plan
 from frameworks_training import trained
 
 DDP = """
@@ -55,6 +55,18 @@ def test_processes_without_a_group(tmp_path):
         assert said["served"] == json.loads(json.dumps(expected(plan(), 0, rank, 2)))
         (warning,) = said["warned"]
         assert f"loads part {rank} of every batch" in warning
+
+
+def test_read_back_to_its_place_as_composer_does():
+    """Composer is not installed here. It checks, sets epochs of and keeps state for instances of DataLoader only, and
+    resumes others by taking one batch of each past epoch, then reading past the batches of the last."""
+    loader = loader_of()
+    assert not isinstance(loader, torch.utils.data.DataLoader)
+    for _ in range(2):
+        for _ in loader:
+            break
+    assert all_told(loader)[3:] == expected(plan(), 2)[3:]
+    assert all_told(loader) == expected(plan(), 3)
 
 
 GATHERED = """
