@@ -1,15 +1,35 @@
-"""resload inside other people's loops: a map-style data set for any torch DataLoader."""
+"""resload inside other people's loops: a map-style data set for any torch DataLoader, and what frameworks need.
 
+`Loader` is no torch DataLoader, so that frameworks take it as it is; it finds its process's part by itself.
+
+plain DDP     Loader, once init_process_group has been called. DistributedDataParallel averages over processes: equal
+              parts, which training always has, give the gradient of the whole step
+Lightning     Trainer.fit(model, Loader(...)): it says which epoch, and keeps the position in its checkpoints. A
+              DataLoader(torch_dataset(...), batch_sampler=Sampler(...)) needs Trainer(use_distributed_sampler=False)
+Accelerate    Loader(device=accelerator.device); register_for_checkpointing(loader) keeps the position. `prepare` deals
+              the batches of a DataLoader out itself: give that `sampler.interleaved(accelerator.num_processes)`
+torchdata     StatefulDataLoader(torch_dataset(...), batch_sampler=Sampler(...)): its state holds the sampler's
+HF Trainer    override get_train_dataloader to return the Loader, set ignore_data_skip=True, and pass
+              callbacks=[saved_with_trainer(loader)]
+Composer      DataSpec(Loader(device=...), get_num_samples_in_batch=len, split_batch=lambda batch, size: [batch]). Its
+              demand for a DistributedSampler is for DataLoaders alone (composer/core/data_spec.py). It resumes by
+              beginning each past epoch once and reading past the batches of the last (composer/trainer/trainer.py,
+              _spin_dataloaders): a new Loader is then in its place, so load no position
+"""
+
+import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 
 from resload.asked import reader_of
 from resload.catalog import Catalog
 from resload.convert import Converter
-from resload.errors import ArgumentError
+from resload.errors import ArgumentError, StateError
+from resload.loader import Loader
 from resload.pipeline import Pipeline
 from resload.readers import Reader
 from resload.samplers import Key
@@ -107,3 +127,56 @@ def torch_dataset(
     """
     reader = reader_of(data, pipeline)
     return RadiographDataset(reader, reader.checked_size(size), reader.rows(split=split), dtype, transform)
+
+
+def all_gathered(rows: ArrayLike, values: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The rows (n,) and values (n,) of all processes, joined in rank order: what they must agree on, as before
+    `samplers.Weighted.update`. Without a process group: those given.
+
+    Arrays or tensors on any device; each process may have another n, also 0. Padding (row -1) is left out. A collective
+    call: every process must make it. Returns new arrays. Raises ArgumentError where rows and values do not pair up; so
+    do the other processes, then, with an error of torch.distributed.
+    """
+    own = np.asarray(_on_cpu(rows), np.int64), np.asarray(_on_cpu(values), np.float32)
+    if own[0].ndim != 1 or own[0].shape != own[1].shape:
+        raise ArgumentError(f"rows and values must be (n,) each; found shapes {own[0].shape} and {own[1].shape}")
+    parts: list[Any] = [own]
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        parts = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(parts, own)
+    joined, weights = (np.concatenate(some) for some in zip(*parts, strict=True))
+    return joined[joined >= 0], weights[joined >= 0]
+
+
+def _on_cpu(values: Any) -> Any:
+    return values.detach().cpu() if isinstance(values, torch.Tensor) else values
+
+
+def saved_with_trainer(loader: Loader) -> Any:
+    """A callback for Hugging Face's Trainer that keeps the loader's position in its checkpoints.
+
+    Pass it in `callbacks=`, have `get_train_dataloader` return the loader, and set `ignore_data_skip=True`: the Trainer
+    would skip batches by taking a DataLoader apart. The position is written to trainer_state.json, and loaded when
+    training begins from a checkpoint. `gradient_accumulation_steps` must divide `len(loader)` for the last batches of
+    an epoch that was resumed to count: the Trainer counts an epoch's batches from where it resumes.
+
+    Needs transformers (ImportError). Raises StateError, as training begins, for a checkpoint of another plan or
+    without a position.
+    """
+    ours: Any = importlib.import_module("transformers.trainer_callback")
+
+    class LoaderPosition(ours.TrainerCallback, ours.ExportableState):  # type: ignore[misc]  # of an untyped import
+        """Saved by its class's name, as the Trainer does with callbacks that have a state."""
+
+        def state(self) -> dict[str, Any]:
+            return {"args": {}, "attributes": {"position": loader.state_dict()}}
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            if state.global_step == 0:
+                return
+            saved = state.stateful_callbacks.get(type(self).__name__)
+            if saved is None:
+                raise StateError("this checkpoint was saved without saved_with_trainer(loader): it keeps no position")
+            loader.load_state_dict(saved["attributes"]["position"])
+
+    return LoaderPosition()

@@ -242,6 +242,14 @@ class Loader:
         """Begin this epoch next. A position that was loaded, or is already there, is kept."""
         self._cursor.set_epoch(epoch)
 
+    @property
+    def batch_sampler(self) -> Cursor:
+        """Where frameworks look for `.sampler.set_epoch` (Lightning) or `.set_epoch`: the loader's position.
+
+        `Loader.sampler` is the plan, with a position of its own.
+        """
+        return self._cursor
+
     def state_dict(self) -> dict[str, Any]:
         """The caller's position (not the prefetcher's): a few plain values, for JSON or torch.save."""
         return self.sampler.state_at(self._cursor, self._fingerprint())

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from resload import Pipeline, Size, open_cache, torch_dataset
 from resload.errors import ArgumentError, CorruptCacheError, SizeError, TruncatedFileError
+from resload.interop import all_gathered
 from resload.samplers import Fixed, Images, Key, Sampler
 from resload.store import layout
 
@@ -173,3 +174,17 @@ def test_impossible_arguments_are_refused(films, cache):
         torch_dataset("films.zarr", size=32)
     with pytest.raises(ArgumentError, match="split='fold': there are"):
         torch_dataset(cache, size=32, split="fold")
+
+
+def test_all_gathered_of_one_process():
+    """Without a process group: the rows and values given, as new arrays; padding is left out."""
+    given = np.array([4, -1, 5])
+    rows, values = all_gathered(given, torch.tensor([0.5, 9.0, 0.25], requires_grad=True))
+    assert (rows.tolist(), values.tolist()) == ([4, 5], [0.5, 0.25])
+    assert (rows.dtype, values.dtype) == (np.int64, np.float32)
+    rows[:] = 0
+    assert given.tolist() == [4, -1, 5]
+    assert [found.shape for found in all_gathered([], [])] == [(0,), (0,)]
+    for wrong in ([0.5], [[0.5, 1.0]]):
+        with pytest.raises(ArgumentError, match=r"rows and values must be \(n,\) each; found shapes \(2,\) and "):
+            all_gathered([4, 5], wrong)

@@ -263,6 +263,16 @@ def test_frameworks_may_ask_for_iterators_before_the_epoch():
     assert told(second) == whole[STEPS:]
 
 
+def test_frameworks_reach_the_loaders_position():
+    """Lightning sets the epoch of `.sampler` and of `.batch_sampler.sampler`: the second is the loader's own."""
+    loader = numbers()
+    loader.sampler.set_epoch(5)
+    assert loader.state_dict()["epoch"] == 0
+    loader.batch_sampler.sampler.set_epoch(2)
+    assert loader.state_dict()["epoch"] == 2
+    assert rows_of(loader) == [step.index.tolist() for step in loader.sampler.steps(2)]
+
+
 def test_two_iterations_of_one_loader_at_once():
     """Each is an epoch of its own; the position is that of the batch handed out last."""
     whole = [told(loader) for loader in [numbers()] for _ in range(3)]

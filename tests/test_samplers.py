@@ -228,6 +228,21 @@ def test_the_cursor_is_read_at_the_first_step():
     assert list(early) == keys_of(one, 1)[2:]
 
 
+def test_a_loaded_beginning_may_be_begun_twice():
+    """A wrapper that draws ahead from the loaded epoch, drops that and begins again skips no epoch; leaving a loop
+    again ends its epoch, as does leaving one of a loaded position within an epoch."""
+    one = sampler()
+    one.load_state_dict(one.state_dict() | {"epoch": 2})
+    for epoch in (2, 2, 3, 4):
+        assert next(iter(one)) == keys_of(one, epoch)[0]
+    one.load_state_dict(one.state_dict() | {"epoch": 2, "step": 3})
+    assert next(iter(one)) == keys_of(one, 2)[3]
+    assert next(iter(one)) == keys_of(one, 3)[0]
+    one.load_state_dict(one.state_dict() | {"epoch": 2, "step": 0})
+    for epoch in (2, 3, 4):
+        assert list(one) == keys_of(one, epoch)
+
+
 def test_length_does_not_depend_on_the_cursor():
     """Nor on the epoch; and it is what a whole epoch has."""
     one = sampler()

@@ -3,6 +3,9 @@
 the position is the next step to hand out; with the last step of an epoch it becomes the next epoch's beginning
 it is read when the first step is asked for, not when the iterator is made
 a loop that is left early has ended its epoch, unless a position is loaded: iterating again is the next epoch
+    but of a batch sampler, the first loop after loading an epoch's beginning may be left early once: the next begins
+    anew. torchdata's StatefulDataLoader, loaded where a loop had run out, begins twice, and its worker processes draw
+    from the first: the rule would skip an epoch
 set_epoch(e)   a position that was loaded in e, or is at its beginning, is kept; else e's beginning
 """
 
@@ -20,11 +23,13 @@ class Cursor:
     def __init__(self) -> None:
         self.epoch, self.step = 0, 0
         self._deliberate = True  # set by the caller, or reached by finishing an epoch
+        self._loaded = False  # at an epoch's beginning, and begun at most once since
 
-    def begin(self) -> tuple[int, int]:
-        """(epoch, step) to go on from, when a pass begins."""
+    def begin(self, *, drawn_ahead: bool = False) -> tuple[int, int]:
+        """(epoch, step) to go on from, when a pass begins; `drawn_ahead`: of a batch sampler, as said above."""
         if not self._deliberate:
-            self.epoch, self.step = self.epoch + 1, 0
+            again, self._loaded = drawn_ahead and self._loaded, False
+            self.epoch, self.step = self.epoch + (not again), 0
         self._deliberate = False
         return self.epoch, self.step
 
@@ -32,15 +37,20 @@ class Cursor:
         """This step of an epoch of `steps` has been handed out."""
         self.epoch, self.step, self._deliberate = epoch, step + 1, False
         if self.step == steps:
-            self.epoch, self.step, self._deliberate = epoch + 1, 0, True
+            self.epoch, self.step, self._deliberate, self._loaded = epoch + 1, 0, True, False
 
     def set_epoch(self, epoch: int) -> None:
         """Go to an epoch's beginning; a position that was loaded there is kept. Raises ArgumentError for no epoch."""
         if isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 0:
             raise ArgumentError(f"an epoch is an int >= 0; found {epoch!r}")
         if epoch != self.epoch or not self._deliberate:
-            self.epoch, self.step = epoch, 0
+            self.epoch, self.step, self._loaded = epoch, 0, False
         self._deliberate = True
+
+    @property
+    def sampler(self) -> "Cursor":
+        """Itself: frameworks look for `.batch_sampler.sampler.set_epoch`."""
+        return self
 
     def state(self, fingerprint: str) -> dict[str, Any]:
         """The position, with the plan it belongs to."""
@@ -49,7 +59,7 @@ class Cursor:
     def load(self, state: Mapping[str, Any], fingerprint: str, steps: int) -> None:
         """Go to a saved position. Raises StateError, and stays, when it belongs to another plan or is none."""
         self.epoch, self.step = checked_state(state, fingerprint, steps)
-        self._deliberate = True
+        self._deliberate, self._loaded = True, self.step == 0
 
 
 def checked_state(state: Mapping[str, Any], fingerprint: str, steps: int) -> tuple[int, int]:

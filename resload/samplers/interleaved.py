@@ -29,7 +29,7 @@ class Interleaved:
         return len(self._plan) * self._world
 
     def __iter__(self) -> Iterator[list[Key]]:
-        epoch, start = self._cursor.begin()
+        epoch, start = self._cursor.begin(drawn_ahead=True)
         first, rank = divmod(start, self._world)
         for step in self._plan.shared(epoch, first, self._world):
             for k in range(rank, self._world):

@@ -64,6 +64,20 @@ def said_aloud(found: Place) -> Place:
     return found
 
 
+def refuse_dealing_twice(found: Place) -> None:
+    """Raise ArgumentError where Accelerate asks a batch sampler for its first batch, and deals batches out itself.
+
+    Its `prepare` gives batch i of a DataLoader to process i % world: of batches that are one process's part already,
+    most images would be lost, silently. It leaves no trace on the sampler, so the frame that asks has to tell.
+    """
+    asking = sys._getframe(1).f_back  # of the sampler's generator
+    if found.world > 1 and asking is not None and asking.f_globals.get("__name__") == "accelerate.data_loader":
+        raise ArgumentError(
+            f"Accelerate deals batches out over {found.world} processes, and this sampler's are one process's part "
+            "already: pass batch_sampler=sampler.interleaved(accelerator.num_processes), or a resload.Loader"
+        )
+
+
 def _of_group() -> Place | None:
     torch = sys.modules.get("torch")
     group = getattr(torch, "distributed", None)

@@ -30,7 +30,7 @@ from resload.samplers.described import described
 from resload.samplers.interleaved import Interleaved
 from resload.samplers.keys import PADDING, Key, Step
 from resload.samplers.orders import Order, Shuffle, bound
-from resload.samplers.place import Place, place, said_aloud
+from resload.samplers.place import Place, place, refuse_dealing_twice, said_aloud
 from resload.samplers.plan import Planner
 from resload.samplers.sizes import Sizes, declared, scales_of, warn_of_many
 
@@ -252,8 +252,10 @@ class Sampler:
     # -- the cursor --
 
     def __iter__(self) -> Iterator[list[Key]]:
-        epoch, start = self._cursor.begin()
-        for step in self.parts(epoch, start=start, at=said_aloud(self.place())):
+        epoch, start = self._cursor.begin(drawn_ahead=True)
+        found = said_aloud(self.place())
+        refuse_dealing_twice(found)
+        for step in self.parts(epoch, start=start, at=found):
             self._cursor.passed(epoch, step.number, len(self))
             yield step.keys()
 
