@@ -32,7 +32,7 @@ def systematic(expected: NDArray[np.floating[Any]], rng: np.random.Generator) ->
     near = np.rint(expected)
     expected = np.where(np.abs(expected - near) < _SAME, near, expected)
     whole = np.floor(expected)
-    counts = whole.astype(np.int64)
+    counts: NDArray[np.int64] = whole.astype(np.int64)
     undecided = rng.permutation(np.flatnonzero(expected > whole))
     chances = (expected - whole)[undecided]
     ups = math.floor(float(expected.sum()) + 0.5) - int(counts.sum())
@@ -137,7 +137,7 @@ class RepeatFactor:
 
     `threshold` is t: findings on fewer films than this share are repeated; one at a quarter of it comes twice as often,
     one at a hundredth ten times. With 0.05, nine of ChestX-ray14's fourteen findings are repeated, from Pneumothorax
-    (4.7 % of films, 1.03 times) to Hernia (0.2 %, 5 times), and an epoch is 8 % longer. LVIS's own 0.001 is for a
+    (4.7 % of films, 1.03 times) to Hernia (0.2 %, 5 times), and an epoch is 7 % longer. LVIS's own 0.001 is for a
     thousand classes, and would repeat nothing there.
 
     Raises ArgumentError for a threshold outside 0 .. 1; when a sampler is made, for targets that are not there or not

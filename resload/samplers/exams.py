@@ -171,7 +171,7 @@ class BoundGroups:
         """(exams, stride): the films of each exam, in the order of exams."""
         sizes = self.runs.sizes
         exams = _ordered(self.order, len(sizes), seed, epoch, "Groups")
-        units: NDArray[np.int64] = self.runs.first(self.stride)[exams]
+        units = self.runs.first(exams, self.stride)
         crowded = np.flatnonzero(sizes[exams] > self.stride)
         if crowded.size and not isinstance(self.order, Sequential):
             rng = seeds.generator(seed, epoch, "order", self.stream)
@@ -198,8 +198,7 @@ class BoundViews:
         exams = _ordered(self.order, len(self.runs.sizes) // self.stride, seed, epoch, "Groups")
         pairs = exams[:, None] * self.stride + np.arange(self.stride)
         if isinstance(self.order, Sequential):
-            firsts: NDArray[np.int64] = self.runs.first(1)[pairs, 0]
-            return firsts
+            return self.runs.first(pairs.ravel(), 1).reshape(pairs.shape)
         return self.runs.one(pairs, seeds.generator(seed, epoch, "order", self.stream))
 
 

@@ -32,11 +32,11 @@ class Runs:
         sizes = np.bincount(codes[codes >= 0], minlength=count).astype(np.int64)
         return cls(films.astype(np.int64), np.cumsum(sizes) - sizes, sizes)
 
-    def first(self, most: int) -> NDArray[np.int64]:
-        """(exams, most) the first films of each exam; -1 where it has no more."""
+    def first(self, exams: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+        """(k, most) the first films of each of these exams; -1 where it has no more."""
         places = np.arange(most)
-        there = places < self.sizes[:, None]
-        return np.where(there, self.films[np.where(there, self.starts[:, None] + places, 0)], -1)
+        there = places < self.sizes[exams, None]
+        return np.where(there, self.films[np.where(there, self.starts[exams, None] + places, 0)], -1)
 
     def one(self, exams: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         """A film of each of these exams, drawn; -1 where an exam has none. Of the shape of `exams`."""
@@ -74,8 +74,8 @@ class ExamColumns(Columns):
         there = ~np.array([is_missing(value) for value in values.tolist()], bool)
         places = np.where(there, np.arange(len(values)), len(values))
         first = np.minimum.reduceat(places, self._runs.starts)
-        found = values[np.where(first < len(values), first, self._runs.starts)]
-        return found
+        firsts: NDArray[Any] = values[np.where(first < len(values), first, self._runs.starts)]
+        return firsts
 
     def numbers(self, column: "str | Iterable[Any]", asked_by: str) -> NDArray[np.float64]:
         """(exams,) the largest known number among an exam's films; NaN where none is known."""
