@@ -181,6 +181,13 @@ def test_named_views_have_their_places(caplog):
     assert firsts == [np.flatnonzero((group == group[row]) & (slot == slot[row]))[0] for row in firsts]
 
 
+def test_the_first_film_of_a_view_is_that_of_the_first_row():
+    """Under Sequential, in whatever order rows= names them; exams come as rows= names them."""
+    data = pd.DataFrame({"group": [1, 1, 2, 1], "slot": ["A", "A", "A", "B"]})
+    one = sampler(data, Groups(slots=("A", "B"), order=Sequential()), rows=[3, 2, 1, 0])
+    assert units(one).tolist() == [[0, 3], [2, -1]]
+
+
 def test_exams_without_a_named_view_are_left_out():
     """They are in no unit, and the exams' order does not see them."""
     data = pd.DataFrame({"group": [1, 1, 2, 3], "slot": ["A", "B", "C", "B"], "cancer": [0.0, 0.0, 1.0, 1.0]})

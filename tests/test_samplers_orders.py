@@ -255,11 +255,12 @@ def test_rare_findings_come_as_often_as_they_ask():
 
 
 def test_names_and_arrays_are_the_same_targets():
-    """A name, a list of names, (n,) and (n, T) arrays."""
+    """A name, a list of names; (n,) arrays, also of objects, and (n, T)."""
     data = table(500)
     both = data[["Nodule", "Pneumonia"]].to_numpy()
     columns = Columns(data, 500, np.arange(500))
-    for names, array in [("Nodule", both[:, 0]), (["Nodule", "Pneumonia"], both)]:
+    nullable = data["Nodule"].astype("Int64").to_numpy(object)
+    for names, array in [("Nodule", both[:, 0]), ("Nodule", nullable), (["Nodule", "Pneumonia"], both)]:
         assert np.array_equal(RepeatFactor(names).bind(columns).factors, RepeatFactor(array).bind(columns).factors)
 
 
@@ -477,7 +478,8 @@ def test_a_loader_resumes_with_its_weights(cache):
     def passed(loader, order, stop=None):
         rows = []
         for batch in loader:
-            order.update(batch.rows, torch.linspace(0.1, 2, len(batch)), epoch=1)
+            losses = torch.linspace(0.1, 2, len(batch), dtype=torch.bfloat16, requires_grad=True)
+            order.update(batch.rows, losses, epoch=1)
             rows.append(batch.rows.tolist())
             if len(rows) == stop:
                 break
@@ -547,6 +549,14 @@ def test_block_shuffles_visit_every_row_once(n, block, mix, epoch):
     assert sorted(found.tolist()) == list(range(n))
     for start in range(0, n, block * mix):
         assert len(set((found[start : start + block * mix] // block).tolist())) <= mix + 1
+
+
+def test_rows_of_several_blocks_are_mixed():
+    """Each block's worth of positions comes from all `mix` blocks; with mix=1 from one."""
+    for mix, blocks in ((1, {1}), (4, {4})):
+        found = BlockShuffle(100, mix).positions(1200, seed=0, epoch=1).reshape(-1, 100) // 100
+        assert {len(set(one)) for one in found.tolist()} == blocks
+        assert found.tolist() != np.sort(found, axis=None).tolist()
 
 
 # -- how well block shuffles mix -------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """Plans: which radiographs, in which order, at which size, how many at a time. Pure; no pixels, no threads, no devices.
 
-order    which rows, in which order    Sequential, Shuffle, BlockShuffle, Balanced, RepeatFactor, Weighted,
-                                       OnePer, Groups
+order    which rows, in which order  Sequential, Shuffle, BlockShuffle, Balanced, RepeatFactor, Weighted, OnePer, Groups
 sizes    at which resolution           Fixed, Mix, Scales
 budget   how many images a step holds  Images
 Sampler composes one of each into `Step`s: one global optimiser step is a list of `Key(index, size, draw)`.

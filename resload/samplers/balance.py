@@ -145,8 +145,8 @@ class RepeatFactor:
     """
 
     targets: "str | Sequence[str] | NDArray[Any] | None" = None
-    """Columns; or an array (n,) or (n, T) with one row for each row of the data: 1 yes, 0 no, NaN not known. None: the
-    data's targets."""
+    """Names of columns; or an array (n,) or (n, T) with one row for each row of the data: 1 yes, 0 no, NaN not known.
+    None: the data's targets."""
     threshold: float = 0.05
 
     def __post_init__(self) -> None:
@@ -178,9 +178,9 @@ class RepeatFactor:
             return columns.targets
         if isinstance(self.targets, str):
             return (self.targets,)
+        if all(isinstance(name, str) for name in self.targets):
+            return [str(name) for name in self.targets]
         array = np.asarray(self.targets)
-        if array.dtype.kind in "UO" and array.ndim == 1:
-            return [str(name) for name in array]
         if array.ndim not in (1, 2):
             raise ArgumentError(f"targets must be names, or an array (n,) or (n, T); found shape {array.shape}")
         return [array] if array.ndim == 1 else list(array.T)

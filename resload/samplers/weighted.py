@@ -99,8 +99,9 @@ class Weighted:
         """Give rows new weights that hold from an epoch on.
 
         rows: (k,) row numbers of the reader, as `Batch.rows` has them; padding (-1) is left out, of a row that comes
-        twice the last weight holds. weights: (k,), or one for all. epoch: one to come. Several updates for one epoch
-        add up; with the first for a later epoch, the weights before the last ones are forgotten.
+        twice the last weight holds. weights: (k,), or one for all. Both as arrays, lists, or tensors on any device.
+        epoch: one to come. Several updates for one epoch add up; with the first for a later epoch, the weights before
+        the last ones are forgotten.
 
         Raises ArgumentError, and changes nothing, for rows that the sampler does not visit, weights that are negative
         or not finite, an epoch that is planned or before another update's, and where no row would have a weight above
@@ -108,10 +109,10 @@ class Weighted:
         """
         visited = self._visited()
         self._check_epoch(epoch)
-        chosen = np.asarray(rows)
+        chosen = np.asarray(_fetched(rows))
         if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
             raise ArgumentError(f"rows must be whole numbers (k,); found {chosen.dtype} of shape {chosen.shape}")
-        given = np.asarray(weights, np.float64)
+        given = np.asarray(_fetched(weights), np.float64)
         if given.shape not in ((), chosen.shape):
             raise ArgumentError(f"weights must be one for each of {len(chosen)} rows; found shape {given.shape}")
         there = chosen != PADDING
@@ -185,6 +186,14 @@ class Weighted:
         except (KeyError, TypeError, ValueError) as exc:
             raise StateError(f"these are no weights of a Weighted of these rows: {exc}") from exc
         self._versions, self._planned = [(first, own.astype(np.float32)) for first, own in versions], -1
+
+
+def _fetched(values: Any) -> Any:
+    """A tensor's values, wherever it is and whether or not it has a gradient; anything else as it is."""
+    if not hasattr(values, "detach"):
+        return values
+    values = values.detach().cpu()
+    return values.double() if values.is_floating_point() else values  # NumPy has no bfloat16
 
 
 def _checked(weights: NDArray[Any]) -> NDArray[np.float32]:
