@@ -46,6 +46,25 @@ class Columns:
             raise ArgumentError(f"{asked_by} needs one value for each of {self.n} rows; found shape {found.shape}")
         return found[self.rows]
 
+    def numbers(self, column: "str | Iterable[Any]", asked_by: str) -> NDArray[np.float64]:
+        """(m,) a column's values as numbers, NaN where missing. Raises ArgumentError, as `values`, and for others."""
+        found = self.values(column, asked_by)
+        if found.dtype.kind in "biuf":
+            return found.astype(np.float64)
+        return np.array([_number(value, asked_by) for value in found.tolist()], np.float64)
+
+    def yes_no(self, column: "str | Iterable[Any]", asked_by: str) -> NDArray[np.float64]:
+        """(m,) 1 (yes), 0 (no) and NaN (not known). Raises ArgumentError, as `numbers`, and for other numbers."""
+        found = self.numbers(column, asked_by)
+        others = np.unique(found[~np.isnan(found) & (found != 0) & (found != 1)])
+        if others.size:
+            name = repr(column) if isinstance(column, str) else "its target"
+            raise ArgumentError(
+                f"{asked_by} goes by 1 (yes) and 0 (no); {name} has also "
+                f"{', '.join(f'{other:g}' for other in others[:5])}: name a target of yes and no"
+            )
+        return found
+
     def codes(self, column: "str | Iterable[Any]", asked_by: str) -> NDArray[np.int64]:
         """(m,) equal values as equal numbers from 0, by first appearance; each missing value is one of its own."""
         values = self.values(column, asked_by).tolist()
@@ -59,7 +78,26 @@ class Columns:
 
 def _own(value: Any) -> Any:
     """A value as a key; a new object for one that is missing, which equals nothing else."""
-    return object() if value is None or value != value else value  # noqa: PLR0124  NaN alone differs from itself
+    return object() if is_missing(value) else value
+
+
+def is_missing(value: Any) -> bool:
+    """None, NaN and NaT, which differ from themselves, and pandas' NA, which cannot say whether it does."""
+    try:
+        return value is None or bool(value != value)  # noqa: PLR0124
+    except TypeError:
+        return True
+
+
+def _number(value: Any, asked_by: str) -> float:
+    if is_missing(value):
+        return float("nan")
+    try:
+        if not isinstance(value, str):
+            return float(value)
+    except (TypeError, ValueError):
+        pass
+    raise ArgumentError(f"{asked_by} needs numbers, or missing values; found {value!r}")
 
 
 def ids_digest(ids: Iterable[str]) -> str:

@@ -20,7 +20,8 @@ class Order(Protocol):
 
     It may have more: `bind(columns) -> Order`, called once with the data's `Columns`, gives the order that is used;
     `whole = True` promises every position once an epoch; `fingerprint()` says what the order depends on, where its
-    attributes do not; `state_dict()` and `load_state_dict(state)` hold what no seed tells.
+    attributes do not; `count` is how many rows, or units, every epoch has, where that is known without drawing one;
+    `state_dict()` and `load_state_dict(state)` hold what no seed tells.
     """
 
     def positions(self, n: int, *, seed: int, epoch: int) -> NDArray[np.int64]:

@@ -145,6 +145,8 @@ class Planner:
 
     def _lane_counts(self, number: int) -> NDArray[np.int64]:
         """How many units each lane has in a pass: always the same where each row comes once, or there is one lane."""
+        if self._buckets is None and (count := getattr(self._order, "count", None)) is not None:
+            return np.full(max(1, len(self._per_target)), count, np.int64)
         steady = self._whole or self._buckets is None
         if steady:
             number = 0

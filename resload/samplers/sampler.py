@@ -25,7 +25,7 @@ from resload.errors import ArgumentError, StateError
 from resload.samplers.budgets import Budget
 from resload.samplers.columns import Columns
 from resload.samplers.counting import Counting
-from resload.samplers.cursor import Cursor
+from resload.samplers.cursor import Cursor, checked_state
 from resload.samplers.described import described
 from resload.samplers.interleaved import Interleaved
 from resload.samplers.keys import PADDING, Key, Step
@@ -118,6 +118,7 @@ class Sampler:
         self._stride = _stride(self.order, len(self.rows), self.seed)
         self._plans: dict[int, _Plans] = {}
         self._cursor = Cursor()
+        _refuse_forgetful(self)
         self._check()
 
     def _check(self) -> None:
@@ -292,9 +293,11 @@ class Sampler:
         load = getattr(self.order, "load_state_dict", None)
         if callable(load) and "order" not in state and state.get("fingerprint") == fingerprint:
             raise StateError("this position lacks what its order remembers: 'order' is missing")
-        cursor.load(state, fingerprint, len(self) if steps is None else steps)
+        steps = len(self) if steps is None else steps
+        checked_state(state, fingerprint, steps)  # before the order changes
         if callable(load):
             load(state["order"])
+        cursor.load(state, fingerprint, steps)
 
 
 @dataclass(frozen=True)
@@ -312,6 +315,19 @@ def _rows_at(rows: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[n
     if missing.any():
         found[missing] = PADDING
     return found
+
+
+def _refuse_forgetful(sampler: Sampler) -> None:
+    """Refuse plans that would ask an order with a state for passes other than the epoch's own."""
+    if not hasattr(sampler.order, "state_dict"):
+        return
+    reason = f"{type(sampler.order).__name__} changes with the epochs, and what it drew in earlier ones is not kept"
+    if sampler.epoch_steps is not None:
+        raise ArgumentError(f"{reason}: leave epoch_steps= out, and say how many images an epoch has with its n=")
+    if sampler._buckets is not None and not getattr(sampler.order, "whole", False):
+        raise ArgumentError(f"{reason}, so the steps of each of buckets= cannot be counted: leave buckets= out")
+    if getattr(sampler.sizes, "lanes", ()):
+        raise ArgumentError(f"{reason}: sizes that pass over the rows several times an epoch need another order")
 
 
 def _stride(order: Order, n: int, seed: int) -> int:
