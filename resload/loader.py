@@ -215,7 +215,7 @@ class Loader:
     def _batches(self) -> Iterator[Batch]:
         at = said_aloud(self.sampler.place())
         epoch, start = self._cursor.begin()
-        helping = self._threads > 1 and self._has_short_tasks()
+        helping = self._threads > 1 and self._caller_works()
         executor = ThreadPoolExecutor(self._threads - helping, thread_name_prefix="resload")
         pending: deque[Order] = deque()
         try:
@@ -228,14 +228,15 @@ class Loader:
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
 
-    def _has_short_tasks(self) -> bool:
-        """Whether a task makes several images at some size of the plan: then the caller's thread is one of those that
-        make them. A plan of several sizes may mix such steps with others; who helps is decided once for all of them,
-        so that there are never more threads at work than were asked for.
+    def _caller_works(self) -> bool:
+        """Whether the caller's thread makes images too: unless every step of the plan has a task for each image.
+
+        Decided once for a plan, which may mix sizes of all kinds: its place is then left free among the threads, so
+        that never more of them are at work than were asked for.
         """
         sizes = [self.reader.checked_size(size) for size in planned_sizes(self.sampler)]
         together = [sizes] if scales_of(self.sampler.sizes) else [[size] for size in sizes]
-        return any(self._maker.grain(some) > 1 for some in together)
+        return any(self._maker.grain(some) != 1 for some in together)
 
     def _begun(self, step: Step, executor: ThreadPoolExecutor) -> Order:
         """Submit the tasks of one batch."""

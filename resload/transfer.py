@@ -60,14 +60,18 @@ class Pool:
     def __init__(self) -> None:
         self._free: deque[Block] = deque()  # append and pop are single steps: a callback may interrupt anything
         self._lent: dict[int, weakref.ref[NDArray[Any]]] = {}
+        self._largest = 0
 
     def block(self, size: int) -> Block:
-        """A free block of at least `size` bytes, or a new one; smaller free ones are dropped."""
+        """A free block of at least `size` bytes, or a new one that serves whatever was asked for; smaller free ones are
+        dropped.
+        """
+        self._largest = max(self._largest, size)
         while True:
             try:
                 block = self._free.pop()  # the one that was given back last: most of it is still in the cache
             except IndexError:
-                return Block(size)
+                return Block(self._largest)  # memory that is not touched costs nothing
             if len(block.raw) >= size:
                 return block
 
