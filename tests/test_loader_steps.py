@@ -1,5 +1,7 @@
 """Steps of any plan as batches: padding, several sizes, and what a step says of itself."""
 
+import gc
+import weakref
 from itertools import pairwise
 
 import numpy as np
@@ -309,6 +311,20 @@ def test_changing_resolution_makes_no_new_memory(dtype, keep, monkeypatch):
     assert max(made["blocks"]) < 25
     assert len(made["slots"]) <= 3 * 2 * in_use
     assert len(made["slots"]) >= 3  # one for each size at least: the count counts
+
+
+def test_what_a_batch_was_made_with_goes_with_it():
+    """Masks and targets of a batch that is dropped are free at once, not when the garbage collector comes by."""
+    loader, gone = Loader(FindingsReader(40), size=4, batch_size=4, masks=True, transform=lambda sample: None), []
+    gc.collect()
+    gc.disable()
+    try:
+        for batch in loader:
+            gone.append(weakref.ref(batch.masks.numpy().base))
+            del batch
+        assert [one() for one in gone] == [None] * 10
+    finally:
+        gc.enable()
 
 
 def test_no_plan_puts_more_threads_to_work_than_were_asked_for(cache):

@@ -211,9 +211,10 @@ def test_a_transform_may_drop_boxes_and_hide_targets():
 
 def test_several_sizes_of_a_film_are_drawn_alike():
     """Each scale is a sample of its own with the same draw: the same decisions. Masks and boxes come with the first;
-    targets are changed once."""
+    every one sees the targets as they are, and what the first makes of them is handed out."""
 
     def first_drawn(sample):
+        assert sample.targets[0] == sample.row
         sample.image.fill_(sample.rng.random())
         sample.targets += 1
         if sample.boxes is not None:
