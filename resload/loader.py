@@ -57,7 +57,7 @@ class Loader:
         data: a Cache; a Catalog, with `pipeline=` saying how its files become pixels; or any Reader.
         size: of the images: int, (height, width), `Spacing`, or a list of sizes that every batch carries at once
             (`Batch.scales`; the first is `Batch.images`). A cache serves any size up to its largest level. "native":
-            the films' own sizes, at the top left of zeros as large as the largest film of the batch.
+            the films' own sizes, at the top left of zeros as large as the largest film of the step (over all processes).
         batch_size: images per batch, per process, as in torch. (A sampler's budget counts over all processes.)
         sampler: a `samplers.Sampler`, instead of size, batch_size, split, rows, shuffle, seed and drop_last.
         split, rows: which radiographs: those of a split, or these row numbers. Quarantined ones are left out.
@@ -88,7 +88,8 @@ class Loader:
             thread while it waits).
         prefetch: how many batches are made ahead of the one in use.
         drop_last: leave out the images that do not fill a last batch.
-        rank, world: which process this is, of how many; each is served its part of every step. When None,
+        rank, world: which process this is, of how many; each is served its part of every step, as long as any other's:
+            a last step that is kept and cannot be shared evenly ends in padding (`Batch.valid` False). When None,
             torch.distributed or the environment of torchrun or srun says so, when the first batch is asked for.
         pipeline: with a Catalog, the recipe; its sizes do not matter here.
 
@@ -144,6 +145,7 @@ class Loader:
             rank=rank,
             world=world,
         )
+        self._sizes = [self.reader.checked_size(size) for size in planned_sizes(self.sampler)]
         self.normalization = self._statistics(normalize)
         self._maker = Maker(
             self.reader,
@@ -234,8 +236,7 @@ class Loader:
         Decided once for a plan, which may mix sizes of all kinds: its place is then left free among the threads, so
         that never more of them are at work than were asked for.
         """
-        sizes = [self.reader.checked_size(size) for size in planned_sizes(self.sampler)]
-        together = [sizes] if scales_of(self.sampler.sizes) else [[size] for size in sizes]
+        together = [self._sizes] if scales_of(self.sampler.sizes) else [[size] for size in self._sizes]
         return any(self._maker.grain(some) != 1 for some in together)
 
     def _begun(self, step: Step, executor: ThreadPoolExecutor) -> Order:

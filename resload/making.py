@@ -163,36 +163,21 @@ class Maker:
 
     def _transformed(self, transform: Transform, order: Order, start: int, stop: int) -> None:
         """Images start .. stop at each of their sizes, and what comes with them, as a transform leaves them."""
-        rows, own = order.rows[start:stop], order.parts[0].size
+        rows, own = order.rows[start:stop], order.parts[0]
         ids = self._particulars.ids(rows, None)
         if order.boxes is not None:
-            places = self._particulars.facts(rows, own, None)[:, PLACES]
+            places = self._particulars.facts(rows, own.size, None)[:, PLACES]
             order.boxes[0][start:stop], order.boxes[1][start:stop] = self._particulars.boxes(rows, places, None)
-        targets = torch.from_numpy(order.targets)
         with undisturbed():
-            for part in reversed(order.parts):  # the first last: its changes of the targets are those that count
+            for part in reversed(order.parts):  # the first last: the others see the targets as they are
                 images = part.tensor()
-                for i in range(start, stop):
-                    sample = Sample(
-                        images[i],
-                        targets[i] if part is order.parts[0] else targets[i].clone(),
-                        int(rows[i - start]),
-                        ids[i - start],
-                        _plain(part.size),
-                        order.step.progress,
-                        int(order.step.draw[i]),
-                    )
-                    if part is order.parts[0]:
-                        self._with_findings(sample, order, i)
+                for i, name in enumerate(ids, start):
+                    sample = _sample(order, i, name, images[i], part.size)
+                    if part is own:
+                        _with_findings(sample, order, i)
                     applied(transform, sample)
                     if order.boxes is not None and sample.boxes is not None and sample.box_labels is not None:
                         order.boxes[0][i], order.boxes[1][i] = sample.boxes, sample.box_labels
-
-    def _with_findings(self, sample: Sample, order: Order, i: int) -> None:
-        if order.masks is not None:
-            sample.masks = torch.from_numpy(order.masks[0][i])
-        if order.boxes is not None:
-            sample.boxes, sample.box_labels = order.boxes[0][i], order.boxes[1][i]
 
     # -- the batch --
 
@@ -245,6 +230,21 @@ class Maker:
         if rule is None or rule is True:
             return masks, known
         return thresholded(masks, "any" if rule == "nearest" else rule), known
+
+
+def _sample(order: Order, i: int, name: str, image: torch.Tensor, size: Size) -> Sample:
+    """Image i at one size, with targets of its own."""
+    step, targets = order.step, torch.from_numpy(order.targets[i].copy())
+    return Sample(image, targets, int(step.index[i]), name, _plain(size), step.progress, int(step.draw[i]))
+
+
+def _with_findings(sample: Sample, order: Order, i: int) -> None:
+    """What comes with the first size alone: the batch's own targets, masks and boxes."""
+    sample.targets = torch.from_numpy(order.targets[i])
+    if order.masks is not None:
+        sample.masks = torch.from_numpy(order.masks[0][i])
+    if order.boxes is not None:
+        sample.boxes, sample.box_labels = order.boxes[0][i], order.boxes[1][i]
 
 
 def _plain(size: Size) -> Size:

@@ -1,7 +1,6 @@
 """Steps of any plan as batches: padding, several sizes, and what a step says of itself."""
 
 import gc
-import weakref
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +14,7 @@ from loading import NumberReader
 import resload.transfer
 from resload import Loader, Pipeline, Size, masked_bce
 from resload.errors import ArgumentError, SizeError, StateError
+from resload.making import Order
 from resload.padding import films, runs, stood_in
 from resload.readers import CacheReader
 from resload.samplers import BlockShuffle, Fixed, Images, Mix, Sampler, Scales, Sequential, Shuffle
@@ -309,20 +309,20 @@ def test_changing_resolution_makes_no_new_memory(dtype, keep, monkeypatch):
     assert step == len(sampler) == 50
     assert len(made["blocks"]) <= 2 * in_use
     assert max(made["blocks"]) < 25
-    assert len(made["slots"]) <= 3 * 2 * in_use
+    assert len(made["slots"]) <= 3 * len(made["blocks"]) + 2  # two threads may both make the first of a shape
     assert len(made["slots"]) >= 3  # one for each size at least: the count counts
 
 
 def test_what_a_batch_was_made_with_goes_with_it():
-    """Masks and targets of a batch that is dropped are free at once, not when the garbage collector comes by."""
-    loader, gone = Loader(FindingsReader(40), size=4, batch_size=4, masks=True, transform=lambda sample: None), []
+    """Nothing of a batch that was handed over waits for the garbage collector: masks and targets are free at once."""
+    loader = Loader(FindingsReader(40), size=4, batch_size=4, masks=True, transform=lambda sample: None)
     gc.collect()
     gc.disable()
     try:
-        for batch in loader:
-            gone.append(weakref.ref(batch.masks.numpy().base))
-            del batch
-        assert [one() for one in gone] == [None] * 10
+        for count, _ in enumerate(loader):
+            alive = [one for one in gc.get_objects() if type(one) is Order]
+            assert len(alive) <= 3, f"after {count} batches"  # two made ahead, and one that a thread may just let go
+            del alive
     finally:
         gc.enable()
 
