@@ -1,6 +1,7 @@
 """What a loader is asked for: arguments checked against the data, and turned into what loading needs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from resload.pipeline.model_input import decoders_here
 from resload.readers import CacheReader, Reader, SourceReader
 from resload.samplers import Fixed, Images, Sampler, Scales, Sequential, Shuffle
 from resload.samplers.columns import ids_digest
-from resload.samplers.sizes import declared
+from resload.samplers.sizes import declared, scales_of
+from resload.size import Size, as_size
 from resload.store.cache import Cache
 
 
@@ -168,8 +170,47 @@ def refuse_unservable(sampler: Sampler, reader: Reader) -> None:
         raise ArgumentError(
             f"{bad.size} of the sampler's rows cannot be read (first: row {bad[0]}); make it with rows=cache.rows()"
         )
-    for size in declared(sampler.sizes):
+    for size in planned_sizes(sampler):
         reader.checked_size(size)
+
+
+_LOOKED_AT = 64
+"""Steps of an epoch whose sizes are asked for beforehand, of a rule that declares none."""
+
+
+def planned_sizes(sampler: Sampler) -> list[Size]:
+    """Sizes that a plan will ask for, each once: those that its rule declares, or those of its first steps."""
+    rule, steps = sampler.sizes, range(min(_LOOKED_AT, len(sampler)))
+    if getattr(rule, "sizes", ()):
+        return list(declared(rule))
+    epochs = range(max(1, getattr(rule, "epochs", 1)))
+    seen = [as_size(rule.at(step, epoch=epoch)) for epoch in epochs for step in steps]
+    return list(dict.fromkeys([*scales_of(rule), *seen]))
+
+
+def hidden_targets(reader: Reader, sampler: Sampler) -> Callable[[Size], NDArray[np.bool_] | None]:
+    """Which targets a batch of some size does not know, (T,) bool; None for a rule that does not say.
+
+    A size rule says it with `targets_at(size)`, the names of those it does know. Raises ArgumentError for names that
+    are no targets of the data.
+    """
+    told = getattr(sampler.sizes, "targets_at", None)
+    if told is None:
+        return lambda size: None
+
+    @cache
+    def hidden(size: Size) -> NDArray[np.bool_]:
+        known = frozenset(told(size))
+        if wrong := sorted(known.difference(reader.targets)):
+            raise ArgumentError(
+                f"sizes= names targets that this data does not have: {wrong} at {size}; there are "
+                f"{list(reader.targets)}"
+            )
+        return np.array([name not in known for name in reader.targets], bool)
+
+    for size in planned_sizes(sampler):
+        hidden(size)
+    return hidden
 
 
 def known_columns(columns: Sequence[str], reader: Reader) -> dict[str, NDArray[np.object_]]:

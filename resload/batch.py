@@ -37,13 +37,21 @@ class Batch:
     content: torch.Tensor
     """(B, 4) float32: the part that is image, (y, x, height, width) in pixels at this size."""
     valid: torch.Tensor
-    """(B,) bool: False for padding of an evaluation's last batch."""
+    """(B,) bool: False for padding: a place without a film, because an exam lacks the view or an evaluation's last step
+    has none left for this process. Its image and masks are zeros, its row -1, its id "", everything else unknown."""
     draws: torch.Tensor
     """(B,) int64: each image's augmentation seed."""
     columns: dict[str, list[Any]]
     """The further columns that were asked for, by name."""
     geometry: Geometry
     """Where each film lies in its image: takes points, boxes and maps to the films' own pixels and back."""
+    n_global: int = 0
+    """Images of this step over all processes together, padding left out: with `n_ref`, what a hook may scale a learning
+    rate by, for example linearly, `lr * n_global / n_ref`. resload never touches one."""
+    n_ref: int = 0
+    """Images of a step that the sampler's budget is stated in: what the learning rate is set for."""
+    progress: float = 0.0
+    """Epochs of training before this batch, a fraction: 2.5 is the middle of the third."""
     scales: dict[Size, torch.Tensor] = field(default_factory=dict)
     """Every size that was asked for at once, `images` among them (the same tensor); empty when it was one. The films'
     own sizes are `scales["native"]`."""
@@ -81,7 +89,10 @@ class Batch:
             return value
 
         moved = {one.name: there(getattr(self, one.name)) for one in fields(self)}
-        return replace(self, **moved | {"scales": {size: there(images) for size, images in self.scales.items()}})
+        scales = {
+            size: moved["images"] if images is self.images else there(images) for size, images in self.scales.items()
+        }
+        return replace(self, **moved | {"scales": scales})
 
     def detection_targets(self) -> list[dict[str, torch.Tensor]]:
         """Boxes as torchvision's detectors take them: one {"boxes": (n, 4) float32, "labels": (n,) int64} per image.

@@ -20,7 +20,7 @@ from resload.store.gather import Slot
 
 _STAGED_BYTES = 1 << 20
 """Of stored images read before they are converted; from 1 to 16 MB made no difference that could be measured."""
-_STAGED_SIZES = 4
+_STAGED_SIZES = 8
 """Places for images of so many sizes are kept by each thread."""
 _STAGED_IMAGES = 64
 """At most: a slot keeps a view of each."""
@@ -65,7 +65,7 @@ class Converter:
         shape = tuple(size)
         if shape not in slots:
             if len(slots) >= _STAGED_SIZES:
-                slots.clear()
+                slots.pop(next(iter(slots)))
             count = max(1, min(_STAGED_IMAGES, _STAGED_BYTES // (size.pixels * self._source.itemsize)))
             slots[shape] = Slot(np.empty((count, *size), self._source))
         return slots[shape]

@@ -25,7 +25,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from resload import padding
 from resload.asked import reader_of
+from resload.augment import globally_seeded
 from resload.catalog import Catalog
 from resload.convert import Converter
 from resload.errors import ArgumentError, StateError
@@ -33,6 +35,7 @@ from resload.loader import Loader
 from resload.pipeline import Pipeline
 from resload.readers import Reader
 from resload.samplers import Key
+from resload.samplers.keys import PADDING
 from resload.size import Native, Size, SizeLike
 from resload.store.cache import Cache
 from resload.store.gather import Slot
@@ -44,7 +47,8 @@ class RadiographDataset(torch.utils.data.Dataset[Sample]):
     """Made by `torch_dataset`. `len`, `dataset[i]`, and `dataset.__getitems__([...])` for whole batches at once.
 
     Indices are ints (places in the data set) or `samplers.Key`s (rows of the reader, with their own size), so a
-    `samplers.Sampler` works as a DataLoader's batch_sampler. Pickles to worker processes as the cache's path.
+    `samplers.Sampler` works as a DataLoader's batch_sampler. A key's row must be one of the split's; a key of padding
+    is an image of zeros whose targets are NaN. Pickles to worker processes as the cache's path.
     """
 
     def __init__(
@@ -58,8 +62,9 @@ class RadiographDataset(torch.utils.data.Dataset[Sample]):
         self.reader, self.size, self.rows, self.transform, self._dtype = reader, size, rows, transform, dtype
         self._converter = Converter(reader.dtype, dtype, 1, None)
         frame = reader.table[list(reader.targets)]
-        self._readable = frozenset(reader.rows().tolist())
+        self._own = frozenset(rows.tolist())
         self._targets = torch.from_numpy(np.array(frame.to_numpy(np.float32, na_value=np.nan)))
+        self._unknown = torch.full((self._targets.shape[1],), torch.nan)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -70,31 +75,55 @@ class RadiographDataset(torch.utils.data.Dataset[Sample]):
     def __getitems__(self, indices: "Sequence[int | Key]") -> list[Sample]:
         sizes = {index.size if isinstance(index, Key) else self.size for index in indices}
         if len(sizes) > 1:
-            raise ArgumentError(f"one batch has one size; found keys of {sorted(str(size) for size in sizes)}")
+            raise ArgumentError(
+                f"one batch has one size; found keys of {sorted(str(size) for size in sizes)}. Several sizes at once "
+                "are what resload.Loader serves (Batch.scales)"
+            )
         rows = np.array([self._row(index) for index in indices], np.int64)
-        size = self.reader.checked_size(sizes.pop()) if sizes else self.size
+        images = self._images(rows, self.reader.checked_size(sizes.pop()) if sizes else self.size)
+        return [
+            (self._transformed(image, index), self._targets[row] if row >= 0 else self._unknown)
+            for image, index, row in zip(images, indices, rows.tolist(), strict=True)
+        ]
+
+    def _images(self, rows: "np.ndarray[Any, np.dtype[np.int64]]", size: Size) -> torch.Tensor:
+        """(n, 1, H, W) of these rows; zeros where there is no film."""
+        valid = padding.films(rows)
         if isinstance(size, Native):
-            size = self.reader.native_size(rows)
+            size = self.reader.native_size(rows if valid is None else rows[valid])
         slot = Slot(np.empty((len(rows), *size), self.reader.dtype))
-        self.reader.fill(slot, rows, size, 0)
+        if valid is None:
+            self.reader.fill(slot, rows, size, 0)
+        else:
+            slot.out[~valid] = 0
+            for first, last in padding.runs(valid):
+                self.reader.fill(slot, rows[first:last], size, first)
         shape = self._converter.shape(len(rows), size)
         if self._converter.in_place:
-            images = torch.from_numpy(slot.out.reshape(shape))
-        else:
-            out = np.empty(shape, self._converter.stored)
-            self._converter.run(slot.out, out)
-            images = self._converter.finished(torch.from_numpy(out))
-        return [
-            (image if self.transform is None else self.transform(image), self._targets[row])
-            for image, row in zip(images, rows.tolist(), strict=True)
-        ]
+            return torch.from_numpy(slot.out.reshape(shape))
+        out = np.empty(shape, self._converter.stored)
+        self._converter.run(slot.out, out)
+        return self._converter.finished(torch.from_numpy(out))
+
+    def _transformed(self, image: torch.Tensor, index: "int | Key") -> Any:
+        if self.transform is None:
+            return image
+        if not isinstance(index, Key):
+            return self.transform(image)
+        with globally_seeded(index.draw):
+            found = self.transform(image)
+        padded = index.index == PADDING and isinstance(found, torch.Tensor)
+        return torch.zeros_like(found) if padded else found  # of the shape that others of the batch have
 
     def _row(self, index: "int | Key") -> int:
         if isinstance(index, Key):
             if index.region is not None:
                 raise ArgumentError(f"{index}: a data set serves whole films; read parts with Cache.read(region=)")
-            if index.index not in self._readable:
-                raise ArgumentError(f"{index}: row {index.index} is none that can be read")
+            if index.index != PADDING and index.index not in self._own:
+                raise ArgumentError(
+                    f"{index}: row {index.index} is none that this data set serves: it cannot be read, or is of "
+                    "another split; make the sampler with rows=data.rows(split=...)"
+                )
             return index.index
         if not -len(self) <= index < len(self):
             raise IndexError(f"index {index} in a data set of {len(self)}")  # what iteration over it relies on
@@ -121,8 +150,11 @@ def torch_dataset(
 
     For those whose Python transforms need worker processes; `Loader` needs none. dtype as for Loader.
 
-    size: as for Loader; "native": one film as it is, and a batch that a DataLoader fetches padded with zeros.
-    transform: called with each image tensor, in the DataLoader's worker.
+    size: one, as for Loader; "native": one film as it is, and a batch that a DataLoader fetches padded with zeros.
+    split: which rows; keys of others are refused, so that a sampler of all films never serves those of another split.
+    transform: called with each image tensor, in the DataLoader's worker. For a `samplers.Key` the generators of torch
+        (CPU), numpy and random are seeded with the key's draw while it runs, and put back after: what it draws is the
+        same whichever worker handles the image. For ints they are left alone.
     pipeline: how a Catalog's files become pixels.
     """
     reader = reader_of(data, pipeline)

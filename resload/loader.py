@@ -14,7 +14,7 @@ for a batch it makes what no other thread has begun, and nothing has to be hande
 import logging
 import weakref
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from types import TracebackType
@@ -24,7 +24,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from resload.asked import at_least_one, decoders_of, reader_of, recipe_of, sampler_of
+from resload.asked import at_least_one, decoders_of, planned_sizes, reader_of, recipe_of, sampler_of
+from resload.augment import Transform
 from resload.batch import Batch
 from resload.catalog import Catalog
 from resload.errors import ArgumentError
@@ -34,6 +35,7 @@ from resload.readers import DetailReader, Reader
 from resload.samplers import Sampler, Step
 from resload.samplers.cursor import Cursor
 from resload.samplers.place import said_aloud
+from resload.samplers.sizes import scales_of
 from resload.scaling import usable_device
 from resload.size import SizeLike, Spacing
 from resload.store.cache import Cache
@@ -55,8 +57,8 @@ class Loader:
         data: a Cache; a Catalog, with `pipeline=` saying how its files become pixels; or any Reader.
         size: of the images: int, (height, width), `Spacing`, or a list of sizes that every batch carries at once
             (`Batch.scales`; the first is `Batch.images`). A cache serves any size up to its largest level. "native":
-            the films' own sizes, at the top left of zeros as large as the largest film of the batch.
-        batch_size: images per batch, per process, as in torch.
+            the films' own sizes, at the top left of zeros as large as the step's largest film (over all processes).
+        batch_size: images per batch, per process, as in torch. (A sampler's budget counts over all processes.)
         sampler: a `samplers.Sampler`, instead of size, batch_size, split, rows, shuffle, seed and drop_last.
         split, rows: which radiographs: those of a split, or these row numbers. Quarantined ones are left out.
         shuffle: a new order each epoch, drawn from (seed, epoch); else row order.
@@ -74,12 +76,20 @@ class Loader:
             share of a box's area that must be seen for it to be kept (True: any).
         detail: shrink every film to this size first and enlarge it to `size` with the recipe's kernel: the control arm
             that tells what detail is worth from what computation is worth.
+        transform: called with the `augment.Sample` of each image, on the loader's threads: changes it in place, or
+            returns a new image of the same shape and dtype. What it draws from `sample.rng` or
+            `sample.torch_generator` is the same whichever process, thread or run handles the image; torch's, numpy's
+            and random's own generators are shared by the threads and are not. Padding is left out. On a device images
+            are then finished before they travel.
+        batch_transform: called with each finished `Batch`, on its device, by the calling thread; the loop gets what it
+            returns.
         allow_upsample: serve sizes larger than every level of a cache too, by enlarging.
         threads: how many images, or parts of a batch, are made at once (from a cache, one of them on the caller's
             thread while it waits).
         prefetch: how many batches are made ahead of the one in use.
         drop_last: leave out the images that do not fill a last batch.
-        rank, world: which process this is, of how many; each is served its part of every step. When None,
+        rank, world: which process this is, of how many; each is served its part of every step, as long as any other's:
+            a last step that is kept and cannot be shared evenly ends in padding (`Batch.valid` False). When None,
             torch.distributed or the environment of torchrun or srun says so, when the first batch is asked for.
         pipeline: with a Catalog, the recipe; its sizes do not matter here.
 
@@ -106,6 +116,8 @@ class Loader:
         masks: bool | str | float = False,
         boxes: bool | float = False,
         detail: SizeLike | None = None,
+        transform: Transform | None = None,
+        batch_transform: Callable[[Batch], Any] | None = None,
         threads: int | None = None,
         prefetch: int = 2,
         drop_last: bool = False,
@@ -133,10 +145,11 @@ class Loader:
             rank=rank,
             world=world,
         )
+        self._sizes = [self.reader.checked_size(size) for size in planned_sizes(self.sampler)]
         self.normalization = self._statistics(normalize)
         self._maker = Maker(
             self.reader,
-            self.sampler.sizes,
+            self.sampler,
             dtype=dtype,
             channels=channels,
             normalization=self.normalization,
@@ -144,7 +157,9 @@ class Loader:
             columns=columns,
             masks=masks,
             boxes=boxes,
+            transform=transform,
         )
+        self._batch_transform = batch_transform
         self.mask_names, self.box_names = self._maker.mask_names, self._maker.box_names
         self._cursor = Cursor()
         self._running: weakref.WeakSet[_Run] = weakref.WeakSet()
@@ -202,13 +217,12 @@ class Loader:
     def _batches(self) -> Iterator[Batch]:
         at = said_aloud(self.sampler.place())
         epoch, start = self._cursor.begin()
-        grain = self.reader.grain(self.reader.checked_size(self.sampler.sizes.at(start, epoch=epoch)))
-        helping = grain > 1 and self._threads > 1
+        helping = self._threads > 1 and self._caller_works()
         executor = ThreadPoolExecutor(self._threads - helping, thread_name_prefix="resload")
         pending: deque[Order] = deque()
         try:
             for step in self.sampler.parts(epoch, start=start, at=at):
-                pending.append(self._begun(epoch, step, executor))
+                pending.append(self._begun(step, executor))
                 if len(pending) > self._prefetch:
                     yield self._taken(pending, helping)
             while pending:
@@ -216,9 +230,18 @@ class Loader:
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
 
-    def _begun(self, epoch: int, step: Step, executor: ThreadPoolExecutor) -> Order:
+    def _caller_works(self) -> bool:
+        """Whether the caller's thread makes images too: unless every step of the plan has a task for each image.
+
+        Decided once for a plan, which may mix sizes of all kinds: its place is then left free among the threads, so
+        that never more of them are at work than were asked for.
+        """
+        together = [self._sizes] if scales_of(self.sampler.sizes) else [[size] for size in self._sizes]
+        return any(self._maker.grain(some) != 1 for some in together)
+
+    def _begun(self, step: Step, executor: ThreadPoolExecutor) -> Order:
         """Submit the tasks of one batch."""
-        order, worth = self._maker.order(epoch, step)
+        order, worth = self._maker.order(step)
         if worth:
             order.tasks = [executor.submit(work) for work in order.work]
         return order
@@ -233,7 +256,11 @@ class Loader:
         for work in order.work[len(order.tasks) :]:
             work()
         batch = self._maker.batch(order)
-        self._cursor.passed(order.epoch, order.step.number, len(self.sampler))
+        if self._batch_transform is not None:
+            batch = self._batch_transform(batch)
+            if batch is None:
+                raise ArgumentError("batch_transform= must return what the loop is to get, for example its batch")
+        self._cursor.passed(order.step.epoch, order.step.number, len(self.sampler))
         return batch
 
     # -- position --

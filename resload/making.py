@@ -1,6 +1,6 @@
-"""One batch: memory for it, the tasks that fill it, and what is handed over.
+"""One batch: its memory, the tasks that fill it, and what is handed over.
 
-Order    a step of the plan, its memory at each size, and its tasks
+Order    a step of the plan, its memory at each size, what is known of its films, and its tasks
 Maker    makes orders' images and masks, some at a time on any thread, and the `Batch` at the end
 """
 
@@ -14,52 +14,54 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from resload.asked import as_objects, boxes_of, known_columns, mask_rule, targets_of
+from resload import padding
+from resload.asked import hidden_targets, mask_rule
+from resload.augment import Sample, Transform, applied, undisturbed
 from resload.batch import Batch
 from resload.convert import Converter
+from resload.filling import Filler, Part
 from resload.geometry import Geometry
 from resload.geometry.placing import CONTENT, PLACES, SPACING
 from resload.masks.inside import thresholded
-from resload.readers import CacheReader, Reader
-from resload.samplers import Step
-from resload.samplers.sizes import Sizes, scales_of
+from resload.particulars import Particulars, Tensors
+from resload.readers import Reader
+from resload.samplers import Sampler, Step
 from resload.size import Native, Size
-from resload.store.gather import Slot
-from resload.transfer import Block, Pool
+from resload.transfer import Pool
 
 _MASKS_TASK = 16
 """Films in a task whose images take no time and whose masks are decompressed."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """The images of a batch at one size."""
-
-    size: Size
-    made: Size
-    """What tasks make: the size, or the stored level that the device makes it of."""
-    shape: tuple[int, ...]
-    block: Block
+_TRANSFORMED_TASK = 8
+"""Films in a task that transforms them, at most."""
 
 
 @dataclass
 class Order:
     """A batch being made."""
 
-    epoch: int
     step: Step
-    parts: list["Part"]
+    valid: NDArray[np.bool_] | None
+    """(n,) where there is a film; None where there is one everywhere."""
+    rows: NDArray[np.int64]
+    """(n,) the step's rows, with any other in the place of padding."""
+    parts: list[Part]
     """One for each size of the step, the step's own first."""
+    targets: NDArray[np.float32]
+    """(n, T)"""
     masks: tuple[NDArray[np.uint8], NDArray[np.bool_]] | None = None
     """Coverage (n, K, H, W) and which are known (n, K), where masks are asked for."""
+    boxes: tuple[Tensors, Tensors] | None = None
+    """Boxes and labels, where a transform sees them."""
     work: list[Callable[[], None]] = field(default_factory=list)
     """Each makes some of the images."""
     tasks: list[Future[None]] = field(default_factory=list)
     """One for each piece of work that was given to the threads; the rest is done when the batch is taken."""
 
-
-EXAM = ("group", "slot")
-"""Columns that a batch hands out wherever there are any."""
+    def runs(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Of the places start .. stop, those with a film."""
+        if self.valid is None:
+            return [(start, stop)]
+        return [(start + first, start + last) for first, last in padding.runs(self.valid[start:stop])]
 
 
 class Maker:
@@ -71,7 +73,7 @@ class Maker:
     def __init__(
         self,
         reader: Reader,
-        sizes: Sizes,
+        sampler: Sampler,
         *,
         dtype: torch.dtype,
         channels: int,
@@ -80,49 +82,56 @@ class Maker:
         columns: Sequence[str],
         masks: bool | str | float,
         boxes: bool | float,
+        transform: Transform | None = None,
     ) -> None:
-        self.reader, self._device = reader, device
-        self._scales = scales_of(sizes)
-        late = works_late(device)
-        self._converter = Converter(reader.dtype, dtype, channels, normalization, late=late)
-        self.scaling = self._converter.scaling
-        self._columns = known_columns(columns, reader)
-        self._exam = known_columns([name for name in EXAM if name in reader.table], reader)
-        self._targets, self._ids = targets_of(reader), as_objects(reader.table["id"])
-        self._known = ~np.isnan(self._targets)
-        self._boxes = None if boxes is False else boxes_of(reader, boxes)
+        self.reader, self._device, self._transform = reader, device, transform
+        late = works_late(device) and transform is None  # a transform sees images that are finished
+        converter = Converter(reader.dtype, dtype, channels, normalization, late=late)
+        self.scaling = converter.scaling
+        self._pool = Pool()
+        self._filler = Filler(reader, converter, device, self._pool)
+        self._particulars = Particulars(reader, columns, boxes)
+        self._hidden = hidden_targets(reader, sampler)
         self._mask_rule = mask_rule(reader, masks)
         if self._mask_rule is not None:  # refuses a size whose masks cannot be had
-            first = reader.checked_size(sizes.at(0, epoch=0))
+            first = reader.checked_size(sampler.sizes.at(0, epoch=0))
             reader.masks(np.empty(0, np.int64), first, nearest=self._mask_rule == "nearest")
         self.mask_names: tuple[str, ...] = () if self._mask_rule is None else reader.mask_names
-        self.box_names: tuple[str, ...] = () if self._boxes is None else self._boxes.names
-        self._pool = Pool()
+        self.box_names: tuple[str, ...] = self._particulars.box_names or ()
 
-    def order(self, epoch: int, step: Step) -> tuple[Order, bool]:
+    def grain(self, sizes: Sequence[Size]) -> int:
+        """Images of a task that makes each at these sizes; 0 where a thread is not worth it."""
+        worth = [grain for grain in map(self.reader.grain, sizes) if grain]
+        grain = min(worth, default=0 if self._mask_rule is None else _MASKS_TASK)
+        return min(grain or _TRANSFORMED_TASK, _TRANSFORMED_TASK) if self._transform is not None else grain
+
+    def order(self, step: Step) -> tuple[Order, bool]:
         """A step's memory and work, and whether the work is worth handing to threads."""
-        count, sizes = len(step), self._sizes_of(step)
-        order = Order(epoch, step, [self._part(count, size) for size in sizes], self._room_for_masks(count, sizes[0]))
-        grain = min(self.reader.grain(size) for size in sizes)
-        if not grain and (len(sizes) > 1 or order.masks is not None):
-            grain = 1 if len(sizes) > 1 else _MASKS_TASK
+        count, whole = len(step), step.index if step.everywhere is None else step.everywhere
+        valid = padding.films(step.index)
+        rows = step.index if valid is None else padding.stood_in(step.index, valid, whole)
+        sizes = self._sizes_of(step, whole)
+        order = Order(
+            step,
+            valid,
+            rows,
+            [self._filler.part(count, size) for size in sizes],
+            self._particulars.targets(rows, valid, self._hidden(step.size)),
+            self._room_for_masks(count, sizes[0]),
+            self._room_for_boxes(count),
+        )
+        grain = self.grain(sizes)
         for start in range(0, count, grain or count):
-            stop = min(start + (grain or count), count)
-            order.work.append(partial(self._make, order, start, stop))
+            order.work.append(partial(self._make, order, start, min(start + (grain or count), count)))
         return order, bool(grain)
 
-    def _sizes_of(self, step: Step) -> list[Size]:
-        """The sizes that a step is served at, its own first."""
-        asked = dict.fromkeys([step.size, *self._scales]) if self._scales else [step.size]
-        sizes = [self.reader.checked_size(size) for size in asked]
-        return [self.reader.native_size(step.index) if isinstance(size, Native) else size for size in sizes]
-
-    def _part(self, count: int, size: Size) -> Part:
-        made = size
-        if self._converter.late and isinstance(self.reader, CacheReader):
-            made = self.reader.before_resize(size)
-        shape = self._converter.shape(count, made)
-        return Part(size, made, shape, self._pool.block(self._converter.bytes(shape)))
+    def _sizes_of(self, step: Step, whole: NDArray[np.int64]) -> list[Size]:
+        """The sizes that a step is served at, its own first: the same for every process."""
+        sizes = [self.reader.checked_size(size) for size in dict.fromkeys([step.size, *step.scales])]
+        if not any(isinstance(size, Native) for size in sizes):
+            return sizes
+        native = self.reader.native_size(whole[whole >= 0])
+        return [native if isinstance(size, Native) else size for size in sizes]
 
     def _room_for_masks(self, count: int, size: Size) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
         if self._mask_rule is None:
@@ -130,76 +139,86 @@ class Maker:
         shape = (count, len(self.mask_names))
         return np.zeros((*shape, *size), np.uint8), np.zeros(shape, bool)
 
+    def _room_for_boxes(self, count: int) -> tuple[Tensors, Tensors] | None:
+        if self._transform is None or self._particulars.box_names is None:
+            return None
+        return [torch.empty(0, 4)] * count, [torch.empty(0, dtype=torch.int64)] * count
+
+    # -- tasks --
+
     def _make(self, order: Order, start: int, stop: int) -> None:
-        """One task: images start .. stop of a batch, and their masks, on one thread."""
-        self._fill(order.step, order.parts, start, stop)
-        if order.masks is not None:
-            index, size = order.step.index[start:stop], order.parts[0].size
-            coverage, known = order.masks
-            coverage[start:stop], known[start:stop] = self.reader.masks(
-                index, size, nearest=self._mask_rule == "nearest"
-            )
+        """One task: places start .. stop of a batch, on one thread."""
+        if order.valid is not None:
+            self._filler.blank(order.parts, start, stop)
+        for first, last in order.runs(start, stop):
+            rows = order.rows[first:last]
+            self._filler.fill(order.parts, rows, first)
+            if order.masks is not None:
+                coverage, known = order.masks
+                coverage[first:last], known[first:last] = self.reader.masks(
+                    rows, order.parts[0].size, nearest=self._mask_rule == "nearest"
+                )
+            if self._transform is not None:
+                self._transformed(self._transform, order, first, last)
 
-    def _fill(self, step: Step, parts: list[Part], start: int, stop: int) -> None:
-        """Images start .. stop of a batch, at each of its sizes."""
-        converter, sizes = self._converter, [part.made for part in parts]
-        if converter.in_place:
-            slots = [part.block.slot((len(step), *part.made), self.reader.dtype) for part in parts]
-            self._read(slots, step.index[start:stop], sizes, start)
-            return
-        images = [part.block.view(part.shape, converter.stored) for part in parts]
-        slots = [converter.staging(size) for size in sizes]
-        together = min(len(slot.out) for slot in slots)
-        for first in range(start, stop, together):
-            some = slice(first, min(first + together, stop))
-            self._read(slots, step.index[some], sizes, 0)
-            for slot, out in zip(slots, images, strict=True):
-                converter.run(slot.out[: some.stop - first], out[some])
+    def _transformed(self, transform: Transform, order: Order, start: int, stop: int) -> None:
+        """Images start .. stop at each of their sizes, and what comes with them, as a transform leaves them."""
+        rows, own = order.rows[start:stop], order.parts[0]
+        ids = self._particulars.ids(rows, None)
+        if order.boxes is not None:
+            places = self._particulars.facts(rows, own.size, None)[:, PLACES]
+            order.boxes[0][start:stop], order.boxes[1][start:stop] = self._particulars.boxes(rows, places, None)
+        with undisturbed():
+            for part in reversed(order.parts):  # the first last: the others see the targets as they are
+                images = part.tensor()
+                for i, name in enumerate(ids, start):
+                    sample = _sample(order, i, name, images[i], part.size)
+                    if part is own:
+                        _with_findings(sample, order, i)
+                    applied(transform, sample)
+                    if order.boxes is not None and sample.boxes is not None and sample.box_labels is not None:
+                        order.boxes[0][i], order.boxes[1][i] = sample.boxes, sample.box_labels
 
-    def _read(self, slots: list[Slot], rows: NDArray[np.int64], sizes: list[Size], start: int) -> None:
-        """The reader's pixels of some images; of several sizes together where it has a way to make them from one
-        decode.
-        """
-        together = getattr(self.reader, "fill_sizes", None)
-        if together is not None and len(sizes) > 1:
-            together(slots, rows, sizes, start)
-            return
-        for slot, size in zip(slots, sizes, strict=True):
-            self.reader.fill(slot, rows, size, start)
+    # -- the batch --
 
     def batch(self, order: Order) -> Batch:
-        """What was made, with everything that is known of it."""
-        step, (own, *_) = order.step, order.parts
-        images = {part.size: self._images(part, step.index) for part in order.parts}
-        index, size = step.index, own.size
-        plain = Size(*size) if isinstance(size, Native) else size
-        facts = self.reader.facts(index, size)
+        """What was made, with everything that is known of it. An order gives one batch."""
+        step, rows, valid, known = order.step, order.rows, order.valid, self._particulars
+        images = {part.size: self._filler.images(part, rows, valid) for part in order.parts}
+        size = order.parts[0].size
+        facts = known.facts(rows, size, valid)
         masks, masks_known = self._masks(order)
         level, rmse = self.reader.served(size)
-        targets = torch.from_numpy(self._targets.take(index, axis=0))
-        boxes, labels = (None, None) if self._boxes is None else self._boxes.of(index, facts[:, PLACES])
+        targets = torch.from_numpy(order.targets)
+        boxes, labels = order.boxes or (None, None)
+        if known.box_names is not None and boxes is None:
+            boxes, labels = known.boxes(rows, facts[:, PLACES], valid)
         batch = Batch(
             images=images[size],
             targets=targets,
-            known=torch.from_numpy(self._known.take(index, axis=0)),
-            rows=torch.from_numpy(index.copy()),
-            ids=self._ids[index].tolist(),
-            size=plain,
+            known=~torch.isnan(targets),
+            rows=torch.from_numpy(step.index.copy()),
+            ids=known.ids(rows, valid),
+            size=_plain(size),
             level=level,
             expected_rmse=rmse,
             spacing=torch.from_numpy(facts[:, SPACING]),
             content=torch.from_numpy(facts[:, CONTENT]),
-            valid=torch.ones(len(step), dtype=torch.bool),
-            draws=torch.from_numpy(step.draw.astype(np.int64)),
-            columns={name: values[index].tolist() for name, values in self._columns.items()},
-            geometry=Geometry(plain, facts[:, PLACES.start :]),
+            valid=torch.ones(len(step), dtype=torch.bool) if valid is None else torch.from_numpy(valid),
+            draws=torch.from_numpy(padding.blanked(step.draw.astype(np.int64), valid, 0)),
+            columns=known.columns(rows, valid),
+            geometry=Geometry(_plain(size), facts[:, PLACES.start :]),
+            n_global=step.n_global,
+            n_ref=step.n_ref,
+            progress=step.progress,
             scales=images if len(images) > 1 else {},
             masks=masks,
             masks_known=masks_known,
             boxes=boxes,
             box_labels=labels,
-            **{name: values[index].tolist() for name, values in self._exam.items()},
+            **known.exam(rows, valid),
         )
+        order.work.clear()  # which refers to the order: without a circle its memory is free at once
         return batch if self._device.type == "cpu" else batch.to(self._device)
 
     def _masks(self, order: Order) -> tuple[torch.Tensor, torch.Tensor] | tuple[None, None]:
@@ -212,14 +231,25 @@ class Maker:
             return masks, known
         return thresholded(masks, "any" if rule == "nearest" else rule), known
 
-    def _images(self, part: Part, rows: NDArray[np.int64]) -> torch.Tensor:
-        """What was made at one size, finished, on the loader's device."""
-        images = torch.from_numpy(self._pool.lend(part.block, part.shape, self._converter.stored))
-        if self._device.type != "cpu":
-            images = images.to(self._device)
-        if part.made != part.size and isinstance(self.reader, CacheReader):
-            images = self.reader.resize_on_device(images, rows, part.made, part.size)
-        return self._converter.finished(images)
+
+def _sample(order: Order, i: int, name: str, image: torch.Tensor, size: Size) -> Sample:
+    """Image i at one size, with targets of its own."""
+    step, targets = order.step, torch.from_numpy(order.targets[i].copy())
+    return Sample(image, targets, int(step.index[i]), name, _plain(size), step.progress, int(step.draw[i]))
+
+
+def _with_findings(sample: Sample, order: Order, i: int) -> None:
+    """What comes with the first size alone: the batch's own targets, masks and boxes."""
+    sample.targets = torch.from_numpy(order.targets[i])
+    if order.masks is not None:
+        sample.masks = torch.from_numpy(order.masks[0][i])
+    if order.boxes is not None:
+        sample.boxes, sample.box_labels = order.boxes[0][i], order.boxes[1][i]
+
+
+def _plain(size: Size) -> Size:
+    """The height and width, also of films at their own size."""
+    return Size(*size) if isinstance(size, Native) else size
 
 
 def works_late(device: torch.device) -> bool:

@@ -20,6 +20,7 @@ PURPOSES = {
     "sizes": 7,
     "verify": 8,
     "report": 9,
+    "augment": 10,
 }
 """What randomness is used for; the numbers are part of every plan and of every cache's row order."""
 

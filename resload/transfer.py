@@ -7,7 +7,8 @@ storage alive. So when the view dies, no tensor on the block lives, and a weak r
     lend            block -> view -> tensor(s) the caller holds
     last one dies   view dies -> weakref callback -> block is free again
 
-Blocks are plain bytes, so a change of resolution between batches re-uses the same memory. Nothing bounds how many
+Blocks are plain bytes, so a change of resolution between batches re-uses the same memory: after the first few batches
+of a plan that mixes sizes, every block is large enough for all of them. Nothing bounds how many
 batches a caller may keep: a block that is kept is simply not there to be re-used, and a new one is made.
 """
 
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 
 from resload.store.gather import Slot
 
+KEPT_SLOTS = 8
+"""Shapes whose slots a block keeps: as many sizes as a plan should mix."""
 KEPT_BLOCKS = 8
 """Free blocks kept for re-use; beyond the prefetched batches more would be memory for nothing."""
 
@@ -38,12 +41,16 @@ class Block:
         return self.raw[:size].view(dtype).reshape(shape)
 
     def slot(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Slot:
-        """The block as a slot for reading; made once per shape. Thread-safe: the tasks of a batch all ask for it."""
+        """The block as a slot for reading; made once for each of a few shapes.
+
+        Thread-safe: the tasks of a batch all ask for it.
+        """
         key = (shape, dtype.str)
         slot = self._slots.get(key)
         if slot is None:  # two threads may both come here: their slots are views of the same bytes
             slot = Slot(self.view(shape, dtype))
-            self._slots = {key: slot}  # a block serves one shape for long stretches
+            kept = list(self._slots.items())[1 - KEPT_SLOTS :]
+            self._slots = dict([*kept, (key, slot)])
         return slot
 
 
@@ -53,14 +60,18 @@ class Pool:
     def __init__(self) -> None:
         self._free: deque[Block] = deque()  # append and pop are single steps: a callback may interrupt anything
         self._lent: dict[int, weakref.ref[NDArray[Any]]] = {}
+        self._largest = 0
 
     def block(self, size: int) -> Block:
-        """A free block of at least `size` bytes, or a new one; smaller free ones are dropped."""
+        """A free block of at least `size` bytes, or a new one that serves whatever was asked for; smaller free ones are
+        dropped.
+        """
+        self._largest = max(self._largest, size)
         while True:
             try:
                 block = self._free.pop()  # the one that was given back last: most of it is still in the cache
             except IndexError:
-                return Block(size)
+                return Block(self._largest)  # memory that is not touched costs nothing
             if len(block.raw) >= size:
                 return block
 

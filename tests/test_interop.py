@@ -1,6 +1,7 @@
 """`torch_dataset` inside torch's own DataLoader."""
 
 import pickle
+import random
 import shutil
 
 import numpy as np
@@ -62,20 +63,76 @@ def test_dtypes(cache, dtype):
 def test_keys_bring_row_and_size(cache):
     """A Key is a row of the cache and its own size; a batch of keys has one size."""
     dataset = torch_dataset(cache, size=32, split="val")
-    row = int(cache.rows(split="train")[0])
+    row = int(cache.rows(split="val")[1])
     image, targets = dataset[Key(row, Size(64, 64), 7)]
     np.testing.assert_allclose(image.numpy(), cache.read([row], 64) / 65535, rtol=1e-6)
     np.testing.assert_array_equal(targets, cache.table[list(cache.targets)].to_numpy(np.float32)[row])
-    with pytest.raises(ArgumentError, match=r"one batch has one size; found keys of .*32x32.*64x64"):
+    with pytest.raises(ArgumentError, match=r"one batch has one size; found keys of .*32x32.*64x64.*resload\.Loader"):
         dataset.__getitems__([0, Key(row, Size(64, 64), 7)])
     with pytest.raises(SizeError, match="70x70 is larger than what is stored"):
         dataset[Key(row, Size(70, 70), 7)]
     with pytest.raises(ArgumentError, match=r"a data set serves whole films; read parts with Cache.read\(region=\)"):
         dataset[Key(row, Size(64, 64), 7, region=(0, 0, 8, 8))]
     bad = int(np.flatnonzero(cache.table["status"] == "failed")[0])
-    for wrong in (bad, -1, len(cache)):
-        with pytest.raises(ArgumentError, match=f"row {wrong} is none that can be read"):
+    of_training = int(cache.rows(split="train")[0])
+    for wrong in (bad, -2, len(cache), of_training):
+        with pytest.raises(ArgumentError, match=rf"row {wrong} is none that this data set serves.*rows\(split="):
             dataset[Key(wrong, Size(64, 64), 7)]
+    everything = torch_dataset(cache, size=32)
+    image, _ = everything[Key(of_training, Size(32, 32), 7)]
+    np.testing.assert_allclose(image.numpy(), cache.read([of_training], 32) / 65535, rtol=1e-6)
+    with pytest.raises(ArgumentError, match=f"row {bad} is none"):
+        everything[Key(bad, Size(64, 64), 7)]
+
+
+@pytest.mark.parametrize("transform", [None, lambda image: 1 - image[:, 1:]])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_padding_is_zeros_and_unknown(cache, dtype, transform):
+    """Keys of row -1, anywhere in a batch or alone: an image of zeros of the batch's size, targets NaN. A transform
+    that changes the shape changes theirs too, so that batches can be collated."""
+    dataset, size = torch_dataset(cache, size=32, dtype=dtype, transform=transform), Size(48, 40)
+    rows = [-1, 3, 4, -1, -1, 7, -1]
+    rows = [row if row < 0 else int(cache.rows()[row]) for row in rows]
+    images, targets = zip(*dataset.__getitems__([Key(row, size, 5) for row in rows]), strict=True)
+    truth = cache.table[list(cache.targets)].to_numpy(np.float32)
+    for row, image, known in zip(rows, images, targets, strict=True):
+        if row < 0:
+            assert not image.any()
+            assert known.isnan().all()
+        else:
+            assert image.any()
+            np.testing.assert_array_equal(known, truth[row])
+    assert len({image.shape for image in images}) == 1
+    alone, unknown = dataset[Key(-1, size, 0)]
+    assert not alone.any()
+    assert unknown.isnan().all()
+
+
+def drawing(image):
+    """A transform that draws from every generator there is, as torchvision's and others' do."""
+    noise = torch.rand(1).item() + np.random.rand() + random.random()  # noqa: NPY002
+    return image + noise
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_transforms_of_keys_draw_what_the_key_says(cache, workers):
+    """torch's, numpy's and random's generators are seeded by the key's draw: the same image whichever worker handles
+    it, and in whatever state the process is. They are put back after; for ints they go on as they are."""
+    sampler = Sampler(cache, sizes=Fixed(32), budget=Images(8), seed=3)
+    dataset = torch_dataset(cache, size=32, transform=drawing)
+    expected = [dataset.__getitems__(step.keys()) for step in sampler.steps(0)]
+    torch.manual_seed(workers)
+    loader = DataLoader(dataset, batch_sampler=sampler, num_workers=workers)
+    for (images, _), pairs in zip(loader, expected, strict=True):
+        assert torch.equal(images, torch.stack([image for image, _ in pairs]))
+    key = next(iter(sampler.steps(0))).keys()[0]
+    states = [random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()]  # noqa: NPY002
+    first, other = dataset[key][0], dataset[key._replace(draw=key.draw ^ 1)][0]
+    assert not torch.equal(first, other)
+    after = [random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()]  # noqa: NPY002
+    assert after == states
+    place = cache.rows().tolist().index(key.index)
+    assert not torch.equal(dataset[place][0], dataset[place][0])
 
 
 @pytest.mark.parametrize("workers", [(0, None), (2, "fork"), (2, "spawn")])

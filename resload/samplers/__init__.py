@@ -1,9 +1,10 @@
 """Plans: which radiographs, in which order, at which size, how many at a time. Pure; no pixels, no threads, no devices.
 
-order    which rows, in which order    Sequential, Shuffle, BlockShuffle, Balanced, RepeatFactor, Weighted,
-                                       OnePer, Groups
-sizes    at which resolution           Fixed, Cycle, Mix, Ramp, Stages, Scales, PerTarget
-budget   how many images a step holds  Images, Pixels, Tokens
+    order     which rows, in which order      Sequential, Shuffle, BlockShuffle, Balanced, RepeatFactor, Weighted,
+                                              OnePer, Groups
+    sizes     at which resolution             Fixed, Cycle, Mix, Ramp, Stages, Scales, PerTarget
+    budget    how many images a step holds    Images, Pixels, Tokens
+
 Sampler composes one of each into `Step`s: one global optimiser step is a list of `Key(index, size, draw)`.
 
 Each is a plain object with one method; a user's own needs no base class and no registration.

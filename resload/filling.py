@@ -1,0 +1,101 @@
+"""The pixels of a batch: their memory, how tasks fill it, and the last step on the loader's device.
+
+part     block from the pool -> lent: the view whose tensors the caller will hold
+fill     rows -> reader -> (converter) -> the block, some images at a time, on any thread
+images   the lent view -> (device) -> (resized there) -> finished
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from resload.convert import Converter
+from resload.readers import CacheReader, Reader
+from resload.size import Size
+from resload.store.gather import Slot
+from resload.transfer import Block, Pool
+
+
+@dataclass
+class Part:
+    """The images of a batch at one size."""
+
+    size: Size
+    made: Size
+    """What tasks make: the size, or the stored level that the device makes it of."""
+    shape: tuple[int, ...]
+    block: Block
+    lent: NDArray[Any] | None
+    """The block as the caller will hold it, (n, C, H, W); None once it was handed over."""
+
+    def tensor(self) -> torch.Tensor:
+        """A tensor on what is lent: whoever keeps it, or a part of it, keeps the memory from being used again."""
+        assert self.lent is not None
+        return torch.from_numpy(self.lent)
+
+
+class Filler:
+    """Makes the images of a loader's batches. Thread-safe, each image filled by one thread."""
+
+    def __init__(self, reader: Reader, converter: Converter, device: torch.device, pool: Pool) -> None:
+        self._reader, self._converter, self._device, self._pool = reader, converter, device, pool
+
+    def part(self, count: int, size: Size) -> Part:
+        """Memory for so many images of a size."""
+        made = size
+        if self._converter.late and isinstance(self._reader, CacheReader):
+            made = self._reader.before_resize(size)
+        shape = self._converter.shape(count, made)
+        block = self._pool.block(self._converter.bytes(shape))
+        return Part(size, made, shape, block, self._pool.lend(block, shape, self._converter.stored))
+
+    def fill(self, parts: Sequence[Part], rows: NDArray[np.int64], start: int) -> None:
+        """Images start .. of each part: these rows."""
+        converter, sizes = self._converter, [part.made for part in parts]
+        if converter.in_place:
+            slots = [part.block.slot((part.shape[0], *part.made), self._reader.dtype) for part in parts]
+            self._read(slots, rows, sizes, start)
+            return
+        images = [part.block.view(part.shape, converter.stored)[start:] for part in parts]
+        slots = [converter.staging(size) for size in sizes]
+        together = min(len(slot.out) for slot in slots)
+        for first in range(0, len(rows), together):
+            some = rows[first : first + together]
+            self._read(slots, some, sizes, 0)
+            for slot, out in zip(slots, images, strict=True):
+                converter.run(slot.out[: len(some)], out[first : first + len(some)])
+
+    def _read(self, slots: list[Slot], rows: NDArray[np.int64], sizes: list[Size], start: int) -> None:
+        """The reader's pixels of some images; of several sizes together where it has a way to make them from one
+        decode.
+        """
+        together = getattr(self._reader, "fill_sizes", None)
+        if together is not None and len(sizes) > 1:
+            together(slots, rows, sizes, start)
+            return
+        for slot, size in zip(slots, sizes, strict=True):
+            self._reader.fill(slot, rows, size, start)
+
+    def blank(self, parts: Sequence[Part], start: int, stop: int) -> None:
+        """Zeros in images start .. stop of each part."""
+        for part in parts:
+            part.block.view(part.shape, self._converter.stored)[start:stop] = 0
+
+    def images(self, part: Part, rows: NDArray[np.int64], valid: NDArray[np.bool_] | None) -> torch.Tensor:
+        """What was made at one size, finished, on the loader's device; the part lets go of it.
+
+        rows: any row where `valid` is False.
+        """
+        images, part.lent = part.tensor(), None
+        if self._device.type != "cpu":
+            images = images.to(self._device)
+        if part.made != part.size and isinstance(self._reader, CacheReader):
+            images = self._reader.resize_on_device(images, rows, part.made, part.size)
+        images = self._converter.finished(images)
+        if valid is not None and self._converter.late:  # zeros as stored are no zeros once normalised
+            images[torch.from_numpy(~valid).to(images.device)] = 0
+        return images

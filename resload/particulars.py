@@ -1,0 +1,77 @@
+"""What a batch says of its films besides their pixels: from the table, and from the reader once they were read.
+
+Where there is no film: id "", everything else unknown, and a film of the image's own size for its geometry.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from resload.asked import as_objects, boxes_of, known_columns, targets_of
+from resload.geometry.placing import PLACES, SHAPE
+from resload.padding import blanked
+from resload.readers import Reader
+from resload.size import Size
+
+EXAM = ("group", "slot")
+"""Columns that a batch hands out wherever there are any."""
+
+Valid = NDArray[np.bool_] | None
+"""(n,) where there is a film; None where there is one everywhere."""
+Tensors = list[torch.Tensor]
+
+
+class Particulars:
+    """The words and numbers of a loader's films, by row. Thread-safe.
+
+    Every method takes rows (n,), any row where `valid` is False. Raises ArgumentError for columns and boxes that the
+    data does not have.
+    """
+
+    def __init__(self, reader: Reader, columns: Sequence[str], boxes: bool | float) -> None:
+        self._reader = reader
+        self._columns = known_columns(columns, reader)
+        self._exam = known_columns([name for name in EXAM if name in reader.table], reader)
+        self._targets, self._ids = targets_of(reader), as_objects(reader.table["id"])
+        self._boxes = None if boxes is False else boxes_of(reader, boxes)
+        self.box_names: tuple[str, ...] | None = None if self._boxes is None else self._boxes.names
+        """Labels of boxes; None where they are not asked for."""
+
+    def targets(self, rows: NDArray[np.int64], valid: Valid, hidden: Valid = None) -> NDArray[np.float32]:
+        """(n, T), a new array; NaN where unknown. hidden: (T,) targets that nobody is to learn from here."""
+        found = blanked(self._targets.take(rows, axis=0), valid, np.nan)
+        if hidden is not None:
+            found[:, hidden] = np.nan
+        return found
+
+    def ids(self, rows: NDArray[np.int64], valid: Valid) -> list[str]:
+        """What people call them."""
+        return list(blanked(self._ids[rows], valid, "").tolist())
+
+    def columns(self, rows: NDArray[np.int64], valid: Valid) -> dict[str, list[Any]]:
+        """The further columns that were asked for."""
+        return {name: blanked(values[rows], valid, None).tolist() for name, values in self._columns.items()}
+
+    def exam(self, rows: NDArray[np.int64], valid: Valid) -> dict[str, list[Any]]:
+        """Exam and view, where the table has them."""
+        return {name: blanked(values[rows], valid, None).tolist() for name, values in self._exam.items()}
+
+    def facts(self, rows: NDArray[np.int64], size: Size, valid: Valid) -> NDArray[np.float32]:
+        """`geometry.facts_at` at a size, float32 (n, 16), a new array."""
+        found = self._reader.facts(rows, size)
+        if valid is not None:
+            found[~valid] = np.nan
+            found[~valid, PLACES] = (0, 0, *size, 0, 0, *size)
+            found[~valid, SHAPE] = tuple(size)
+        return found
+
+    def boxes(self, rows: NDArray[np.int64], places: NDArray[np.float32], valid: Valid) -> tuple[Tensors, Tensors]:
+        """(boxes, labels), where they are asked for, of films that lie at these places."""
+        assert self._boxes is not None
+        boxes, labels = self._boxes.of(rows, places)
+        for i in [] if valid is None else np.flatnonzero(~valid).tolist():
+            boxes[i], labels[i] = boxes[i][:0], labels[i][:0]
+        return boxes, labels
