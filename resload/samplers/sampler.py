@@ -26,12 +26,14 @@ from resload.samplers.columns import Columns
 from resload.samplers.counting import Counting
 from resload.samplers.cursor import Cursor
 from resload.samplers.described import described
+from resload.samplers.foreign import Batches, adapted
 from resload.samplers.interleaved import Interleaved
 from resload.samplers.keys import PADDING, Key, Step
 from resload.samplers.orders import Order, Shuffle, bound
 from resload.samplers.place import Place, place, said_aloud
 from resload.samplers.plan import Planner
 from resload.samplers.sizes import Sizes, scales_of
+from resload.samplers.whole import BatchPlanner, WholeCounting, refuse_beside_batches
 
 TAILS = ("drop", "pad", "exact")
 
@@ -43,10 +45,13 @@ class Sampler:
         data: anything with a length (a Cache, a Catalog, a reader, a table), or how many rows there are. Orders and
             buckets that name a column find it there; a sampler made of one selection of films is refused by another.
         rows: the rows to visit (of 0 .. n-1); when None, all that `data.rows()` says can be read, or all.
-        order: which comes when (`Shuffle()`, `BlockShuffle()`, `Balanced("nodule")`, ..., or your own).
+        order: which comes when (`Shuffle()`, `BlockShuffle()`, `Balanced("nodule")`, ..., or your own); or a list of
+            positions, or any torch Sampler, read anew for each epoch with its generators seeded by (seed, epoch); or
+            whole batches: a list of lists, or a torch BatchSampler, each of whose batches is a step. A position is a
+            place among the visited rows.
         sizes: at which size (`Fixed(256)`, `Mix((256, 512))`, ..., or your own).
         budget: how many images a step holds over all processes together (`Images(64)`, `Pixels(64, at=512)`, or any
-            function of the size). Rounded down to a multiple of the granule.
+            function of the size). Rounded down to a multiple of the granule. Left out beside whole batches.
         buckets: a column, or an array with one value for each row of the data: only rows of equal value share a step.
             Steps are formed for all processes together, so that none has more of them than another.
         seed: with the epoch, the only source of randomness.
@@ -75,7 +80,7 @@ class Sampler:
         data: int | Sized,
         *,
         sizes: Sizes,
-        budget: Budget,
+        budget: Budget | None = None,
         rows: Sequence[int] | NDArray[np.integer[Any]] | None = None,
         order: Any = None,
         buckets: str | Sequence[Any] | NDArray[Any] | None = None,
@@ -92,10 +97,10 @@ class Sampler:
         columns = Columns(data, self.n, self.rows)
         self.data_digest = columns.digest()
         """Of the ids in row order, where the data has any: the selection that the rows are rows of."""
-        self.order: Order = Shuffle() if order is None else bound(order, columns)
+        self.seed = _checked(seed, "seed", 0)
+        self.order: Order = Shuffle() if order is None else bound(adapted(order, self.seed), columns)
         self.sizes, self.budget = sizes, budget
         self._buckets = None if buckets is None else columns.codes(buckets, "buckets=")
-        self.seed = _checked(seed, "seed", 0)
         self.tail = tail
         if tail not in TAILS:
             raise ArgumentError(f"tail must be one of {', '.join(TAILS)}; found {tail!r}")
@@ -104,6 +109,13 @@ class Sampler:
         if self.epoch_steps is not None and tail != "drop":
             raise ArgumentError(
                 f"epoch_steps= cuts epochs from an endless stream, which has no tail; found tail={tail!r}"
+            )
+        if isinstance(self.order, Batches):
+            refuse_beside_batches(sizes, tail, budget=budget, buckets=buckets, granule=granule)
+        elif budget is None:
+            raise ArgumentError(
+                "budget= must say how many images a step holds, for example samplers.Images(64); only an order= of "
+                "whole batches (a list of lists, a torch BatchSampler) goes without"
             )
         self._asked = rank, world
         self._stride = _stride(self.order, len(self.rows), self.seed)
@@ -174,9 +186,11 @@ class Sampler:
         for step in self.steps(epoch, start=start):
             units = len(step) // step.stride
             if units % world and self.tail != "exact":
+                whole = isinstance(self.order, Batches)
+                remedy = "make batches" if whole else "choose a budget and a granule="
                 raise ArgumentError(
                     f"step {step.number} of epoch {epoch} has {units} images or exams, which {world} processes cannot "
-                    f"share evenly: choose a budget and a granule= that are multiples of {world}"
+                    f"share evenly: {remedy} that are multiples of {world}"
                 )
             yield step
 
@@ -214,13 +228,22 @@ class Sampler:
     def _planned(self, world: int) -> "_Plans":
         key = world if getattr(self.budget, "per_process", False) else 1
         if key not in self._plans:
-            counting = Counting(self.budget, self.sizes, self._stride, self.granule, key)
-            planner = Planner(
-                self.order, self.sizes, counting.units, len(self.rows), seed=self.seed, tail=self.tail,
-                epoch_steps=self.epoch_steps, buckets=self._buckets,
-            )  # fmt: skip
-            self._plans[key] = _Plans(counting, planner)
+            self._plans[key] = self._plans_for(key)
         return self._plans[key]
+
+    def _plans_for(self, world: int) -> "_Plans":
+        if isinstance(self.order, Batches):
+            whole = BatchPlanner(
+                self.order, self.sizes, len(self.rows), seed=self.seed, tail=self.tail, epoch_steps=self.epoch_steps
+            )
+            return _Plans(whole.counting, whole)
+        assert self.budget is not None
+        counting = Counting(self.budget, self.sizes, self._stride, self.granule, world)
+        planner = Planner(
+            self.order, self.sizes, counting.units, len(self.rows), seed=self.seed, tail=self.tail,
+            epoch_steps=self.epoch_steps, buckets=self._buckets,
+        )  # fmt: skip
+        return _Plans(counting, planner)
 
     # -- the cursor --
 
@@ -272,7 +295,7 @@ class Sampler:
 class _Plans:
     """A sampler's plan, for a number of processes where the budget is for each."""
 
-    counting: Counting
+    counting: Counting | WholeCounting
     planner: Planner
 
 
