@@ -148,14 +148,17 @@ def torch_dataset(
 ) -> RadiographDataset:
     """A plain map-style data set of (image (1, H, W), targets (T,) float32) for any torch DataLoader.
 
-    For those whose Python transforms need worker processes; `Loader` needs none. dtype as for Loader.
+    For those whose Python transforms need worker processes; `Loader` needs none.
 
-    size: one, as for Loader; "native": one film as it is, and a batch that a DataLoader fetches padded with zeros.
-    split: which rows; keys of others are refused, so that a sampler of all films never serves those of another split.
-    transform: called with each image tensor, in the DataLoader's worker. For a `samplers.Key` the generators of torch
-        (CPU), numpy and random are seeded with the key's draw while it runs, and put back after: what it draws is the
-        same whichever worker handles the image. For ints they are left alone.
-    pipeline: how a Catalog's files become pixels.
+    Args:
+        data: a Cache, a Catalog with `pipeline=`, or any Reader.
+        size: one, as for Loader; "native": one film as it is, and a batch that a DataLoader fetches padded with zeros.
+        split: which rows; keys of others are refused, so that a sampler of all films never serves another split's.
+        dtype: as for Loader.
+        transform: called with each image tensor, in the DataLoader's worker. For a `samplers.Key` the generators of
+            torch (CPU), numpy and random are seeded with the key's draw while it runs, and put back after: what it draws
+            is the same whichever worker handles the image. For ints they are left alone.
+        pipeline: how a Catalog's files become pixels.
     """
     reader = reader_of(data, pipeline)
     return RadiographDataset(reader, reader.checked_size(size), reader.rows(split=split), dtype, transform)

@@ -220,6 +220,11 @@ def _inner(order: "Order | Bindable", exams: ExamColumns, holder: str) -> Order:
     """The order of exams, once it knows them."""
     if hasattr(order, "state_dict"):
         raise ArgumentError(f"{holder} orders exams by a pure order; {type(order).__name__} keeps a state of rows")
+    if not (hasattr(order, "positions") or hasattr(order, "bind")):
+        raise ArgumentError(
+            f"order= of {holder} must be an order of resload.samplers, or an object with its method `positions`; found "
+            f"{type(order).__name__}"
+        )
     found: Order = bound(order, exams)
     return found
 

@@ -21,7 +21,7 @@ class Interleaved:
     """
 
     def __init__(self, sampler: "Sampler", world: int) -> None:
-        self._plan = sampler.view(0, 1)
+        self._plan = sampler.view(0, world)
         self._world = world
         self._cursor = Cursor()
 

@@ -11,7 +11,6 @@ cannot go stale.
 """
 
 import hashlib
-import warnings
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from copy import copy
 from dataclasses import dataclass
@@ -22,19 +21,20 @@ from numpy.typing import NDArray
 
 from resload import seeds
 from resload.errors import ArgumentError, StateError
+from resload.samplers import checks
 from resload.samplers.budgets import Budget
 from resload.samplers.columns import Columns
 from resload.samplers.counting import Counting
 from resload.samplers.cursor import Cursor, checked_state
 from resload.samplers.described import described
+from resload.samplers.foreign import Batches, adapted
 from resload.samplers.interleaved import Interleaved
 from resload.samplers.keys import PADDING, Key, Step
 from resload.samplers.orders import Order, Shuffle, bound
 from resload.samplers.place import Place, place, refuse_dealing_twice, said_aloud
 from resload.samplers.plan import Planner
-from resload.samplers.sizes import Sizes, declared, scales_of, warn_of_many
-
-TAILS = ("drop", "pad", "exact")
+from resload.samplers.sizes import Sizes, scales_of
+from resload.samplers.whole import BatchPlanner, WholeCounting
 
 
 class Sampler:
@@ -44,10 +44,13 @@ class Sampler:
         data: anything with a length (a Cache, a Catalog, a reader, a table), or how many rows there are. Orders and
             buckets that name a column find it there; a sampler made of one selection of films is refused by another.
         rows: the rows to visit (of 0 .. n-1); when None, all that `data.rows()` says can be read, or all.
-        order: which comes when (`Shuffle()`, `BlockShuffle()`, `Balanced("nodule")`, ..., or your own).
+        order: which comes when (`Shuffle()`, `BlockShuffle()`, `Balanced("nodule")`, ..., or your own); or a list of
+            positions, or any torch Sampler, read anew for each epoch with its generators seeded by (seed, epoch); or
+            whole batches: a list of lists, or a torch BatchSampler, each of whose batches is a step. A position is a
+            place among the visited rows.
         sizes: at which size (`Fixed(256)`, `Mix((256, 512))`, `Ramp`, `Stages`, ..., or your own).
         budget: how many images a step holds over all processes together (`Images(64)`, `Pixels(64, at=512)`, or any
-            function of the size). Rounded down to a multiple of the granule.
+            function of the size). Rounded down to a multiple of the granule. Left out beside whole batches.
         buckets: a column, or an array with one value for each row of the data: only rows of equal value share a step.
             Steps are formed for all processes together, so that none has more of them than another. A bucket smaller
             than a step is never served where tails are dropped (a warning says so), and with `epoch_steps=` its rows
@@ -78,7 +81,7 @@ class Sampler:
         data: int | Sized,
         *,
         sizes: Sizes,
-        budget: Budget,
+        budget: Budget | None = None,
         rows: Sequence[int] | NDArray[np.integer[Any]] | None = None,
         order: Any = None,
         buckets: str | Sequence[Any] | NDArray[Any] | None = None,
@@ -91,69 +94,25 @@ class Sampler:
     ) -> None:
         self.n = data if isinstance(data, int) else len(data)
         readable = getattr(data, "rows", None)  # caches and readers have it: quarantined rows are not planned
-        self.rows = _checked_rows(readable() if rows is None and callable(readable) else rows, self.n)
+        self.rows = checks.row_numbers(readable() if rows is None and callable(readable) else rows, self.n)
         columns = Columns(data, self.n, self.rows)
         self.data_digest = columns.digest()
         """Of the ids in row order, where the data has any: the selection that the rows are rows of."""
-        self.order: Order = Shuffle() if order is None else bound(order, columns)
+        self.seed = checks.whole_number(seed, "seed", 0)
+        self.order: Order = Shuffle() if order is None else bound(adapted(order, self.seed), columns)
         self.sizes: Sizes = bound(sizes, columns)
         self.budget = budget
-        warn_of_many(self.sizes)
-        self._buckets = None if buckets is None else columns.codes(buckets, "buckets=")
-        if buckets is not None and hasattr(self.sizes, "lanes"):
-            raise ArgumentError(
-                f"buckets= does not go with {type(self.sizes).__name__}: steps have one size, or one bucket"
-            )
-        self.seed = _checked(seed, "seed", 0)
+        self.buckets = None if buckets is None else columns.codes(buckets, "buckets=")
         self.tail = tail
-        if tail not in TAILS:
-            raise ArgumentError(f"tail must be one of {', '.join(TAILS)}; found {tail!r}")
-        self.granule = None if granule is None else _checked(granule, "granule", 1)
-        self.epoch_steps = None if epoch_steps is None else _checked(epoch_steps, "epoch_steps", 1)
-        if self.epoch_steps is not None and tail != "drop":
-            raise ArgumentError(
-                f"epoch_steps= cuts epochs from an endless stream, which has no tail; found tail={tail!r}"
-            )
+        self.granule = None if granule is None else checks.whole_number(granule, "granule", 1)
+        self.epoch_steps = None if epoch_steps is None else checks.whole_number(epoch_steps, "epoch_steps", 1)
+        checks.refuse_contradictions(self)
         self._asked = rank, world
         self._stride = _stride(self.order, len(self.rows), self.seed)
         self._plans: dict[int, _Plans] = {}
         self._cursor = Cursor()
-        _refuse_forgetful(self)
-        self._check()
-
-    def _check(self) -> None:
-        """Refuse plans without a step, with another number of them in later epochs, or with sizes beyond the budget."""
-        plans, steps = self._planned(self.place().world), len(self)
-        if steps == 0:
-            raise ArgumentError(
-                f"{len(self.rows)} rows make no full step: choose more, take a smaller batch, or keep the rest "
-                "(tail='exact' of a Sampler, drop_last=False of a Loader)"
-            )
-        for size in declared(self.sizes):
-            plans.counting.units(size)
-        for epoch in range(1, getattr(self.sizes, "epochs", 1)):
-            if (found := plans.planner.steps(epoch)) != steps:
-                raise ArgumentError(
-                    f"epoch {epoch} would have {found} steps, epoch 0 has {steps}: frameworks need one length. Set "
-                    f"epoch_steps=, for example {steps}"
-                )
-        self._say_unserved(plans.planner.unserved())
-
-    def _say_unserved(self, lanes: list[int]) -> None:
-        """Warn of buckets that fill no step; refuse sizes of a table at which there would be no step."""
-        if not lanes:
-            return
-        if self._buckets is None:
-            raise ArgumentError(
-                f"{max(lanes)} rows make no full step at one of the sizes {self.sizes!r}: take a smaller batch, or "
-                "tail='pad' or 'exact'"
-            )
-        warnings.warn(
-            f"{len(lanes)} of {len(np.unique(self._buckets))} buckets are smaller than a step: their {sum(lanes)} "
-            "images or exams are never served. Take a smaller batch, fewer buckets, tail='pad' or epoch_steps=",
-            UserWarning,
-            stacklevel=4,
-        )
+        plans = self._planned(self.place().world)
+        checks.refuse_plan(self, plans.planner, plans.counting)
 
     # -- the plan: pure functions of (seed, epoch) --
 
@@ -202,9 +161,11 @@ class Sampler:
         for step in self.steps(epoch, start=start):
             units = len(step) // step.stride
             if units % world and self.tail != "exact":
+                whole = isinstance(self.order, Batches)
+                remedy = "make batches" if whole else "choose a budget and a granule="
                 raise ArgumentError(
                     f"step {step.number} of epoch {epoch} has {units} images or exams, which {world} processes cannot "
-                    f"share evenly: choose a budget and a granule= that are multiples of {world}"
+                    f"share evenly: {remedy} that are multiples of {world}"
                 )
             yield step
 
@@ -213,10 +174,7 @@ class Sampler:
 
         The number of processes is not in it.
         """
-        counting = self._planned(self.place().world).counting.fingerprint()
-        parts = (self.order, self.sizes, self._buckets, self.epoch_steps, self.seed, self.tail)
-        plan = described([self.n, self.data_digest, counting, *parts, self.rows])
-        return hashlib.sha256(plan.encode()).hexdigest()[:16]
+        return self._planned(self.place().world).fingerprint
 
     # -- processes --
 
@@ -242,13 +200,27 @@ class Sampler:
     def _planned(self, world: int) -> "_Plans":
         key = world if getattr(self.budget, "per_process", False) else 1
         if key not in self._plans:
-            counting = Counting(self.budget, self.sizes, self._stride, self.granule, key)
+            self._plans[key] = self._plans_for(key)
+        return self._plans[key]
+
+    def _plans_for(self, world: int) -> "_Plans":
+        planner: Planner
+        counting: Counting | WholeCounting
+        if isinstance(self.order, Batches):
+            planner = whole = BatchPlanner(
+                self.order, self.sizes, len(self.rows), seed=self.seed, tail=self.tail, epoch_steps=self.epoch_steps
+            )
+            counting = whole.counting
+        else:
+            assert self.budget is not None
+            counting = Counting(self.budget, self.sizes, self._stride, self.granule, world)
             planner = Planner(
                 self.order, self.sizes, counting.units, len(self.rows), seed=self.seed, tail=self.tail,
-                epoch_steps=self.epoch_steps, buckets=self._buckets,
+                epoch_steps=self.epoch_steps, buckets=self.buckets,
             )  # fmt: skip
-            self._plans[key] = _Plans(counting, planner)
-        return self._plans[key]
+        parts = (self.order, self.sizes, self.buckets, self.epoch_steps, self.seed, self.tail)
+        text = described([self.n, self.data_digest, counting.fingerprint(), *parts, self.rows])
+        return _Plans(counting, planner, hashlib.sha256(text.encode()).hexdigest()[:16])
 
     # -- the cursor --
 
@@ -304,8 +276,9 @@ class Sampler:
 class _Plans:
     """A sampler's plan, for a number of processes where the budget is for each."""
 
-    counting: Counting
+    counting: Counting | WholeCounting
     planner: Planner
+    fingerprint: str
 
 
 def _rows_at(rows: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -317,19 +290,6 @@ def _rows_at(rows: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[n
     return found
 
 
-def _refuse_forgetful(sampler: Sampler) -> None:
-    """Refuse plans that would ask an order with a state for passes other than the epoch's own."""
-    if not hasattr(sampler.order, "state_dict"):
-        return
-    reason = f"{type(sampler.order).__name__} changes with the epochs, and what it drew in earlier ones is not kept"
-    if sampler.epoch_steps is not None:
-        raise ArgumentError(f"{reason}: leave epoch_steps= out, and say how many images an epoch has with its n=")
-    if sampler._buckets is not None and not getattr(sampler.order, "whole", False):
-        raise ArgumentError(f"{reason}, so the steps of each of buckets= cannot be counted: leave buckets= out")
-    if getattr(sampler.sizes, "lanes", ()):
-        raise ArgumentError(f"{reason}: sizes that pass over the rows several times an epoch need another order")
-
-
 def _stride(order: Order, n: int, seed: int) -> int:
     """How many rows a unit of this order has: as it says, or as its first epoch shows."""
     said = getattr(order, "stride", 1 if getattr(order, "whole", False) else None)
@@ -337,20 +297,3 @@ def _stride(order: Order, n: int, seed: int) -> int:
         return int(said)
     shape = np.shape(order.positions(n, seed=seed, epoch=0))
     return shape[1] if len(shape) == 2 else 1
-
-
-def _checked_rows(rows: Sequence[int] | NDArray[np.integer[Any]] | None, n: int) -> NDArray[np.int64]:
-    if rows is None:
-        return np.arange(n, dtype=np.int64)
-    found = np.asarray(rows)
-    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
-        raise ArgumentError(f"rows must be a list of whole numbers; found {found.dtype} of shape {found.shape}")
-    if found.size and not (found.min() >= 0 and found.max() < n):
-        raise ArgumentError(f"rows must lie in 0 .. {n - 1}; found {found.min()} .. {found.max()}")
-    return found.astype(np.int64)
-
-
-def _checked(value: Any, name: str, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ArgumentError(f"{name} must be an int >= {least}; found {value!r}")
-    return int(value)

@@ -181,7 +181,7 @@ def warn_of_many(sizes: Sizes) -> None:
             f"model to at most {MANY} shapes (torch._dynamo.config.recompile_limit), and cuDNN and CUDA graphs prepare "
             "anew for each. Fewer sizes, or a larger multiple=, avoid it",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
