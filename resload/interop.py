@@ -156,8 +156,8 @@ def torch_dataset(
         split: which rows; keys of others are refused, so that a sampler of all films never serves another split's.
         dtype: as for Loader.
         transform: called with each image tensor, in the DataLoader's worker. For a `samplers.Key` the generators of
-            torch (CPU), numpy and random are seeded with the key's draw while it runs, and put back after: what it draws
-            is the same whichever worker handles the image. For ints they are left alone.
+            torch (CPU), numpy and random are seeded with the key's draw while it runs, and put back after: what it
+            draws is the same whichever worker handles the image. For ints they are left alone.
         pipeline: how a Catalog's files become pixels.
     """
     reader = reader_of(data, pipeline)
