@@ -51,6 +51,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/archive.py
 	$(BIN)/python benchmarks/splits.py
 	$(BIN)/python benchmarks/sampler_plan.py
+	$(BIN)/python benchmarks/mixed_sizes.py
 
 docs: $(STAMP)
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

@@ -190,29 +190,29 @@ def drained(batches) -> None:
 # -- records ---------------------------------------------------------------------------------------------
 
 
-def make_cache(path: Path, count: int, side: int) -> Path:
-    """A cache of random records, written through the very code that a build uses."""
-    (size,) = as_ladder(side)
-    per_shard = 1024 if side <= 256 else 256
+def make_cache(path: Path, count: int, *sides: int) -> Path:
+    """A cache of random records at these sizes, written through the very code that a build uses."""
+    sizes = as_ladder(sides)
+    per_shard = 1024 if max(sides) <= 256 else 256
     recipe = {name: value for name, value in resload.Pipeline(1).settings().items() if name != "dtype"}
-    manifest = Manifest((size,), "uint8", count, per_shard, recipe, 0, (count,), "0" * 64, "building")
-    rng = np.random.default_rng(0)
-    noise = rng.integers(0, 256, (64, *size), dtype=np.uint8)
+    manifest = Manifest(sizes, "uint8", count, per_shard, recipe, 0, (count,), "0" * 64, "building")
     record = {
         **{name: 1.0 if kind == "float64" else "" if kind == "str" else 1 for name, kind in tables.RESULTS.items()},
         "status": "ok",
-        "levels": {str(size): [0, 0, 0]},
+        "levels": {str(size): [0, 0, 0] for size in sizes},
     }
-    results = tables.results_frame([record], (size,))
+    results = tables.results_frame([record], sizes)
     results = results.loc[results.index.repeat(count)].reset_index(drop=True)
-    for group in range(manifest.groups):
-        target = path / layout.shard_path(size, group)
-        target.parent.mkdir(parents=True)
-        writer = ShardWriter(target, size=size, dtype="uint8", per_shard=per_shard)
-        rows = manifest.rows_of(group)
-        sums = [writer.put(row - rows.start, noise[row % 64]) for row in rows]
-        writer.finish(len(rows))
-        results.loc[rows.start : rows.stop - 1, tables.level_column("crc32c", size)] = np.array(sums, np.uint32)
+    for size in sizes:
+        noise = np.random.default_rng(0).integers(0, 256, (64, *size), dtype=np.uint8)
+        for group in range(manifest.groups):
+            target = path / layout.shard_path(size, group)
+            target.parent.mkdir(parents=True)
+            writer = ShardWriter(target, size=size, dtype="uint8", per_shard=per_shard)
+            rows = manifest.rows_of(group)
+            sums = [writer.put(row - rows.start, noise[row % 64]) for row in rows]
+            writer.finish(len(rows))
+            results.loc[rows.start : rows.stop - 1, tables.level_column("crc32c", size)] = np.array(sums, np.uint32)
     return publish(path, manifest, results)
 
 
