@@ -53,7 +53,8 @@ class Counting:
     def fingerprint(self) -> str:
         """What steps depend on: a number of images is that number, however it was come by."""
         if isinstance(self._budget, Images):
-            return f"{self.units(Size(1, 1))} units of {self._stride}"
+            units = self._budget.count // self._stride // self.granule * self.granule
+            return f"{units} units of {self._stride}"
         return f"{described(self._budget)}, granule {self.granule}, units of {self._stride}"
 
 
