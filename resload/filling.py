@@ -43,6 +43,8 @@ class Filler:
 
     def __init__(self, reader: Reader, converter: Converter, device: torch.device, pool: Pool) -> None:
         self._reader, self._converter, self._device, self._pool = reader, converter, device, pool
+        self._together = getattr(reader, "fill_sizes", None)
+        """Of a reader that has a way to make several sizes from one decode."""
 
     def part(self, count: int, size: Size) -> Part:
         """Memory for so many images of a size."""
@@ -70,12 +72,9 @@ class Filler:
                 converter.run(slot.out[: len(some)], out[first : first + len(some)])
 
     def _read(self, slots: list[Slot], rows: NDArray[np.int64], sizes: list[Size], start: int) -> None:
-        """The reader's pixels of some images; of several sizes together where it has a way to make them from one
-        decode.
-        """
-        together = getattr(self._reader, "fill_sizes", None)
-        if together is not None and len(sizes) > 1:
-            together(slots, rows, sizes, start)
+        """The reader's pixels of some images."""
+        if self._together is not None and len(sizes) > 1:
+            self._together(slots, rows, sizes, start)
             return
         for slot, size in zip(slots, sizes, strict=True):
             self._reader.fill(slot, rows, size, start)

@@ -217,6 +217,7 @@ class Loader:
     def _batches(self) -> Iterator[Batch]:
         at = said_aloud(self.sampler.place())
         epoch, start = self._cursor.begin()
+        steps = len(self.sampler)
         helping = self._threads > 1 and self._caller_works()
         executor = ThreadPoolExecutor(self._threads - helping, thread_name_prefix="resload")
         pending: deque[Order] = deque()
@@ -224,9 +225,9 @@ class Loader:
             for step in self.sampler.parts(epoch, start=start, at=at):
                 pending.append(self._begun(step, executor))
                 if len(pending) > self._prefetch:
-                    yield self._taken(pending, helping)
+                    yield self._taken(pending, helping, steps)
             while pending:
-                yield self._taken(pending, helping)
+                yield self._taken(pending, helping, steps)
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
 
@@ -246,8 +247,8 @@ class Loader:
             order.tasks = [executor.submit(work) for work in order.work]
         return order
 
-    def _taken(self, pending: deque[Order], helping: bool) -> Batch:
-        """Wait for the first batch's tasks, or help, and hand it over; the position moves past it."""
+    def _taken(self, pending: deque[Order], helping: bool, steps: int) -> Batch:
+        """Wait for the first batch's tasks, or help, and hand it over; the position moves past it, of so many steps."""
         if helping:
             _help(pending)
         order = pending.popleft()
@@ -260,7 +261,7 @@ class Loader:
             batch = self._batch_transform(batch)
             if batch is None:
                 raise ArgumentError("batch_transform= must return what the loop is to get, for example its batch")
-        self._cursor.passed(order.step.epoch, order.step.number, len(self.sampler))
+        self._cursor.passed(order.step.epoch, order.step.number, steps)
         return batch
 
     # -- position --

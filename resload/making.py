@@ -89,6 +89,7 @@ class Maker:
         converter = Converter(reader.dtype, dtype, channels, normalization, late=late)
         self.scaling = converter.scaling
         self._pool = Pool()
+        self._served: dict[tuple[Size, ...], list[Size]] = {}
         self._filler = Filler(reader, converter, device, self._pool)
         self._particulars = Particulars(reader, columns, boxes)
         self._hidden = hidden_targets(reader, sampler)
@@ -108,7 +109,7 @@ class Maker:
     def order(self, step: Step) -> tuple[Order, bool]:
         """A step's memory and work, and whether the work is worth handing to threads."""
         count, whole = len(step), step.index if step.everywhere is None else step.everywhere
-        valid = padding.films(step.index)
+        valid = None if step.full else padding.films(step.index)
         rows = step.index if valid is None else padding.stood_in(step.index, valid, whole)
         sizes = self._sizes_of(step, whole)
         order = Order(
@@ -127,7 +128,11 @@ class Maker:
 
     def _sizes_of(self, step: Step, whole: NDArray[np.int64]) -> list[Size]:
         """The sizes that a step is served at, its own first: the same for every process."""
-        sizes = [self.reader.checked_size(size) for size in dict.fromkeys([step.size, *step.scales])]
+        asked = (step.size, *step.scales)
+        sizes = self._served.get(asked)
+        if sizes is None:
+            sizes = [self.reader.checked_size(size) for size in dict.fromkeys(asked)]
+            self._served[asked] = sizes
         if not any(isinstance(size, Native) for size in sizes):
             return sizes
         native = self.reader.native_size(whole[whole >= 0])
@@ -148,6 +153,9 @@ class Maker:
 
     def _make(self, order: Order, start: int, stop: int) -> None:
         """One task: places start .. stop of a batch, on one thread."""
+        if order.valid is None and order.masks is None and self._transform is None:
+            self._filler.fill(order.parts, order.rows[start:stop], start)
+            return
         if order.valid is not None:
             self._filler.blank(order.parts, start, stop)
         for first, last in order.runs(start, stop):
@@ -196,7 +204,7 @@ class Maker:
         batch = Batch(
             images=images[size],
             targets=targets,
-            known=~torch.isnan(targets),
+            known=torch.from_numpy(~np.isnan(order.targets)),
             rows=torch.from_numpy(step.index.copy()),
             ids=known.ids(rows, valid),
             size=_plain(size),

@@ -49,7 +49,8 @@ class Particulars:
 
     def ids(self, rows: NDArray[np.int64], valid: Valid) -> list[str]:
         """What people call them."""
-        return list(blanked(self._ids[rows], valid, "").tolist())
+        found: list[str] = blanked(self._ids[rows], valid, "").tolist()
+        return found
 
     def columns(self, rows: NDArray[np.int64], valid: Valid) -> dict[str, list[Any]]:
         """The further columns that were asked for."""

@@ -53,6 +53,8 @@ class Step:
     """How many images the budget means where it counts in images: what learning rates are set for."""
     everywhere: NDArray[np.int64] | None = None
     """Of a part: the rows of the whole step."""
+    full: bool = False
+    """Whether every place is known to hold an image; False says nothing. Spares looking at each step."""
 
     def __len__(self) -> int:
         return len(self.index)
@@ -61,21 +63,24 @@ class Step:
     def n_global(self) -> int:
         """How many images the step has over all processes together, padding left out."""
         whole = self.index if self.everywhere is None else self.everywhere
-        return int((whole != PADDING).sum())
+        return len(whole) if self.full else int((whole != PADDING).sum())
 
     def part(self, rank: int, world: int) -> "Step":
         """What process `rank` of `world` serves: a run of the step, filled with padding where it is shorter.
 
         A view where nothing has to be filled. Parts are equally long, and joined they are the step.
         """
+        if world == 1:
+            return self
         units = len(self.index) // self.stride
         width = -(-units // world) * self.stride
         own = slice(rank * width, (rank + 1) * width)
         index, draw = self.index[own], self.draw[own]
-        if len(index) < width:
+        short = len(index) < width
+        if short:
             index = np.concatenate([index, np.full(width - len(index), PADDING, np.int64)])
             draw = np.concatenate([draw, np.zeros(width - len(draw), np.uint64)])
-        return replace(self, index=index, draw=draw, everywhere=self.index)
+        return replace(self, index=index, draw=draw, everywhere=self.index, full=self.full and not short)
 
     def keys(self) -> list[Key]:
         """The step as the plain list that a torch batch sampler yields; of several scales, all images of each."""

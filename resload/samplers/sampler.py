@@ -133,6 +133,7 @@ class Sampler:
             draw = seeds.draws(len(planned.units), self.seed, epoch).repeat(stride)
         else:
             draw = seeds.draws(len(index), self.seed, epoch)
+        full = bool(planned.units.min(initial=0) >= 0)
         for number in range(start, length):
             part = slice(int(planned.bounds[number]) * stride, int(planned.bounds[number + 1]) * stride)
             yield Step(
@@ -145,6 +146,7 @@ class Sampler:
                 scales=scales,
                 stride=stride,
                 n_ref=plans.counting.reference,
+                full=full,
             )
 
     def parts(self, epoch: int, *, start: int = 0, at: Place | None = None) -> Iterator[Step]:
@@ -153,8 +155,9 @@ class Sampler:
         Raises ArgumentError for steps of training that so many processes cannot share evenly.
         """
         found = self.place() if at is None else at
-        for step in self.shared(epoch, start, found.world):
-            yield step.part(found.rank, found.world)
+        if found.world == 1:
+            return self.steps(epoch, start=start)
+        return (step.part(found.rank, found.world) for step in self.shared(epoch, start, found.world))
 
     def shared(self, epoch: int, start: int, world: int) -> Iterator[Step]:
         """Global steps that `world` processes can share. Raises ArgumentError, as `parts`."""
@@ -228,8 +231,9 @@ class Sampler:
         epoch, start = self._cursor.begin(drawn_ahead=True)
         found = said_aloud(self.place())
         refuse_dealing_twice(found)
+        steps = len(self)
         for step in self.parts(epoch, start=start, at=found):
-            self._cursor.passed(epoch, step.number, len(self))
+            self._cursor.passed(epoch, step.number, steps)
             yield step.keys()
 
     def set_epoch(self, epoch: int) -> None:
