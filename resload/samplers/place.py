@@ -90,8 +90,9 @@ def _of_launcher(environment: Mapping[str, str]) -> Place | None:
     for name, rank, world in LAUNCHERS:
         if rank in environment and world in environment:
             try:
-                return Place(int(environment[rank]), int(environment[world]), name)
+                numbers = int(environment[rank]), int(environment[world])
             except ValueError as exc:
                 found = f"{rank}={environment[rank]!r} and {world}={environment[world]!r}"
                 raise ArgumentError(f"{name}'s environment must hold whole numbers; found {found}") from exc
+            return Place(*numbers, name)
     return None
