@@ -65,21 +65,32 @@ class Planner:
         self._per_target: tuple[Size, ...] = getattr(sizes, "lanes", ())
         self._whole = bool(getattr(order, "whole", False))
         self._passes: dict[int, list[Units]] = {}
+        self._lengths: dict[int, int] = {}
         self._counts: list[NDArray[np.int64]] = []  # units of each lane, by pass
         self._taken: list[NDArray[np.int64]] = []  # units that earlier epochs took from each lane, by epoch
 
     # -- what is asked --
 
     def steps(self, epoch: int = 0) -> int:
-        """How many steps an epoch has, from its sizes alone."""
+        """How many steps an epoch has, from its sizes alone; remembered, for it is asked with every step.
+
+        Raises ArgumentError where buckets would have steps of several lengths.
+        """
         if self._epoch_steps is not None:
             return self._epoch_steps
+        if epoch not in self._lengths:
+            self._lengths[epoch] = self._length(epoch)
+        return self._lengths[epoch]
+
+    def _length(self, epoch: int) -> int:
         lanes = self._lane_counts(0)
-        if len(lanes) > 1:
-            return sum(
-                -(-int(n) // c) if self._tail != "drop" else int(n) // c for n, c in self._lane_steps(lanes, epoch)
-            )
-        return len(self._cut(int(lanes[0]), epoch)[0])
+        if len(lanes) == 1:
+            return len(self._cut(int(lanes[0]), epoch)[0])
+        up = self._tail != "drop"
+        found = sum(-(-n // count) if up else n // count for n, count in self._lane_steps(lanes, epoch))
+        if not self._per_target and len(self._several_units(epoch, found)) > 1:
+            raise ArgumentError("buckets with steps of several lengths need epoch_steps=: how many steps an epoch has")
+        return found
 
     def epoch(self, epoch: int) -> Epoch:
         """An epoch's steps. Raises ArgumentError when it has not as many as the first."""
@@ -186,6 +197,12 @@ class Planner:
         count = self._units_of(as_size(rule.at(0, epoch=own_epoch)))
         return [(int(n), count) for n in lanes]
 
+    def _several_units(self, epoch: int, steps: int) -> set[int]:
+        """All the units that a step of this epoch may take: the lanes are cut by those of the first."""
+        rule, own_epoch = of_epoch(self._sizes, epoch)
+        sizes = rule.sizes if isinstance(rule, Mix) else self._of_steps(epoch, steps)
+        return {self._units_of(size) for size in (as_size(rule.at(0, epoch=own_epoch)), *sizes)}
+
     def _several_lanes(self, lanes: list[Units], epoch: int) -> Epoch:
         """Each lane cut for itself; steps come in the order in which a pass completes them."""
         dealt = self._lane_steps(np.array([len(units) for units in lanes]), epoch)
@@ -203,10 +220,6 @@ class Planner:
             sizes = [self._per_target[lane] for _, lane, _ in steps]
         else:
             sizes = self._of_steps(epoch, len(steps))
-            if len({self._units_of(size) for size in sizes}) > 1:
-                raise ArgumentError(
-                    "buckets with steps of several lengths need epoch_steps=: how many steps an epoch has"
-                )
         parts = [part for _, _, part in steps]
         bounds = np.cumsum([0, *(len(part) for part in parts)])
         return Epoch(sizes, bounds, np.concatenate(parts) if parts else np.empty((0, 1), np.int64))
