@@ -59,6 +59,6 @@ def _object(value: Any) -> str:
 
 def _code(code: CodeType) -> str:
     """Of a function: its instructions, names and constants, without where it stands."""
-    constants = [_code(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts]
+    constants = [_code(one) if isinstance(one, CodeType) else described(one) for one in code.co_consts]
     text = repr((code.co_code, code.co_names, constants))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
