@@ -287,13 +287,15 @@ def budgets_are_kept(make, epoch, budget, granule, *, lanes=1):
     assert short <= (lanes if one.tail == "exact" else 0)
 
 
-def shares_are_exact(make, epoch, shares):
-    """Of `shares` = {size: share of the steps}, every epoch has each to within a step."""
+def shares_are_exact(make, epoch, expected):
+    """Every epoch has each size as often as its share of the steps says, rounded up or down.
+
+    expected: {size: its steps, a fraction}; of a pass that fills no last step, as if it did.
+    """
     sizes = Counter(step.size for step in make().steps(epoch))
-    steps, total = sum(sizes.values()), sum(shares.values())
-    assert set(sizes) <= set(shares)
-    for size, share in shares.items():
-        assert abs(sizes[size] - steps * share / total) <= 1
+    assert set(sizes) <= set(expected)
+    for size, steps in expected.items():
+        assert abs(sizes[size] - steps) < 1 + 1e-9
 
 
 def steps_are_homogeneous(make, epoch, values):

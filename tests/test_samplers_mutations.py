@@ -16,7 +16,7 @@ from loading import NumberReader
 from torch.utils.data import RandomSampler
 
 from resload import Loader, asked, seeds
-from resload.samplers import Images, Mix, Sampler, Shuffle, foreign, quotas
+from resload.samplers import Images, Mix, Sampler, Shuffle, borrowed, foreign, quotas
 from resload.samplers.counting import Counting
 from resload.samplers.cursor import Cursor
 from resload.samplers.interleaved import Interleaved
@@ -414,28 +414,30 @@ def selections_unchecked(patch):
 
 def unseeded_foreign_orders(patch):
     """torch's samplers are read from generators wherever they are; and read once, so that nobody notices."""
-    patch.setattr(foreign, "_seeded", lambda samplers, seed, epoch: nullcontext())
+    patch.setattr(foreign, "seeded", lambda samplers, seed, epoch: nullcontext())
     patch.setattr(foreign, "_alike", lambda one, two: True)
 
 
 def foreign_orders_without_epochs(patch):
     """Their generators are seeded by the seed alone."""
-    seeded_by = foreign._seeded
-    patch.setattr(foreign, "_seeded", lambda samplers, seed, epoch: seeded_by(samplers, seed, 0))
+    seeded_by = foreign.seeded
+    patch.setattr(foreign, "seeded", lambda samplers, seed, epoch: seeded_by(samplers, seed, 0))
 
 
 def foreign_generators_left(patch):
     """Generators are seeded and not put back."""
-    controls = foreign._controls
+    controls = borrowed._controls
     patch.setattr(
-        foreign, "_controls", lambda one: None if (found := controls(one)) is None else (found[0], lambda: None)
+        borrowed, "_controls", lambda one: None if (found := controls(one)) is None else (found[0], lambda: None)
     )
 
 
 def mixed_over_epochs(make):
     """As many images at each size, in each of five epochs: a draw by chance may be lucky once."""
+    ratios = [1 / area(size) for size in SIZES]
     for epoch in range(5):
-        properties.shares_are_exact(make, epoch, {size: 1 / area(size) for size in SIZES})
+        steps = [ratio / sum(ratios) * len(make()) for ratio in ratios]
+        properties.shares_are_exact(make, epoch, dict(zip(SIZES, steps, strict=True)))
 
 
 other_digest = Sampler(NumberReader(24), sizes=Mix(SIZES[:1]), budget=Images(4)).data_digest
