@@ -1,5 +1,6 @@
-"""What must hold of every plan, as plain functions: property tests call them with plans of all kinds, mutation tests
-with the library broken on purpose. Each raises AssertionError where its promise, the docstring, is not kept.
+"""What must hold of every plan, as plain functions, each raising AssertionError where its docstring is not kept.
+
+Property tests call them with plans of all kinds, mutation tests with the library broken on purpose.
 
 make    called with rank= and world=, gives a new Sampler of one plan, as each process of a training run makes its own.
 """
@@ -79,33 +80,53 @@ def parts_make_up_steps(make, epoch, world):
         assert all(len(part) % step.stride == 0 for part in shared)
 
 
+def images_are_counted(make, epoch, world):
+    """`n_global` is how many images a step has over all processes, padding left out."""
+    parts = [list(make(rank=rank, world=world).parts(epoch)) for rank in range(world)]
+    for shared in zip(*parts, strict=True):
+        assert {part.n_global for part in shared} == {sum(len(rows_of(part)) for part in shared)}
+
+
+def exams_stay_whole(make, epoch, world, exams):
+    """All films of an exam that a step has are one process's. exams: the exam of each row."""
+    parts = [list(make(rank=rank, world=world).parts(epoch)) for rank in range(world)]
+    for shared in zip(*parts, strict=True):
+        owners = Counter(exam for part in shared for exam in {exams[row] for row in rows_of(part)})
+        assert set(owners.values()) == {1}
+
+
 # -- 2: coverage --
 
 
-def every_row_once(make, epoch, *, lanes=1):
-    """Of an order that promises each row once. "exact": each exactly once. "drop": none twice, and what is missing is
-    less than a step of each lane. "pad": each at least once, full steps only, and within a step no image twice unless
-    its lane has fewer than fill it."""
+def every_row_once(make, epoch, *, largest=None, lanes=1):
+    """Of an order that promises each row once: "exact" visits each exactly once; "drop" none twice, and misses less
+    than a step of each lane; "pad" each at least once, in full steps only, and none more often in a step than its
+    lane's images must come to fill it: twice only where they are too few.
+
+    largest: images in the largest step that the budget gives; None, that of the steps. lanes: how many buckets there
+    are.
+    """
     one = make()
     steps = list(one.steps(epoch))
     seen = Counter(row for step in steps for row in rows_of(step))
-    expected, largest = set(one.rows.tolist()), max(len(step) for step in steps)
+    expected = set(one.rows.tolist())
     assert set(seen) <= expected
-    if one.tail == "exact":
-        assert set(seen) == expected
-    if one.tail != "pad":
-        assert set(seen.values()) == {1}
-    if one.tail == "drop":
-        # a step that was not filled may be of another, larger size than those that were
-        unfilled = max([largest, *(one._planned(1).counting.units(size) * step.stride for step in steps
-                                   for size in getattr(one.sizes, "sizes", (step.size,)))])  # fmt: skip
-        assert len(expected) - len(seen) < unfilled * lanes
+    assert set(seen.values()) == {1} or one.tail == "pad"
+    missing = len(expected) - len(seen)
+    largest = max(len(step) for step in steps) if largest is None else largest
+    assert missing < (largest * lanes if one.tail == "drop" else 1)
     if one.tail == "pad":
-        assert set(seen) == expected
-        assert len({len(step) for step in steps if step.size == steps[0].size}) == 1
+        assert len({(step.size, len(step)) for step in steps}) == len({step.size for step in steps})
         for step in steps:
             here = Counter(rows_of(step))
-            assert max(here.values()) == 1 or len(here) < len(step)
+            assert max(here.values()) <= -(-len(step) // sharing(one, rows_of(step)[0]))
+
+
+def sharing(one, row):
+    """How many rows may share a step with this one, itself included."""
+    if one.buckets is None:
+        return len(one.rows)
+    return int((one.buckets == one.buckets[one.rows.tolist().index(row)]).sum())
 
 
 def padding_is_others(make, epoch):
@@ -120,6 +141,28 @@ def evaluation_counts_each_once(make, epoch, world):
     parts = [part for rank in range(world) for part in make(rank=rank, world=world).parts(epoch)]
     counted = Counter(row for part in parts for row in rows_of(part))
     assert counted == dict.fromkeys(make().rows.tolist(), 1)
+
+
+def loaders_count_each_row_once(make_loader, world):
+    """Of all processes' batches together, each row of the data is valid exactly once; what is not valid has no row.
+
+    make_loader(rank=, world=): a process's Loader of one plan with an exact tail.
+    """
+    counted = Counter()
+    for rank in range(world):
+        loader = make_loader(rank=rank, world=world)
+        for batch in loader:
+            assert batch.valid.tolist() == (batch.rows != PADDING).tolist()
+            counted.update(batch.rows[batch.valid].tolist())
+    assert counted == dict.fromkeys(range(len(loader.reader)), 1)
+
+
+def dropped_rows_change(make, epochs):
+    """Of an order that is drawn: the rows that fill no step are others in other epochs."""
+    one = make()
+    dropped = [frozenset(one.rows.tolist()) - set(flat(one, epoch)) for epoch in range(epochs)]
+    assert all(dropped)
+    assert len(set(dropped)) > 1
 
 
 # -- 3: purity --
@@ -182,9 +225,8 @@ def resumes_on_any_world(make, legs, *, epochs=2, told_epoch=False):
 
 
 def _endless(one):
-    """Epoch after epoch of a sampler, as a training loop goes on by itself."""
-    while True:
-        yield from one
+    """Epoch after epoch of a sampler, as a training loop goes on by itself; its first iterator is made at once."""
+    return itertools.chain(iter(one), itertools.chain.from_iterable(itertools.repeat(one)))
 
 
 def _load(one, state):
@@ -192,6 +234,39 @@ def _load(one, state):
         one.load_state_dict(state)
     except StateError as exc:
         raise AssertionError("a position of the same plan is refused") from exc
+
+
+def another_plan_refuses_a_position(makes):
+    """No two of these samplers, or loaders, go on from each other's position, and each goes on from its own."""
+    states = [json.loads(json.dumps(make().state_dict())) for make in makes]
+    for (mine, make), (theirs, state) in itertools.product(enumerate(makes), enumerate(states)):
+        one = make()
+        if mine == theirs:
+            _load(one, state)
+            continue
+        try:
+            one.load_state_dict(state)
+        except StateError:
+            continue
+        raise AssertionError(f"plan {mine} goes on from a position in plan {theirs}")
+
+
+def updates_wait_for_their_epoch(make):
+    """Weights given for the next epoch change that one, and no step of those before it; a resumed run has both.
+
+    make: of an order `Weighted`, each sampler with one of its own.
+    """
+    one, untouched = make(), make()
+    now = epoch_of(one, 0)
+    lost = now[0][2][0]
+    one.order.update([lost], 0.0, epoch=1)
+    state = json.loads(json.dumps(one.state_dict()))
+    again = make()
+    _load(again, state)
+    for found in (one, again):
+        assert epoch_of(found, 0) == now
+        assert lost not in flat(found, 1)
+    assert lost in flat(untouched, 1)
 
 
 # -- the cursor --
@@ -280,7 +355,7 @@ def lengths_are_constant(make, epochs, world):
 # -- 7: budgets --
 
 
-def budgets_are_kept(make, epoch, budget, granule):
+def budgets_are_kept(make, epoch, budget, granule, *, lanes=1):
     """A step holds at most what the budget gives at its size, in multiples of the granule, and less than one granule
     below it; only the last of an exact tail (of each bucket) is shorter."""
     one = make()
@@ -292,7 +367,7 @@ def budgets_are_kept(make, epoch, budget, granule):
         assert units <= allowed
         full = units % granule == 0 and units > allowed - granule
         short += not full
-    assert short <= (0 if one.tail != "exact" else len(set(one.buckets.tolist())) if one.buckets is not None else 1)
+    assert short <= (lanes if one.tail == "exact" else 0)
 
 
 def shares_are_exact(make, epoch, shares):
@@ -368,6 +443,17 @@ def views_have_cursors_of_their_own(make):
     assert (position(view), position(one)) == ((3, 0), (2, len(one) - 1))
 
 
+def scales_share_images_and_draws(make, epoch):
+    """Of several sizes at once, the keys of each are the same images with the same draws."""
+    for step in make().parts(epoch):
+        by_size = {}
+        for key in step.keys():  # noqa: SIM118  a step is no dict
+            by_size.setdefault(key.size, []).append((key.index, key.draw))
+        assert list(by_size) == list(step.scales)
+        assert all(pairs == by_size[step.size] for pairs in by_size.values())
+        assert by_size[step.size] == list(zip(step.index.tolist(), step.draw.tolist(), strict=True))
+
+
 # -- loaders --
 
 
@@ -387,6 +473,33 @@ def loaders_report_the_consumers_position(make_loader, prefetch):
             again.load_state_dict(state)
             assert [batch.rows.tolist() for batch in again] == whole[taken:]
     loader.close()
+
+
+def loaders_go_on_from_a_position(make_loader):
+    """An iterator of a Loader that was made before a position is loaded, and its epoch set, goes on from there."""
+    whole = make_loader()
+    whole.set_epoch(2)
+    expected = [batch.rows.tolist() for batch in whole]
+    loader = make_loader()
+    early = iter(loader)
+    loader.load_state_dict(loader.state_dict() | {"epoch": 2, "step": 3})
+    loader.set_epoch(2)
+    assert [batch.rows.tolist() for batch in early] == expected[3:]
+
+
+def transforms_draw_as_planned(make_loader):
+    """A transform sees each image at every size with the draw of its key, and so does the batch.
+
+    make_loader(transform=): a new Loader of one plan without padding, which transforms each image once.
+    """
+    seen = []
+    loader = make_loader(transform=lambda sample: seen.append((sample.row, sample.size, sample.draw)))
+    batches = [
+        (row, draw) for batch in loader for row, draw in zip(batch.rows.tolist(), batch.draws.tolist(), strict=True)
+    ]
+    planned = [key for step in loader.sampler.steps(0) for key in step.keys()]  # noqa: SIM118  a step is no dict
+    assert sorted(seen) == sorted((key.index, key.size, key.draw) for key in planned)
+    assert set(batches) == {(key.index, key.draw) for key in planned}
 
 
 def another_selection_is_refused(make_loader, sampler):

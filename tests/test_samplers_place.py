@@ -1,88 +1,343 @@
-"""Which process this is, of how many; and what a plan's fingerprint knows of it: nothing."""
+"""Which process this is, of how many; what a plan is as text; and that rows of one selection are none of another."""
 
 import functools
-import itertools
+import os
 import subprocess
 import sys
-import types
-import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import sampler_properties as properties
 import torch
 from loading import NumberReader, rows_of
+from sampler_plans import MIXED, ORDERS, Area
 
 from resload import Loader, torch_dataset
 from resload.errors import ArgumentError, StateError
-from resload.samplers import Balanced, Cycle, Fixed, Images, Mix, PerTarget, Pixels, Sampler, Sequential, Shuffle
+from resload.samplers import (
+    Balanced,
+    Cycle,
+    Fixed,
+    Images,
+    Mix,
+    PerTarget,
+    Pixels,
+    Sampler,
+    Sequential,
+    Shuffle,
+)
 from resload.samplers.described import described
 from resload.samplers.place import Place, place, said_aloud
 
-TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4"}
-SRUN = {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NTASKS": "8"}
+# -- which process ---------------------------------------------------------------------------------------
+
+TORCHRUN = {"RANK": "3", "WORLD_SIZE": "8"}
+SRUN = {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4", "SLURM_NTASKS": "4"}
+SBATCH = {"SLURM_PROCID": "0", "SLURM_NTASKS": "4", "SLURM_JOB_ID": "7"}
 
 
 @pytest.fixture
-def group(monkeypatch):
-    """A process group of rank 2 of 4, as torch.distributed would report it."""
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 2)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
+def nobody(monkeypatch):
+    """A machine on which no launcher and no process group says anything."""
+    for name in (*TORCHRUN, *SRUN):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    return monkeypatch
 
 
-# -- who says it --
+def group(rank, world, *, available=True, initialized=True):
+    """What torch says of its process group."""
+    return SimpleNamespace(
+        distributed=SimpleNamespace(
+            is_available=lambda: available, is_initialized=lambda: initialized, get_rank=lambda: rank,
+            get_world_size=lambda: world,
+        )
+    )  # fmt: skip
 
 
-def test_arguments_come_first(group):
-    """They are believed whatever else says otherwise, also that there is one process."""
-    assert place(0, 1, TORCHRUN) == Place(0, 1)
-    assert place(1, 3, SRUN) == Place(1, 3)
+def test_places_from_launchers(nobody):
+    """torchrun's and srun's variables, torchrun's first; without any, the only process there is."""
+    assert place(environment=TORCHRUN) == Place(3, 8, "torchrun")
+    assert place(environment=SRUN) == Place(1, 4, "SLURM")
+    assert place(environment=SRUN | TORCHRUN) == Place(3, 8, "torchrun")
+    assert place(environment={}) == Place(0, 1, "nobody")
+    assert place() == Place(0, 1, "nobody")
+    for name, value in SRUN.items():
+        nobody.setenv(name, value)
+    assert place() == Place(1, 4, "SLURM")
 
 
-def test_the_process_group_comes_before_the_launcher(group):
-    """A group of four within a launch of more: what trains together is the group."""
-    found = place(environment=TORCHRUN | {"WORLD_SIZE": "16"})
-    assert (found.rank, found.world, found.source) == (2, 4, "torch.distributed")
+def test_a_batch_script_is_one_process(nobody):
+    """SLURM_NTASKS in a script that sbatch started counts processes that srun would start: it is one by itself."""
+    assert place(environment=SBATCH) == Place(0, 1, "nobody")
+    assert place(environment={"WORLD_SIZE": "8"}) == Place(0, 1, "nobody")
+    assert place(environment={"RANK": "1"}) == Place(0, 1, "nobody")
+
+
+def test_who_is_believed(nobody):
+    """Arguments before the process group before launchers; a group that is not there says nothing."""
+    nobody.setitem(sys.modules, "torch", group(1, 2))
+    assert place(0, 5, TORCHRUN) == Place(0, 5, "arguments")
+    assert place(environment=TORCHRUN) == Place(1, 2, "torch.distributed")
+    nobody.setitem(sys.modules, "torch", group(1, 2, initialized=False))
+    assert place(environment=TORCHRUN) == Place(3, 8, "torchrun")
+    nobody.setitem(sys.modules, "torch", group(1, 2, available=False))
+    assert place(environment=TORCHRUN) == Place(3, 8, "torchrun")
+
+
+def test_a_real_process_group(tmp_path):
+    """gloo with one process: the group's word holds over the environment's, and the loader is not shared out."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
+    try:
+        assert place(environment=TORCHRUN) == Place(0, 1, "torch.distributed")
+        assert len(next(iter(MIXED.make()))) == len(next(MIXED.make().steps(0)))
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_the_place_is_asked_at_the_first_step(nobody):
+    """A sampler made, and an iterator made, before the process group was begun follow it."""
+    one = Sampler(16, sizes=Fixed(32), budget=Images(8), order=Sequential())
+    steps = iter(one)
+    nobody.setitem(sys.modules, "torch", group(1, 2))
+    assert [key.index for key in next(steps)] == [4, 5, 6, 7]
 
 
 @pytest.mark.parametrize(
-    ("environment", "expected"),
+    ("arguments", "environment", "message"),
     [
-        (TORCHRUN, (3, 4, "torchrun")),
-        (SRUN, (1, 2, "SLURM")),
-        (TORCHRUN | SRUN, (3, 4, "torchrun")),
-        ({}, (0, 1, "nobody")),
-        ({"RANK": "3"}, (0, 1, "nobody")),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}, (0, 1, "nobody")),  # a batch script, not a step of srun
+        ((0, None), {}, "rank and world go together; found rank=0 and world=None"),
+        ((None, 2), {}, "rank and world go together; found rank=None and world=2"),
+        ((2, 2), {}, r"rank is one of 0 .. world - 1; found rank=2 and world=2 \(arguments\)"),
+        ((-1, 2), {}, "found rank=-1 and world=2"),
+        (("0", "2"), {}, "found rank='0' and world='2'"),
+        ((None, None), {"RANK": "8", "WORLD_SIZE": "8"}, r"found rank=8 and world=8 \(torchrun\)"),
+        (
+            (None, None), {"RANK": "x", "WORLD_SIZE": "8"},
+            "torchrun's environment must hold whole numbers; found RANK='x' and WORLD_SIZE='8'",
+        ),
+        (
+            (None, None), {"SLURM_PROCID": "", "SLURM_STEP_NUM_TASKS": "2"},
+            "SLURM's environment must hold whole numbers; found SLURM_PROCID='' and SLURM_STEP_NUM_TASKS='2'",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_no_place(nobody, arguments, environment, message):
+    """Named, with who said it."""
+    with pytest.raises(ArgumentError, match=message):
+        place(*arguments, environment)
+
+
+def test_a_world_without_a_group_is_said_aloud(nobody):
+    """Processes that a launcher started and that no group joins: a warning, from samplers and loaders alike."""
+    make = functools.partial(Sampler, 16, sizes=Fixed(4), budget=Images(8))
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2"}.items():
+        nobody.setenv(name, value)
+    expected = "torchrun started 2 processes and torch.distributed has no process group: this one loads part 1"
+    with pytest.warns(UserWarning, match=expected):
+        assert len(next(iter(make()))) == 4
+    nobody.setitem(sys.modules, "torch", torch)
+    with pytest.warns(UserWarning, match=expected):
+        assert len(next(iter(Loader(NumberReader(16), sampler=make())))) == 4
+
+
+def test_otherwise_nothing_is_said(nobody):
+    """No warning with a group, with arguments, with a single process, and none for a plan that is only looked at."""
+    make = functools.partial(Sampler, 16, sizes=Fixed(4), budget=Images(8))
+    for quiet in (Place(0, 1, "torchrun"), Place(0, 2, "arguments"), Place(1, 2, "torch.distributed"), Place(0, 1)):
+        assert said_aloud(quiet) is quiet
+    list(make())
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2"}.items():
+        nobody.setenv(name, value)
+    assert (len(make()), len(list(make().steps(0)))) == (2, 2)
+    list(make(rank=0, world=2))
+    nobody.setitem(sys.modules, "torch", group(0, 2))
+    list(make())
+
+
+# -- parts as text ---------------------------------------------------------------------------------------
+
+
+def halved(size, by=2):
+    """A budget as a function."""
+    return max(4, 64 // by)
+
+
+def closing_over(number):
+    return lambda size: number
+
+
+class Plain:
+    """Without a repr of its own."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def method(self, size):
+        return self.value
+
+
+LONG = np.arange(5000)
+CHANGED = np.where(LONG == 2500, 0, LONG)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (closing_over(1), closing_over(2)),
+        (lambda size: 8, lambda size: 9),
+        (lambda size: size.height, lambda size: size.width),
+        (lambda size, by=2: by, lambda size, by=3: by),
+        (halved, closing_over(1)),
+        (functools.partial(halved, by=2), functools.partial(halved, by=3)),
+        (functools.partial(halved, by=2), halved),
+        (Plain(1), Plain(2)),
+        (Plain(1).method, Plain(2).method),
+        (Plain(LONG), Plain(CHANGED)),
+        (LONG, CHANGED),
+        (LONG, LONG.astype(np.int32)),
+        (LONG, LONG.reshape(2, -1)),
+        (np.array(["a", "b"], object), np.array(["a", "c"], object)),
+        ({"a", "b"}, {"a", "c"}),
+        ({"a": 1}, {"a": 2}),
+        ([1, 2], (1, 2)),
+        (1, 1.0),
+        (1, True),
+        (np.float32(1), np.float64(1)),
+        ("1", 1),
+        (Area(1), Area(2)),
+        (len, max),
+        (Fixed, Mix),
+        (Fixed(32), Fixed((32, 33))),
+        (None, "None"),
     ],
 )
-def test_the_launchers_environment(environment, expected):
-    """torchrun's, then srun's; half of one says nothing, and neither does a job's number of tasks."""
-    found = place(environment=environment)
-    assert (found.rank, found.world, found.source) == expected
+def test_descriptions_tell_parts_apart(one, other):
+    """What would make another plan is another text, without addresses."""
+    assert described(one) != described(other)
+    assert " at 0x" not in described(one) + described(other)
 
 
-def test_the_environment_is_this_processs(monkeypatch):
-    """By default; a Sampler that is given no rank asks the same."""
-    for name, value in TORCHRUN.items():
-        monkeypatch.setenv(name, value)
-    assert place().source == "torchrun"
-    assert Sampler(16, sizes=Fixed(32), budget=Images(4)).place() == place()
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: closing_over(3),
+        lambda: functools.partial(halved, by=2),
+        lambda: Plain({"b": Plain(1), "a": LONG.copy()}),
+        lambda: Plain(2).method,
+        LONG.copy,
+        lambda: np.asfortranarray(LONG.reshape(50, 100)),
+        lambda: {"x", "y", "z"},
+    ],
+)
+def test_the_same_part_is_the_same_text(make):
+    """However often it is made."""
+    assert described(make()) == described(make())
 
 
-def test_impossible_places_are_refused():
-    """One argument without the other, ranks outside, and an environment of other than numbers."""
-    with pytest.raises(ArgumentError, match="rank and world go together; found rank=None and world=2"):
-        place(world=2)
-    for rank, world in ((2, 2), (-1, 2), (0, 0), ("0", 1)):
-        with pytest.raises(
-            ArgumentError, match=f"rank is one of 0 .. world - 1; found rank={rank!r} and world={world!r}"
-        ):
-            place(rank, world)
-    with pytest.raises(ArgumentError, match=r"torchrun's environment must hold whole numbers; found RANK='x'"):
-        place(environment={"RANK": "x", "WORLD_SIZE": "2"})
-    with pytest.raises(ArgumentError, match=r"found rank=4 and world=4 \(torchrun\)"):
-        place(environment={"RANK": "4", "WORLD_SIZE": "4"})
+def test_descriptions_do_not_depend_on_hashes():
+    """Sets and objects are the same text under every hash seed."""
+    code = (
+        "from resload.samplers.described import described\n"
+        "class Plain: pass\n"
+        "one = Plain(); one.b, one.a = {'x', 'y', 'z', 'w'}, frozenset(range(9))\n"
+        "print(described([one, lambda size: 'x' in {'x', 'y', 'z'}]))"
+    )
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed}, text=True, capture_output=True,
+            check=True, timeout=60,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }  # fmt: skip
+    assert len(printed) == 1
+
+
+def test_parts_without_a_repr_resume():
+    """A budget and a size rule of a user's own class, made anew after a crash, are the plan they were."""
+
+    class Rule:
+        def at(self, step, *, epoch):
+            return 32
+
+    make = lambda number: Sampler(64, sizes=Rule(), budget=closing_over(number))  # noqa: E731
+    one, again = make(8), make(8)
+    again.load_state_dict(one.state_dict())
+    with pytest.raises(StateError, match="another plan"):
+        make(16).load_state_dict(one.state_dict())
+
+
+# -- one selection is not another ------------------------------------------------------------------------
+
+
+def test_a_sampler_of_another_selection_is_refused(cache):
+    """Row numbers of one `select` are other films in another of the same length."""
+    one, other = cache.select(cache.rows()[:8]), cache.select(cache.rows()[8:16])
+    sampler = Sampler(one, sizes=Fixed(32), budget=Images(4))
+    properties.another_selection_is_refused(functools.partial(Loader, other), sampler)
+    assert sorted(row for rows in rows_of(Loader(one, sampler=sampler)) for row in rows) == one.rows().tolist()
+    with pytest.raises(ArgumentError, match="the sampler was made for 8 rows, the data has"):
+        Loader(cache, sampler=sampler)
+    reordered = cache.select(cache.rows()[:8][::-1])
+    properties.another_selection_is_refused(functools.partial(Loader, reordered), sampler)
+
+
+def test_no_film_of_validation_is_ever_trained_on(cache):
+    """Rows of the train split, under every order and tail, over epochs and processes: never a film of another split."""
+    train = set(cache.table["id"].iloc[cache.rows(split="train")])
+    val = set(cache.table["id"].iloc[cache.rows(split="val")])
+    assert train
+    assert val
+    chosen = cache.rows(split="train")
+    for order, tail in [("Shuffle", "pad"), ("BlockShuffle", "drop"), ("RandomSampler", "exact"), ("Pairs", "exact")]:
+        make = functools.partial(
+            Sampler, cache, rows=chosen, order=ORDERS[order](len(chosen)), sizes=Fixed(32), budget=Images(8), tail=tail
+        )
+        served = set()
+        for rank in range(2):
+            loader = Loader(cache, sampler=make(rank=rank, world=2))
+            rows = {row for _ in range(2) for batch in rows_of(loader) for row in batch if row >= 0}
+            served |= set(cache.table["id"].iloc[sorted(rows)])
+        assert served <= train
+        assert not served & val
+        assert len(served) == len(train) or tail == "drop"
+
+
+def test_a_position_of_another_selection_is_refused(cache):
+    """Of train and val with as many rows each: a saved position of one is none of the other."""
+    half = min(len(cache.rows(split="train")), len(cache.rows(split="val"))) // 2 * 2
+    make = lambda split: Sampler(cache, rows=cache.rows(split=split)[:half], sizes=Fixed(32), budget=Images(2))  # noqa: E731
+    with pytest.raises(StateError, match="another plan"):
+        make("val").load_state_dict(make("train").state_dict())
+
+
+@pytest.mark.parametrize("prefetch", [1, 2, 8])
+def test_loaders_report_the_consumers_position(prefetch):
+    """Property 5: whatever was made ahead, a saved position is the batch after the one last handed out."""
+
+    def make(prefetch):
+        sampler = Sampler(40, sizes=Mix((4, 8)), budget=Area(8), epoch_steps=6)
+        return Loader(NumberReader(40), sampler=sampler, prefetch=prefetch, threads=2)
+
+    properties.loaders_report_the_consumers_position(make, prefetch)
+
+
+def test_a_data_set_of_one_split_serves_no_key_of_another(cache):
+    """Keys of validation rows are refused by a `torch_dataset` of the train split, and served by its own."""
+    keys = next(iter(Sampler(cache, rows=cache.rows(split="val"), sizes=Fixed(32), budget=Images(2))))
+    with pytest.raises(ArgumentError, match="row"):
+        torch_dataset(cache, size=32, split="train").__getitems__(keys)
+    assert len(torch_dataset(cache, size=32, split="val").__getitems__(keys)) == 2
+
+
+def test_a_sampler_of_a_number_goes_with_anything_of_that_length(cache):
+    """It knows of no selection; its rows must be readable all the same."""
+    view = cache.select(cache.rows())
+    sampler = Sampler(len(view), sizes=Fixed(32), budget=Images(4))
+    assert len(list(Loader(view, sampler=sampler))) == len(sampler)
+    with pytest.raises(ArgumentError, match=r"of the sampler's rows cannot be read"):
+        Loader(cache, sampler=Sampler(len(cache), sizes=Fixed(32), budget=Images(4)))
 
 
 def test_places_are_found_without_importing_torch():
@@ -90,34 +345,6 @@ def test_places_are_found_without_importing_torch():
     code = "import sys\nfrom resload.samplers.place import place\nprint(place(), 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True, timeout=120)
     assert done.stdout.endswith("False\n")
-
-
-def test_several_processes_without_a_group_are_said_aloud(monkeypatch):
-    """Once an epoch, when its first step is asked for, by Sampler and Loader; not where rank= is given."""
-    for name, value in TORCHRUN.items():
-        monkeypatch.setenv(name, value)
-    one = Sampler(16, sizes=Fixed(4), budget=Images(8), order=Sequential())
-    loader = Loader(NumberReader(16), sampler=one)
-    iterators = iter(one), iter(loader)
-    for iterator in iterators:
-        with pytest.warns(
-            UserWarning, match=r"torchrun started 4 processes .* loads part 3 of every batch.*rank="
-        ) as seen:
-            next(iterator)
-        assert len(seen) == 1
-        assert len(list(iterator)) == 1
-    loader.close()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        list(Sampler(16, sizes=Fixed(4), budget=Images(8), rank=0, world=1))
-
-
-def test_a_group_is_not_said_aloud(group):
-    """Nor is a single process."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert said_aloud(place()).world == 4
-        assert said_aloud(Place(0, 1, "nobody")).world == 1
 
 
 # -- when it is asked --
@@ -173,21 +400,6 @@ def test_interleaved_counts_per_process_budgets_for_all():
     next(iter(first))
     with pytest.raises(StateError, match="another plan"):  # 4 x 4 is another batch than 2 x 4
         one.interleaved(4).load_state_dict(first.state_dict())
-
-
-def test_an_interleaved_position_goes_on_with_other_numbers():
-    """Where a part ends for both; else it is refused, since others share the step otherwise."""
-    one = Sampler(48, sizes=Fixed(4), budget=Images(8))
-    whole = [row for step in one.steps(0) for row in step.index.tolist()]
-    for taken, world in ((8, 2), (10, 2), (9, 8), (5, 4)):
-        first, other = one.interleaved(4), one.interleaved(world)
-        seen = [key.index for keys in itertools.islice(first, taken) for key in keys]
-        other.load_state_dict(first.state_dict())
-        assert seen + [key.index for keys in other for key in keys] == whole
-    first = one.interleaved(4)
-    list(itertools.islice(first, 5))
-    with pytest.raises(StateError, match="lies within a step that 4 processes share; 2 share it otherwise"):
-        one.interleaved(2).load_state_dict(first.state_dict())
 
 
 # -- fingerprints --
@@ -273,60 +485,3 @@ def test_nothing_else_does():
         moved.view(0, 8),
     ]
     assert {other.fingerprint() for other in others} == {expected}
-
-
-def test_descriptions_are_of_values():
-    """Closures, bound methods of builtins, modules' functions, object arrays, nested parts; never an address."""
-    by = 3
-    values = [
-        lambda size: by, {"a": 1}.__getitem__, {"a": 2}.__getitem__, len, np.array(["a", None], object), Rule(Rule(1)),
-        types.SimpleNamespace(a=[1, {2: 3}]), frozenset("ab"), np.float32(1.5), 1.5, None, Rule, (1, [2]),
-    ]  # fmt: skip
-    found = [described(value) for value in values]
-    assert len(set(found)) == len(found)
-    assert not [text for text in found if " at 0x" in text]
-
-
-SETS = "from resload.samplers.described import described\nprint(described({'a', 'b', 'c', ('d', 1)}))"
-
-
-def test_descriptions_do_not_depend_on_hashing():
-    """Sets are described alike under every hash seed."""
-    printed = {
-        subprocess.run(
-            [sys.executable, "-c", SETS], env={"PYTHONHASHSEED": seed}, text=True, capture_output=True, check=True
-        ).stdout
-        for seed in ("1", "2", "3", "4")
-    }
-    assert len(printed) == 1
-
-
-# -- selections --
-
-
-def test_no_film_of_the_validation_set_is_served_in_training(cache):
-    """Samplers of another selection are refused by a Loader, rows of another split by a data set, whatever is equal in
-    length."""
-    train, val = (cache.rows(split=split) for split in ("train", "val"))
-    count = min(len(train), len(val))
-    for_train, for_val = cache.select(train[:count]), cache.select(val[:count])
-    sampler = Sampler(for_val, sizes=Fixed(32), budget=Images(2))
-    with pytest.raises(ArgumentError, match="the sampler was made for another selection of radiographs"):
-        Loader(for_train, sampler=sampler)
-    assert len(list(Loader(for_val, sampler=sampler))) == len(sampler)
-    keys = next(iter(Sampler(cache, rows=val, sizes=Fixed(32), budget=Images(2))))
-    with pytest.raises(ArgumentError, match="row"):
-        torch_dataset(cache, size=32, split="train").__getitems__(keys)
-    assert len(torch_dataset(cache, size=32, split="val").__getitems__(keys)) == 2
-    served = [row for batch in Loader(cache, sampler=Sampler(cache, rows=train, sizes=Fixed(32), budget=Images(4)))
-              for row in batch.rows.tolist()]  # fmt: skip
-    assert set(served) <= set(train.tolist())
-
-
-def test_a_sampler_of_a_number_goes_with_anything_of_that_length(cache):
-    """It knows of no selection; its rows must be readable all the same."""
-    view = cache.select(cache.rows())
-    sampler = Sampler(len(view), sizes=Fixed(32), budget=Images(4))
-    assert len(list(Loader(view, sampler=sampler))) == len(sampler)
-    with pytest.raises(ArgumentError, match=r"of the sampler's rows cannot be read"):
-        Loader(cache, sampler=Sampler(len(cache), sizes=Fixed(32), budget=Images(4)))

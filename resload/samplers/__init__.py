@@ -7,7 +7,8 @@
 
 Sampler composes one of each into `Step`s: one global optimiser step is a list of `Key(index, size, draw)`.
 
-Each is a plain object with one method; a user's own needs no base class and no registration.
+Each is a plain object with one method; a user's own needs no base class and no registration. A list of positions or any
+torch Sampler or BatchSampler is an order too.
 """
 
 from resload.samplers.balance import Balanced, RepeatFactor

@@ -10,20 +10,15 @@ in every process, and resumable. torch itself is not imported: whoever made a sa
 
 import hashlib
 import operator
-import random
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resload import seeds
 from resload.errors import ArgumentError
+from resload.samplers.borrowed import seeded
 
-_STREAM = 99  # apart from the streams that resload's own orders draw from
 _ENDLESS = 10_000_000  # positions: far beyond MIMIC-CXR's 377,110 films; detectron2's TrainingSampler never ends
 
 Batch = NDArray[np.int64]
@@ -116,7 +111,7 @@ class _Source:
         for one in self._inner:
             if callable(set_epoch := getattr(one, "set_epoch", None)):
                 set_epoch(epoch)
-        with _seeded(self._inner, seed, epoch):
+        with seeded(self._inner, seed, epoch):
             found = list(self._values())
         if first:
             self.whole_batches = any(map(_several, found))
@@ -212,45 +207,3 @@ def _settings(one: Any) -> str:
         if not name.startswith("_") and isinstance(value, bool | int | float | str | None)
     }
     return ", ".join(f"{name}={value!r}" for name, value in plain.items())
-
-
-# -- generators --
-
-
-@contextmanager
-def _seeded(samplers: list[Any], seed: int, epoch: int) -> Iterator[None]:
-    """Every generator that these can see, seeded by (seed, epoch); as it was before, afterwards.
-
-    The CPU generators of torch, numpy and random, and those that are attributes of the samplers.
-    """
-    owned = [value for one in samplers for value in getattr(one, "__dict__", {}).values()]
-    torch = sys.modules.get("torch")
-    held = [random, np.random, *([torch.default_generator] if torch is not None else []), *owned]
-    controls = [found for one in held if (found := _controls(one)) is not None]
-    keys = seeds.generator(seed, epoch, "order", _STREAM).integers(0, 1 << 32, len(controls))
-    try:
-        for (reseed, _), key in zip(controls, keys.tolist(), strict=True):
-            reseed(key)
-        yield
-    finally:
-        for _, restore in controls:
-            restore()
-
-
-def _controls(one: Any) -> tuple[Callable[[int], Any], Callable[[], Any]] | None:
-    """How to seed a generator, and how to put it back to where it is now; None for what is no generator."""
-    if one is random or (isinstance(one, random.Random) and not isinstance(one, random.SystemRandom)):
-        return one.seed, partial(one.setstate, one.getstate())
-    if one is np.random or isinstance(one, np.random.RandomState):
-        return one.seed, partial(one.set_state, one.get_state())
-    if isinstance(one, np.random.Generator):
-        bits = one.bit_generator
-        return partial(_reseed_bits, bits), partial(setattr, bits, "state", bits.state)
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(one, torch.Generator):
-        return one.manual_seed, partial(one.set_state, one.get_state())
-    return None
-
-
-def _reseed_bits(bits: Any, key: int) -> None:
-    bits.state = type(bits)(key).state

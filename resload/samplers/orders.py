@@ -51,6 +51,7 @@ class Sequential:
     """Every row once, in the order given; the same in every epoch."""
 
     whole = True
+    stride = 1
 
     def positions(self, n: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
         """0, 1, ... n-1."""
@@ -62,6 +63,7 @@ class Shuffle:
     """Every row once, in an order drawn anew for each epoch."""
 
     whole = True
+    stride = 1
 
     def positions(self, n: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
         """A full permutation keyed by (seed, epoch)."""
@@ -83,6 +85,7 @@ class BlockShuffle:
     """Blocks whose rows are shuffled together."""
 
     whole = True
+    stride = 1
 
     def __post_init__(self) -> None:
         for name, value in (("block", self.block), ("mix", self.mix)):

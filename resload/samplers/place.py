@@ -17,9 +17,10 @@ LAUNCHERS = (
 )
 """(who sets them, this process, how many), in the order in which they are believed.
 
-torchrun: https://docs.pytorch.org/docs/stable/elastic/run.html#environment-variables. SLURM: srun's manual, "OUTPUT
-ENVIRONMENT VARIABLES"; of a step (srun), not of a job: in a batch script itself SLURM_NTASKS counts processes that run
-nothing of it.
+torchrun: https://docs.pytorch.org/docs/stable/elastic/run.html#environment-variables. SLURM: srun's manual
+(https://slurm.schedmd.com/srun.html, "OUTPUT ENVIRONMENT VARIABLES"): SLURM_PROCID is the rank of the process and
+SLURM_STEP_NUM_TASKS the number of processes in the step. SLURM_NTASKS is of the job: in a batch script itself it counts
+processes that run nothing of it.
 """
 
 

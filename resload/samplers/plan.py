@@ -88,7 +88,7 @@ class Planner:
             return len(self._cut(int(lanes[0]), epoch)[0])
         up = self._tail != "drop"
         found = sum(-(-n // count) if up else n // count for n, count in self._lane_steps(lanes, epoch))
-        if not self._per_target and len({self._units_of(size) for size in self._of_steps(epoch, found)}) > 1:
+        if not self._per_target and len(self._several_units(epoch, found)) > 1:
             raise ArgumentError("buckets with steps of several lengths need epoch_steps=: how many steps an epoch has")
         return found
 
@@ -207,6 +207,12 @@ class Planner:
         rule, own_epoch = of_epoch(self._sizes, epoch)
         count = self._units_of(as_size(rule.at(0, epoch=own_epoch)))
         return [(int(n), count) for n in lanes]
+
+    def _several_units(self, epoch: int, steps: int) -> set[int]:
+        """All the units that a step of this epoch may take: the lanes are cut by those of the first."""
+        rule, own_epoch = of_epoch(self._sizes, epoch)
+        sizes = rule.sizes if isinstance(rule, Mix) else self._of_steps(epoch, steps)
+        return {self._units_of(size) for size in (as_size(rule.at(0, epoch=own_epoch)), *sizes)}
 
     def _several_lanes(self, lanes: list[Units], epoch: int) -> Epoch:
         """Each lane cut for itself; steps come in the order in which a pass completes them."""

@@ -296,7 +296,7 @@ def _rows_at(rows: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[n
 
 def _stride(order: Order, n: int, seed: int) -> int:
     """How many rows a unit of this order has: as it says, or as its first epoch shows."""
-    said = getattr(order, "stride", 1 if getattr(order, "whole", False) else None)
+    said = getattr(order, "stride", None)
     if said is not None:
         return int(said)
     shape = np.shape(order.positions(n, seed=seed, epoch=0))
