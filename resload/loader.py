@@ -215,7 +215,7 @@ class Loader:
         return run
 
     def _batches(self) -> Iterator[Batch]:
-        at = said_aloud(self.sampler.place())
+        at = said_aloud(self.sampler.place(), stacklevel=4)
         epoch, start = self._cursor.begin()
         steps = len(self.sampler)
         helping = self._threads > 1 and self._caller_works()

@@ -1,12 +1,16 @@
 """Which process this is, of how many; what a plan is as text; and that rows of one selection are none of another."""
 
 import functools
+import itertools
+import operator
 import os
 import subprocess
 import sys
+from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import sampler_properties as properties
 import torch
@@ -21,6 +25,7 @@ from resload.samplers import (
     Fixed,
     Images,
     Mix,
+    OnePer,
     PerTarget,
     Pixels,
     Sampler,
@@ -363,6 +368,55 @@ def test_a_group_may_come_after_the_loader(monkeypatch):
     assert rows_of(loader) == [rows[4:8] for rows in plan]
 
 
+def test_a_world_known_late_may_leave_no_step(monkeypatch):
+    """Four processes of 4 need 16 films: said when it is known, never an empty epoch."""
+    loader = Loader(NumberReader(10), size=4, batch_size=4, drop_last=True)
+    assert len(loader) == 2
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
+    with pytest.raises(ArgumentError, match="10 rows make no full step"):
+        next(iter(loader))
+
+
+def test_positions_go_from_samplers_to_streams_and_back():
+    """A Sampler's position in an interleaved stream and the other way round: the same step; within one it is refused,
+    as are worlds and steps that are none."""
+    one = Sampler(48, sizes=Fixed(4), budget=Images(8))
+    list(itertools.islice(one, 3))
+    stream = one.interleaved(2)
+    stream.load_state_dict(one.state_dict())
+    assert stream.state_dict()["step"] == 6
+    batches = iter(stream)
+    next(batches), next(batches)
+    again = Sampler(48, sizes=Fixed(4), budget=Images(8))
+    again.load_state_dict(stream.state_dict())
+    assert list(again) == [step.keys() for step in one.steps(0)][4:]
+    next(batches)
+    with pytest.raises(StateError, match="lies within a step that 2 processes share; 1 share it otherwise"):
+        again.load_state_dict(stream.state_dict())
+    for wrong, message in (({"world": 0}, "found 0"), ({"world": "2"}, "found '2'"), ({"step": None}, "whole numbers")):
+        with pytest.raises(StateError, match=message):
+            one.interleaved(2).load_state_dict(stream.state_dict() | wrong)
+
+
+def test_the_warning_points_at_the_callers_line(monkeypatch):
+    """Of a Sampler and of a Loader."""
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    one = Sampler(64, sizes=Fixed(4), budget=Images(8), order=Sequential())
+    for iterator in (iter(one), iter(Loader(NumberReader(64), sampler=one))):
+        with pytest.warns(UserWarning, match="has no process group") as seen:
+            next(iterator)
+        assert [warning.filename for warning in seen] == [__file__]
+
+
+def test_tables_of_numbered_films():
+    """Ids that are numbers, as a user's own table may have them."""
+    table = pd.DataFrame({"id": range(8), "patient": range(8)})
+    assert len(Sampler(table, order=OnePer("patient"), sizes=Fixed(4), budget=Images(4))) == 2
+
+
 def test_batch_size_is_per_process_and_a_run_goes_on_with_other_numbers():
     """8 processes of 4, 2 of 16 and 1 of 32 are one plan: the same steps, and each other's positions."""
     options = {"size": 4, "shuffle": True, "drop_last": True, "seed": 3}
@@ -485,3 +539,39 @@ def test_nothing_else_does():
         moved.view(0, 8),
     ]
     assert {other.fingerprint() for other in others} == {expected}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (np.sqrt, np.log), (Fraction(1, 3), Fraction(1, 4)), (range(4), range(5)),
+        (torch.tensor([1]), torch.tensor([2])), (operator.itemgetter("a"), operator.itemgetter("b")),
+        (pd.Series([1, 2]), pd.Series([1, 3])),
+        (np.random.default_rng(1), np.random.default_rng(2)),
+    ],
+)  # fmt: skip
+def test_objects_of_libraries_are_told_apart(one, other):
+    """What a user's order or budget may hold: by its values, and the same text each time."""
+    assert described(one) != described(other)
+    assert described(one) == described(one)
+    assert " at 0x" not in described(one)
+
+
+def test_what_refers_to_itself_is_described():
+    """And by its other values."""
+    found = []
+    for value in (1, 2):
+        rule = Rule(value)
+        rule.self = rule
+        found.append(described(rule))
+    assert found[0] != found[1]
+
+
+WIDTH = 3
+
+
+def test_functions_are_described_with_the_globals_they_use(monkeypatch):
+    """A constant of the module, which a budget multiplies by, is part of it."""
+    before = described(lambda size: WIDTH * size[0])
+    monkeypatch.setitem(globals(), "WIDTH", 4)
+    assert described(lambda size: WIDTH * size[0]) != before

@@ -71,8 +71,8 @@ def _refuse_forgetful(sampler: "Sampler") -> None:
 
 
 def refuse_plan(sampler: "Sampler", planner: Planner, counting: Counting | WholeCounting) -> None:
-    """Raise ArgumentError for a plan without a step, with another number of them in later epochs, or with sizes beyond
-    the budget; warn of many sizes, and of films that are never served.
+    """Raise ArgumentError for a plan without a step, also at one of a table's sizes; with another number of steps in
+    later epochs; or with sizes beyond the budget.
     """
     steps = planner.steps()
     if steps == 0:
@@ -88,22 +88,20 @@ def refuse_plan(sampler: "Sampler", planner: Planner, counting: Counting | Whole
                 f"epoch {epoch} would have {found} steps, epoch 0 has {steps}: frameworks need one length. Set "
                 f"epoch_steps=, for example {steps}"
             )
-    warn_of_many(sampler.sizes)
-    _say_unserved(sampler, planner.unserved())
-
-
-def _say_unserved(sampler: "Sampler", lanes: list[int]) -> None:
-    """Warn of buckets that fill no step; refuse sizes of a table at which there would be no step."""
-    if not lanes:
-        return
-    if sampler.buckets is None:
+    if sampler.buckets is None and (lanes := planner.unserved()):
         raise ArgumentError(
             f"{max(lanes)} rows make no full step at one of the sizes {sampler.sizes!r}: take a smaller batch, or "
             "tail='pad' or 'exact'"
         )
-    warnings.warn(
-        f"{len(lanes)} of {len(np.unique(sampler.buckets))} buckets are smaller than a step: their {sum(lanes)} images "
-        "or exams are never served. Take a smaller batch, fewer buckets, tail='pad' or epoch_steps=",
-        UserWarning,
-        stacklevel=4,
-    )
+
+
+def warn_of_plan(sampler: "Sampler", planner: Planner) -> None:
+    """Warn of many sizes, and of buckets that fill no step; to be called where the user's call arrives."""
+    warn_of_many(sampler.sizes)
+    if sampler.buckets is not None and (lanes := planner.unserved()):
+        warnings.warn(
+            f"{len(lanes)} of {len(np.unique(sampler.buckets))} buckets are smaller than a step: their {sum(lanes)} "
+            "images or exams are never served. Take a smaller batch, fewer buckets, tail='pad' or epoch_steps=",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -100,6 +100,6 @@ def _number(value: Any, asked_by: str) -> float:
     raise ArgumentError(f"{asked_by} needs numbers, or missing values; found {value!r}")
 
 
-def ids_digest(ids: Iterable[str]) -> str:
+def ids_digest(ids: Iterable[Any]) -> str:
     """16 hex digits of ids in their order: another when a row number comes to mean another radiograph."""
-    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(map(str, ids)).encode()).hexdigest()[:16]

@@ -62,6 +62,25 @@ class Cursor:
         self._deliberate, self._loaded = True, self.step == 0
 
 
+def rescaled(state: Mapping[str, Any], world: int) -> dict[str, Any]:
+    """A saved position as one in a stream of `world` batches to a step; a state that names no `world` has one.
+
+    Raises StateError for a position that lies within a step, where no part of so many processes ends.
+    """
+    step, own = state.get("step"), state.get("world", 1)
+    if isinstance(own, bool) or not isinstance(own, int) or own < 1:
+        raise StateError(f"a position's world is how many processes share a step, an int >= 1; found {own!r}")
+    if isinstance(step, bool) or not isinstance(step, int):
+        return dict(state)  # refused with everything else that it lacks
+    number, rest = divmod(step * world, own)
+    if rest:
+        raise StateError(
+            f"this position lies within a step that {own} processes share; {world} share it otherwise: go on with as "
+            "many, or save at the end of a step"
+        )
+    return {**state, "step": number}
+
+
 def checked_state(state: Mapping[str, Any], fingerprint: str, steps: int) -> tuple[int, int]:
     """(epoch, step) of a saved position, refused when it belongs to another plan."""
     if state.get("version") != VERSION or state.get("fingerprint") != fingerprint:

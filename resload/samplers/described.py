@@ -81,6 +81,8 @@ class _Describer:
             isinstance(value, BuiltinFunctionType) and not isinstance(value.__self__, ModuleType | None)
         ):
             return f"{self.text(value.__self__)}.{value.__name__}"
+        if isinstance(value, np.ufunc):
+            return f"numpy.{value.__name__}"
         if isinstance(value, type | BuiltinFunctionType):
             return value.__qualname__ if value.__module__ in _MAIN else f"{value.__module__}.{value.__qualname__}"
         if isinstance(value, partial):

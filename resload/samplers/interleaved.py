@@ -6,8 +6,7 @@ step 0 rank 0, step 0 rank 1, step 1 rank 0, step 1 rank 1, ...      batch i is 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from resload.errors import StateError
-from resload.samplers.cursor import Cursor
+from resload.samplers.cursor import Cursor, rescaled
 from resload.samplers.keys import Key
 
 if TYPE_CHECKING:
@@ -51,14 +50,9 @@ class Interleaved:
         return self._plan.state_at(self._cursor, self._plan.fingerprint()) | {"world": self._world}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where `state_dict` was taken: also on another number of processes, at the end of a step.
+        """Continue where `state_dict` was taken, or that of a Sampler of the plan: on any number of processes.
 
-        Raises StateError when the plan is another one, or the position lies within a step of other parts.
+        Raises StateError when the plan is another one, or the position lies within a step, where no part ends.
         """
-        step, rest = divmod(int(state.get("step", 0)) * self._world, int(state.get("world", self._world)))
-        if rest and state.get("world") != self._world:
-            raise StateError(
-                f"this position lies within a step that {state.get('world')} processes share; {self._world} share it "
-                "otherwise: go on with as many, or save at the end of a step"
-            )
-        self._plan.load_state_at(self._cursor, {**state, "step": step}, self._plan.fingerprint(), steps=len(self))
+        own = rescaled(state, self._world)
+        self._plan.load_state_at(self._cursor, own, self._plan.fingerprint(), steps=len(self))

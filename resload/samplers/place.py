@@ -34,7 +34,8 @@ class Place:
     """Who said so."""
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.rank, int) and isinstance(self.world, int) and 0 <= self.rank < self.world):
+        whole = all(isinstance(one, int) and not isinstance(one, bool) for one in (self.rank, self.world))
+        if not (whole and 0 <= self.rank < self.world):
             raise ArgumentError(
                 f"rank is one of 0 .. world - 1; found rank={self.rank!r} and world={self.world!r} ({self.source})"
             )
@@ -52,7 +53,7 @@ def place(rank: int | None = None, world: int | None = None, environment: Mappin
     return _of_group() or _of_launcher(os.environ if environment is None else environment) or Place(0, 1, "nobody")
 
 
-def said_aloud(found: Place) -> Place:
+def said_aloud(found: Place, *, stacklevel: int = 3) -> Place:
     """The same, with a warning where several processes were started and no process group joins them."""
     if found.world > 1 and found.source not in ("arguments", "torch.distributed"):
         warnings.warn(
@@ -60,7 +61,7 @@ def said_aloud(found: Place) -> Place:
             f"loads part {found.rank} of every batch. Call torch.distributed.init_process_group first, or say rank= "
             "and world= (rank=0, world=1 loads whole batches in every process)",
             UserWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
     return found
 

@@ -25,7 +25,7 @@ from resload.samplers import checks
 from resload.samplers.budgets import Budget
 from resload.samplers.columns import Columns
 from resload.samplers.counting import Counting
-from resload.samplers.cursor import Cursor, checked_state
+from resload.samplers.cursor import Cursor, checked_state, rescaled
 from resload.samplers.described import described
 from resload.samplers.foreign import Batches, adapted
 from resload.samplers.interleaved import Interleaved
@@ -111,8 +111,7 @@ class Sampler:
         self._stride = _stride(self.order, len(self.rows), self.seed)
         self._plans: dict[int, _Plans] = {}
         self._cursor = Cursor()
-        plans = self._planned(self.place().world)
-        checks.refuse_plan(self, plans.planner, plans.counting)
+        checks.warn_of_plan(self, self._planned(self.place().world).planner)
 
     # -- the plan: pure functions of (seed, epoch) --
 
@@ -189,7 +188,7 @@ class Sampler:
         """The same plan as process `rank` of `world` iterates it; a copy with a cursor of its own, at its place."""
         Place(rank, world)
         found = copy(self)
-        found._asked, found._cursor, found._plans = (rank, world), copy(self._cursor), {}
+        found._asked, found._cursor, found._plans = (rank, world), copy(self._cursor), dict(self._plans)
         return found
 
     def interleaved(self, world: int) -> "Interleaved":
@@ -203,7 +202,9 @@ class Sampler:
     def _planned(self, world: int) -> "_Plans":
         key = world if getattr(self.budget, "per_process", False) else 1
         if key not in self._plans:
-            self._plans[key] = self._plans_for(key)
+            plans = self._plans_for(key)
+            checks.refuse_plan(self, plans.planner, plans.counting)  # of a world that is known late, then
+            self._plans[key] = plans
         return self._plans[key]
 
     def _plans_for(self, world: int) -> "_Plans":
@@ -254,7 +255,7 @@ class Sampler:
 
         Raises StateError when the plan is another one.
         """
-        self.load_state_at(self._cursor, state, self.fingerprint())
+        self.load_state_at(self._cursor, rescaled(state, 1), self.fingerprint())
 
     def state_at(self, cursor: Cursor, fingerprint: str) -> dict[str, Any]:
         """A position in this plan, wherever it is kept, with what the order remembers."""
