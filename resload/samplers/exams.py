@@ -154,8 +154,8 @@ class Groups:
 
 
 @dataclass(frozen=True)
-class BoundGroups:
-    """`Groups` that know their rows: films in their order, as many as there is place for."""
+class BoundExams:
+    """`Groups` that know their rows."""
 
     runs: Runs
     order: Order
@@ -166,6 +166,10 @@ class BoundGroups:
     def stream(self) -> int:
         """Which stream of random numbers is its own: orders within it have others."""
         return _stream(self.order)
+
+
+class BoundGroups(BoundExams):
+    """Films in their order, as many as there is place for: run e has the films of exam e."""
 
     def positions(self, n: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
         """(exams, stride): the films of each exam, in the order of exams."""
@@ -179,19 +183,8 @@ class BoundGroups:
         return units
 
 
-@dataclass(frozen=True)
-class BoundViews:
-    """`Groups(slots=)` that know their rows: run `exam * stride + k` has the films of an exam's view k."""
-
-    runs: Runs
-    order: Order
-    stride: int
-    draw_per_unit: bool
-
-    @property
-    def stream(self) -> int:
-        """Which stream of random numbers is its own: orders within it have others."""
-        return _stream(self.order)
+class BoundViews(BoundExams):
+    """Films by view: run `exam * stride + k` has the films of an exam's view k."""
 
     def positions(self, n: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
         """(exams, stride): a film of each view of each exam, in the order of exams."""
