@@ -554,12 +554,12 @@ def buckets_are_ignored(patch):
 
 def streams_begin_anew(patch):
     """Every virtual epoch begins with the first pass: most films are never seen."""
-    patch.setattr(Planner, "_taken_before", lambda self, epoch, steps: np.zeros(len(self._lane_counts(0)), np.int64))
+    patch.setattr(Planner, "_taken_before", lambda self, epoch, steps: np.zeros(len(self._passes.counts(0)), np.int64))
 
 
 def streams_skip_to_the_next_pass(patch):
     """Every virtual epoch begins another pass, and what was left of the last one is lost."""
-    patch.setattr(Planner, "_taken_before", lambda self, epoch, steps: self._lane_counts(0) * epoch)
+    patch.setattr(Planner, "_taken_before", lambda self, epoch, steps: self._passes.counts(0) * epoch)
 
 
 def steps_lack_their_scales(patch):

@@ -20,12 +20,9 @@ from resload import seeds
 from resload.errors import ArgumentError
 from resload.samplers import quotas
 from resload.samplers.orders import Order
+from resload.samplers.passes import Passes, Units
 from resload.samplers.sizes import Mix, Sizes, of_epoch
 from resload.size import Size, as_size
-
-Units = NDArray[np.int64]
-"""(u, stride) positions; -1 where a unit lacks one."""
-_KEPT_PASSES = 3
 
 
 @dataclass(frozen=True)
@@ -61,12 +58,9 @@ class Planner:
     ) -> None:
         self._order, self._sizes, self._units_of, self._n = order, sizes, units_of, n
         self._seed, self._tail, self._epoch_steps = seed, tail, epoch_steps
-        self._buckets = buckets
         self._per_target: tuple[Size, ...] = tuple(as_size(size) for size in getattr(sizes, "lanes", ()))
-        self._whole = bool(getattr(order, "whole", False))
-        self._passes: dict[int, list[Units]] = {}
+        self._passes = Passes(order, n, seed=seed, buckets=buckets, together=len(self._per_target))
         self._lengths: dict[int, int] = {}
-        self._counts: list[NDArray[np.int64]] = []  # units of each lane, by pass
         self._taken: list[NDArray[np.int64]] = []  # units that earlier epochs took from each lane, by epoch
 
     # -- what is asked --
@@ -83,7 +77,7 @@ class Planner:
         return self._lengths[epoch]
 
     def _length(self, epoch: int) -> int:
-        lanes = self._lane_counts(0)
+        lanes = self._passes.counts(0)
         if len(lanes) == 1:
             return len(self._cut(int(lanes[0]), epoch)[0])
         up = self._tail != "drop"
@@ -96,14 +90,14 @@ class Planner:
         """How many units each lane has that is smaller than a step and therefore never served."""
         if self._epoch_steps is not None or self._tail != "drop":
             return []
-        lanes = self._lane_counts(0)
+        lanes = self._passes.counts(0)
         return [n for n, count in self._lane_steps(lanes, 0) if 0 < n < count] if len(lanes) > 1 else []
 
     def epoch(self, epoch: int) -> Epoch:
         """An epoch's steps. Raises ArgumentError when it has not as many as the first."""
         if self._epoch_steps is not None:
             return self._stretch(epoch)
-        lanes = self._dealt(epoch)
+        lanes = self._passes.lanes(epoch)
         made = self._one_lane(lanes[0], epoch) if len(lanes) == 1 else self._several_lanes(lanes, epoch)
         if len(made.sizes) != self.steps():
             raise ArgumentError(
@@ -111,59 +105,6 @@ class Planner:
                 f"length. Set epoch_steps=, for example {self.steps()}"
             )
         return made
-
-    # -- passes, in lanes --
-
-    def _positions(self, epoch: int) -> Units:
-        """The order's units of an epoch, checked."""
-        found = np.asarray(self._order.positions(self._n, seed=self._seed, epoch=epoch))
-        name, least = type(self._order).__name__, 0 if found.ndim == 1 else -1
-        if found.ndim not in (1, 2) or (found.size and found.dtype.kind not in "iu"):
-            raise ArgumentError(f"{name}.positions must give int64 (m,) or (m, k); found {found.dtype} {found.shape}")
-        if found.size and not (found.min() >= least and found.max() < self._n):
-            raise ArgumentError(
-                f"{name}.positions must give positions 0 .. {self._n - 1}, not row numbers; "
-                f"found {found.min()} .. {found.max()}"
-            )
-        return found.astype(np.int64, copy=False).reshape(len(found), 1 if found.ndim == 1 else found.shape[1])
-
-    def _pass(self, number: int) -> list[Units]:
-        """The units of each lane in one pass, in their order."""
-        if self._per_target:
-            return [self._positions(number * len(self._per_target) + lane) for lane in range(len(self._per_target))]
-        units = self._positions(number)
-        if self._buckets is None:
-            return [units]
-        return [units[places] for places in self._places(units)]
-
-    def _places(self, units: Units) -> list[NDArray[np.int64]]:
-        """For each bucket: where its units stand in the pass."""
-        assert self._buckets is not None
-        first = np.take_along_axis(units, np.argmax(units >= 0, axis=1)[:, None], axis=1)[:, 0]
-        codes = self._buckets[first]
-        bounds = np.cumsum(np.bincount(codes, minlength=int(self._buckets.max()) + 1))[:-1]
-        return np.split(np.argsort(codes, kind="stable"), bounds)
-
-    def _dealt(self, number: int) -> list[Units]:
-        """A pass in lanes, as `_pass`; the last few are kept, for streams that look at one several times."""
-        if hasattr(self._order, "state_dict"):
-            return self._pass(number)  # what it gives may change
-        if number not in self._passes:
-            while len(self._passes) >= _KEPT_PASSES:
-                self._passes.pop(next(iter(self._passes)))
-            self._passes[number] = self._pass(number)
-        return self._passes[number]
-
-    def _lane_counts(self, number: int) -> NDArray[np.int64]:
-        """How many units each lane has in a pass: always the same where each row comes once, or there is one lane."""
-        if self._buckets is None and (count := getattr(self._order, "count", None)) is not None:
-            return np.full(max(1, len(self._per_target)), count, np.int64)
-        steady = self._whole or self._buckets is None
-        if steady:
-            number = 0
-        while len(self._counts) <= number:
-            self._counts.append(np.array([len(units) for units in self._dealt(len(self._counts))], np.int64))
-        return self._counts[number]
 
     # -- an epoch is a pass --
 
@@ -217,7 +158,7 @@ class Planner:
     def _several_lanes(self, lanes: list[Units], epoch: int) -> Epoch:
         """Each lane cut for itself; steps come in the order in which a pass completes them."""
         dealt = self._lane_steps(np.array([len(units) for units in lanes]), epoch)
-        places = None if self._per_target else self._places(self._positions(epoch))
+        places = None if self._per_target else self._passes.places(epoch)
         steps: list[tuple[float, int, Units]] = []
         for lane, (units, (n, count)) in enumerate(zip(lanes, dealt, strict=True)):
             whole, rest = divmod(n, count)
@@ -257,7 +198,7 @@ class Planner:
 
     def _layout(self, epoch: int, steps: int) -> tuple[list[Size], NDArray[np.int64], NDArray[np.int64]]:
         """(size, units, lane) of each step of a stretch."""
-        counts = self._lane_counts(0)
+        counts = self._passes.counts(0)
         if self._per_target:
             per_step = [self._units_of(size) for size in self._per_target]
             lanes = self._drawn(counts / np.array(per_step), steps, epoch)
@@ -276,7 +217,7 @@ class Planner:
     def _taken_before(self, epoch: int, steps: int) -> NDArray[np.int64]:
         """Units that the epochs before this one took from each lane."""
         if not self._taken:
-            self._taken.append(np.zeros(len(self._lane_counts(0)), np.int64))
+            self._taken.append(np.zeros(len(self._passes.counts(0)), np.int64))
         while len(self._taken) <= epoch:
             _, units, lanes = self._layout(len(self._taken) - 1, steps)
             self._taken.append(self._taken[-1] + np.bincount(lanes, units, len(self._taken[0])).astype(np.int64))
@@ -296,19 +237,14 @@ class Planner:
 
     def _from_stream(self, lane: int, start: int, need: int) -> Units:
         """Units `start` .. of a lane's endless stream of passes."""
-        number = 0
-        if self._whole or self._buckets is None:
-            number, start = divmod(start, int(self._lane_counts(0)[lane]))
-        else:
-            while start >= (count := int(self._lane_counts(number)[lane])):
-                number, start = number + 1, start - count
+        number, start = self._passes.found(lane, start)
         parts = []
         while need > 0:
-            units = self._dealt(number)[lane]
-            if len(units) != self._lane_counts(number)[lane]:
+            units = self._passes.lanes(number)[lane]
+            if len(units) != self._passes.counts(number)[lane]:
                 raise ArgumentError(
                     f"{type(self._order).__name__}.positions must give as many in every epoch; found {len(units)} in "
-                    f"pass {number}, {self._lane_counts(number)[lane]} in the first"
+                    f"pass {number}, {self._passes.counts(number)[lane]} in the first"
                 )
             parts.append(units[start : start + need])
             need, number, start = need - len(parts[-1]), number + 1, 0
