@@ -6,6 +6,7 @@ Three sizes of one cache (page cache warm, every record verified), as many batch
 
     one after another    a Loader for each size, one after the other
     mixed                one Loader, its sizes drawn anew for each batch (`samplers.Mix`)
+    mixed, runs of 4     the same, drawn anew for every fourth batch (`every=4`)
 
 The same records are read and the same batches made; what differs is that memory, views and tasks change their shape
 from batch to batch. Rounds are interleaved, and ratios taken round by round.
@@ -56,19 +57,22 @@ def main() -> None:
             mixed = loaders(cache, Mix(SIDES, share_of="steps"), args.steps * len(SIDES), dtype)
             work[f"{name}, one after another"] = partial(seconds, partial(epoch, each))
             work[f"{name}, mixed"] = partial(seconds, partial(epoch, [mixed]))
+            runs = loaders(cache, Mix(SIDES, share_of="steps", every=4), args.steps * len(SIDES), dtype)
+            work[f"{name}, mixed, runs of 4"] = partial(seconds, partial(epoch, [runs]))
         found = interleaved(work, args.rounds)
     batches = args.steps * len(SIDES)
     rows = []
     for name in ("uint8 as stored", "float32, normalised"):
         apart, together = found[f"{name}, one after another"], found[f"{name}, mixed"]
         per_batch = [1000 * summary(values)["median"] / batches for values in (apart, together)]
-        rows.append(f"| {name} | {per_batch[0]:.2f} | {per_batch[1]:.2f} | {ratio(together, apart):.3f} |")
+        ratios = [ratio(values, apart) for values in (together, found[f"{name}, mixed, runs of 4"])]
+        rows.append(f"| {name} | {per_batch[0]:.2f} | {per_batch[1]:.2f} | {ratios[0]:.3f} | {ratios[1]:.3f} |")
     table = "\n".join(
         [
             f"Batches of {BATCH} at {', '.join(map(str, SIDES))} px, {args.steps} of each; medians of {args.rounds}.",
             "",
-            "| what | one size after another, ms a batch | mixed, ms a batch | mixed / one after another |",
-            "|---|---|---|---|",
+            "| what | one size after another, ms a batch | mixed, ms a batch | mixed / one after another | runs of 4 / |",
+            "|---|---|---|---|---|",
             *rows,
         ]
     )
