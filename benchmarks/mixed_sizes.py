@@ -71,7 +71,7 @@ def main() -> None:
         [
             f"Batches of {BATCH} at {', '.join(map(str, SIDES))} px, {args.steps} of each; medians of {args.rounds}.",
             "",
-            "| what | one size after another, ms a batch | mixed, ms a batch | mixed / one after another | runs of 4 / |",
+            "| what | apart, ms a batch | mixed, ms a batch | mixed / apart | in runs of 4 / apart |",
             "|---|---|---|---|---|",
             *rows,
         ]
