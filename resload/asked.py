@@ -18,7 +18,7 @@ from resload.pipeline.model_input import decoders_here
 from resload.readers import CacheReader, Reader, SourceReader
 from resload.samplers import Fixed, Images, Sampler, Scales, Sequential, Shuffle
 from resload.samplers.columns import ids_digest
-from resload.samplers.sizes import declared, scales_of
+from resload.samplers.sizes import at_least, declared, scales_of
 from resload.size import Size, as_size
 from resload.store.cache import Cache
 
@@ -70,7 +70,7 @@ def sampler_of(
         rows=chosen,
         order=Shuffle() if shuffle else Sequential(),
         sizes=sizes_of(reader, size),
-        budget=Images(at_least_one("batch_size", batch_size), per_process=True),
+        budget=Images(at_least(batch_size, "batch_size"), per_process=True),
         seed=seed,
         tail="drop" if drop_last else "exact",
         rank=rank,
@@ -128,13 +128,6 @@ def reader_of(
     if not hasattr(data, "fill"):
         raise ArgumentError(f"data must be a Cache, a Catalog or a Reader; found {type(data).__name__}")
     return data
-
-
-def at_least_one(name: str, value: int) -> int:
-    """An int of at least 1. Raises ArgumentError, naming the argument."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ArgumentError(f"{name} must be an int >= 1; found {value!r}")
-    return value
 
 
 def chosen_rows(reader: Reader, split: str | None, rows: Any) -> NDArray[np.int64]:

@@ -5,16 +5,15 @@ the sample, or returns a new image of the same shape. All randomness it needs is
 the plan gave this image at this step: the same whichever process, thread or run makes it.
 """
 
-import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
-from resload import seeds
+from resload import borrowed, seeds
 from resload.errors import ArgumentError
 from resload.size import Size
 
@@ -135,20 +134,9 @@ def _wrong_boxes(sample: Sample) -> ArgumentError:
     )
 
 
-@contextmanager
-def globally_seeded(draw: int) -> Iterator[None]:
+def globally_seeded(draw: int) -> AbstractContextManager[None]:
     """The generators of random, numpy and torch's CPU begin at a draw, and are put back after.
 
     For code that runs alone in its process, as a DataLoader's worker does; threads share these generators.
     """
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002  others' code draws from it
-    words = seeds.generator(draw, 0, "augment").integers(0, 1 << 32, size=4, dtype=np.uint32)
-    try:
-        random.seed(draw)
-        np.random.seed(words)  # noqa: NPY002
-        torch.default_generator.manual_seed(draw)  # `torch.manual_seed` would seed every device too
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])  # noqa: NPY002
-        torch.set_rng_state(before[2])
+    return borrowed.seeded([], seeds.generator(draw, 0, "augment"))

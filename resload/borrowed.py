@@ -9,14 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from resload import seeds
-
-_STREAM = 99  # apart from the streams that resload's own orders draw from
-
 
 @contextmanager
-def seeded(owners: list[Any], seed: int, epoch: int) -> Iterator[None]:
-    """Every generator that these objects can see, seeded by (seed, epoch); as it was before, afterwards.
+def seeded(owners: list[Any], keys: np.random.Generator) -> Iterator[None]:
+    """Every generator that these objects can see, seeded by keys drawn from another; as it was before, afterwards.
 
     The CPU generators of torch, numpy and random, and those that are attributes of the objects. Other threads that draw
     from the global ones meanwhile are given numbers of this seed.
@@ -26,9 +22,9 @@ def seeded(owners: list[Any], seed: int, epoch: int) -> Iterator[None]:
     # torch's last: the others' keys must not depend on whether somebody has imported it
     held = [random, np.random, *owned, *([torch.default_generator] if torch is not None else [])]
     controls = [found for one in held if (found := _controls(one)) is not None]
-    keys = seeds.generator(seed, epoch, "order", _STREAM).integers(0, 1 << 32, len(controls))
+    drawn = keys.integers(0, 1 << 32, len(controls)).tolist()
     try:
-        for (reseed, _), key in zip(controls, keys.tolist(), strict=True):
+        for (reseed, _), key in zip(controls, drawn, strict=True):
             reseed(key)
         yield
     finally:

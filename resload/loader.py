@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from resload.asked import at_least_one, decoders_of, planned_sizes, reader_of, recipe_of, sampler_of
+from resload.asked import decoders_of, planned_sizes, reader_of, recipe_of, sampler_of
 from resload.augment import Transform
 from resload.batch import Batch
 from resload.catalog import Catalog
@@ -35,7 +35,7 @@ from resload.readers import DetailReader, Reader
 from resload.samplers import Sampler, Step
 from resload.samplers.cursor import Cursor
 from resload.samplers.place import said_aloud
-from resload.samplers.sizes import scales_of
+from resload.samplers.sizes import at_least, scales_of
 from resload.scaling import usable_device
 from resload.size import SizeLike, Spacing
 from resload.store.cache import Cache
@@ -130,7 +130,7 @@ class Loader:
         if detail is not None:
             self.reader = DetailReader(self.reader, detail, recipe_of(self.reader, "detail="))
         self._threads = thread_count(threads)
-        self._prefetch = at_least_one("prefetch", prefetch)
+        self._prefetch = at_least(prefetch, "prefetch")
         device = usable_device(device)
         self.sampler = sampler_of(
             self.reader,

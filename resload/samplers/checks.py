@@ -20,13 +20,6 @@ if TYPE_CHECKING:
 TAILS = ("drop", "pad", "exact")
 
 
-def whole_number(value: Any, name: str, least: int) -> int:
-    """An int of at least so many. Raises ArgumentError, naming the argument."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ArgumentError(f"{name} must be an int >= {least}; found {value!r}")
-    return int(value)
-
-
 def row_numbers(rows: Sequence[int] | NDArray[np.integer[Any]] | None, n: int) -> NDArray[np.int64]:
     """Rows of 0 .. n-1, all of them for None. Raises ArgumentError."""
     if rows is None:

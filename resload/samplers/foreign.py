@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resload import seeds
+from resload.borrowed import seeded
 from resload.errors import ArgumentError
-from resload.samplers.borrowed import seeded
 
+_STREAM = 99  # apart from the streams that resload's own orders draw from
 _ENDLESS = 10_000_000  # positions: far beyond MIMIC-CXR's 377,110 films; detectron2's TrainingSampler never ends
 
 Batch = NDArray[np.int64]
@@ -26,6 +28,8 @@ Batch = NDArray[np.int64]
 
 class Positions:
     """A foreign order that gives positions, one by one."""
+
+    stride = 1
 
     def __init__(self, source: "_Source") -> None:
         self._source = source
@@ -111,7 +115,7 @@ class _Source:
         for one in self._inner:
             if callable(set_epoch := getattr(one, "set_epoch", None)):
                 set_epoch(epoch)
-        with seeded(self._inner, seed, epoch):
+        with seeded(self._inner, seeds.generator(seed, epoch, "order", _STREAM)):
             found = list(self._values())
         if first:
             self.whole_batches = any(map(_several, found))

@@ -33,7 +33,7 @@ from resload.samplers.keys import PADDING, Key, Step
 from resload.samplers.orders import Order, Shuffle, bound
 from resload.samplers.place import Place, place, refuse_dealing_twice, said_aloud
 from resload.samplers.plan import Planner
-from resload.samplers.sizes import Sizes, scales_of
+from resload.samplers.sizes import Sizes, at_least, scales_of
 from resload.samplers.whole import BatchPlanner, WholeCounting
 
 
@@ -98,14 +98,14 @@ class Sampler:
         columns = Columns(data, self.n, self.rows)
         self.data_digest = columns.digest()
         """Of the ids in row order, where the data has any: the selection that the rows are rows of."""
-        self.seed = checks.whole_number(seed, "seed", 0)
+        self.seed = at_least(seed, "seed", 0)
         self.order: Order = Shuffle() if order is None else bound(adapted(order, self.seed), columns)
         self.sizes: Sizes = bound(sizes, columns)
         self.budget = budget
         self.buckets = None if buckets is None else columns.codes(buckets, "buckets=")
         self.tail = tail
-        self.granule = None if granule is None else checks.whole_number(granule, "granule", 1)
-        self.epoch_steps = None if epoch_steps is None else checks.whole_number(epoch_steps, "epoch_steps", 1)
+        self.granule = None if granule is None else at_least(granule, "granule", 1)
+        self.epoch_steps = None if epoch_steps is None else at_least(epoch_steps, "epoch_steps", 1)
         checks.refuse_contradictions(self)
         self._asked = rank, world
         self._stride = _stride(self.order, len(self.rows), self.seed)

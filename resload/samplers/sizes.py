@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from resload.errors import ArgumentError, SizeError
 from resload.size import Size, SizeLike, as_size
 
@@ -144,10 +146,10 @@ def _once(sizes: Sequence[Any]) -> tuple[Size, ...]:
 
 
 def at_least(value: Any, name: str, least: int = 1) -> int:
-    """An int of at least so much. Raises ArgumentError, naming the argument."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    """An int, or one of numpy's, of at least so much. Raises ArgumentError, naming the argument."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ArgumentError(f"{name} must be an int >= {least}; found {value!r}")
-    return value
+    return int(value)
 
 
 def of_epoch(sizes: Sizes, epoch: int) -> tuple[Sizes, int]:
