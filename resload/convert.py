@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from resload.scaling import FLOATS, Scaling
 from resload.size import Size
-from resload.store.gather import Slot
+from resload.store.slot import Slot
 
 _STAGED_BYTES = 1 << 20
 """Of stored images read before they are converted; from 1 to 16 MB made no difference that could be measured."""

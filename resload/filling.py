@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from resload.convert import Converter
 from resload.readers import CacheReader, Reader
 from resload.size import Size
-from resload.store.gather import Slot
+from resload.store.slot import Slot
 from resload.transfer import Block, Pool
 
 

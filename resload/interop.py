@@ -38,7 +38,7 @@ from resload.samplers import Key
 from resload.samplers.keys import PADDING
 from resload.size import Native, Size, SizeLike
 from resload.store.cache import Cache
-from resload.store.gather import Slot
+from resload.store.slot import Slot
 
 Sample = tuple[Any, torch.Tensor]
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resload.store.gather import Slot
+from resload.store.slot import Slot
 
 KEPT_SLOTS = 8
 """Shapes whose slots a block keeps: as many sizes as a plan should mix."""

@@ -18,7 +18,7 @@ from resload.making import Order
 from resload.padding import films, runs, stood_in
 from resload.readers import CacheReader
 from resload.samplers import BlockShuffle, Fixed, Images, Mix, Sampler, Scales, Sequential, Shuffle
-from resload.store import gather
+from resload.store.slot import Slot
 from resload.testing import write_synthetic
 
 UINT16 = torch.uint16
@@ -290,7 +290,7 @@ def test_changing_resolution_makes_no_new_memory(dtype, keep, monkeypatch):
             made["blocks"].append(step)
             super().__init__(capacity)
 
-    class CountedSlot(gather.Slot):
+    class CountedSlot(Slot):
         def __init__(self, out):
             made["slots"].append(step)
             super().__init__(out)

@@ -12,8 +12,8 @@ from resload.errors import ArgumentError, CorruptCacheError, DecodeError, SizeEr
 from resload.geometry import Stretch, facts_at, film_facts, places
 from resload.geometry.placing import CONTENT, PLACES, SHAPE
 from resload.readers import CacheReader, SourceReader
-from resload.store.gather import Slot
 from resload.store.layout import shard_path
+from resload.store.slot import Slot
 
 SIZE = Size(48, 40)
 

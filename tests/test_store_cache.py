@@ -20,9 +20,10 @@ from trees import tree
 import resload
 from resload.errors import ArgumentError, CorruptCacheError, SizeError
 from resload.size import Size
-from resload.store import documents, gather, layout, shard, tables
+from resload.store import documents, gather, layout, opened, shard, tables
 from resload.store.joined import MOST, joined
 from resload.store.layout import Manifest
+from resload.store.slot import Slot
 
 
 def test_records_come_back_whatever_the_access(cache, monkeypatch):
@@ -91,9 +92,9 @@ def test_shards_hold_any_records(tmp_path_factory, data):
             sums[row] = writer.put(row - rows[0], pixels[row])
         writer.finish(len(rows))
     wanted = np.array(data.draw(st.lists(st.integers(0, count - 1), max_size=150)), np.int64)
-    for access in gather.ACCESS:
-        slot = gather.Slot(np.empty((len(wanted), *size), dtype))
-        gather.Level(gather.Shards(folder, manifest, access=access, limit=2), size, sums).read(wanted, slot)
+    for access in opened.ACCESS:
+        slot = Slot(np.empty((len(wanted), *size), dtype))
+        gather.Level(opened.Shards(folder, manifest, access=access, limit=2), size, sums).read(wanted, slot)
         assert np.array_equal(slot.out, pixels[wanted])
     body = (folder / layout.shard_path(size, 0)).read_bytes()[-layout.index_bytes(per_shard) : -4]
     index = np.frombuffer(body, "<u8").reshape(per_shard, 2)
@@ -224,7 +225,7 @@ def test_levels_are_held_up_to_what_the_docs_say(tmp_path, side, dtype, count, h
     size = Size(side, side)
     manifest = Manifest((size,), dtype, count, 512, {}, 0, (count,), "", "complete")
     for access, expected in (("pread", held), ("mmap", False)):
-        level = gather.Level(gather.Shards(tmp_path, manifest, access=access), size, np.zeros(count, np.uint32))
+        level = gather.Level(opened.Shards(tmp_path, manifest, access=access), size, np.zeros(count, np.uint32))
         assert level.held == expected
 
 
@@ -233,7 +234,7 @@ def test_levels_are_held_up_to_what_the_docs_say(tmp_path, side, dtype, count, h
 def test_damage_is_found_however_many_records_are_summed_at_once(tmp_path, monkeypatch, access, together):
     """The first damaged record that was asked for is named, wherever in a joint sum it stands, and others beside it."""
     size, count = Size(5, 7), 48
-    monkeypatch.setattr(gather, "_SUMMED_BYTES", together * 35)
+    monkeypatch.setattr(gather, "_TOGETHER_BYTES", together * 35)
     monkeypatch.setattr(gather, "HELD_RECORD_BYTES", 0)
     manifest = Manifest((size,), "uint8", count, 16, {}, 0, (count,), "", "complete")
     rng = np.random.default_rng(together)
@@ -250,8 +251,8 @@ def test_damage_is_found_however_many_records_are_summed_at_once(tmp_path, monke
         damaged = set(rng.choice(wanted, rng.integers(1, min(4, len(wanted)) + 1), replace=False).tolist())
         for row in damaged:
             flipped(tmp_path / layout.shard_path(size, row // 16), row % 16 * 39 + int(rng.integers(39)), 3)
-        slot = gather.Slot(np.empty((count, *size), np.uint8))
-        level = gather.Level(gather.Shards(tmp_path, manifest, access=access), size, sums)
+        slot = Slot(np.empty((count, *size), np.uint8))
+        level = gather.Level(opened.Shards(tmp_path, manifest, access=access), size, sums)
         first = next(row for row in wanted.tolist() if row in damaged)
         with pytest.raises(CorruptCacheError, match=rf"record {first % 16} \(row {first}\) is damaged"):
             level.read(wanted, slot, int(rng.integers(count - len(wanted) + 1)))
@@ -450,7 +451,7 @@ def test_rows_by_split_and_condition(cache):
 
 def test_folds_targets_and_columns_cost_no_pixel_work(cache, monkeypatch):
     """with_table: k folds, a corrected target, a new column; same rows and pixels, no shard opened."""
-    monkeypatch.setattr(gather, "Shard", None)
+    monkeypatch.setattr(opened, "Shard", None)
     ids = cache.table["id"]
     fold = pd.DataFrame({"id": ids[::-1], "fold": np.arange(len(ids)) % 5, "quality": 0.5})
     view = cache.with_table(fold)

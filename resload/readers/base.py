@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from resload.size import Native, Size, SizeLike, Spacing
-from resload.store.gather import Slot
+from resload.store.slot import Slot
 
 
 class Reader(Protocol):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from resload.samplers.columns import ids_digest
 from resload.size import Native, Size, SizeLike, Spacing
 from resload.store.cache import Cache
-from resload.store.gather import Slot
+from resload.store.slot import Slot
 
 _TASK_BYTES = 8 << 20
 """Some milliseconds of work: much more than it costs to hand a task to a thread and to hear that it is done."""

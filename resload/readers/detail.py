@@ -15,7 +15,7 @@ from resload.pipeline import Pipeline
 from resload.pipeline.cpu import enlarged
 from resload.readers.base import Reader
 from resload.size import Native, Size, SizeLike, Spacing, as_size
-from resload.store.gather import Slot
+from resload.store.slot import Slot
 
 
 class DetailReader:

@@ -18,8 +18,8 @@ from resload.pipeline import Pipeline, make
 from resload.pipeline.recipe import CatalogFilms
 from resload.samplers.columns import ids_digest
 from resload.size import Native, Size, SizeLike, Spacing, as_size
-from resload.store.gather import Slot
 from resload.store.rows import rows_in
+from resload.store.slot import Slot
 
 
 class SourceReader:

@@ -22,14 +22,15 @@ from resload.geometry.placing import native_canvas
 from resload.pipeline import Pipeline
 from resload.size import Native, Size, SizeLike, Spacing, as_size, as_spacing
 from resload.store import layout, tables
-from resload.store.gather import Shards, Slot
 from resload.store.layout import Manifest
 from resload.store.matching import with_columns
+from resload.store.opened import Shards
 from resload.store.plan import begin
 from resload.store.pseudonyms import Plain, names_in
 from resload.store.rows import numeric_targets, rows_in
 from resload.store.run import no_masks, read_rows
 from resload.store.serving import Served, Serving
+from resload.store.slot import Slot
 from resload.store.stored import Stored
 
 

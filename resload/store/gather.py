@@ -2,7 +2,8 @@
 
 Three ways to the same bytes:
 
-* `pread` (the default): one call per record, straight into the batch. A truncated or failing file is an error.
+* `pread` (the default): straight into the batch, many records by one call where the system has such a call (`bulk.py`).
+  A truncated or failing file is an error.
 * `mmap` (by choice, for local disks): a copy from mapped memory, without a system call for each. A file that is
   truncated under it kills the process (SIGBUS), which no Python code can catch.
 * held: levels of small records (at most `HELD_RECORD_BYTES`) that fit `HELD_LEVEL_BYTES` are read shard by shard
@@ -18,50 +19,27 @@ ever served. Small records are summed several at once (`joined.py`), which finds
 import os
 import sys
 import threading
-from collections import deque
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from crc32c import crc32c
 from numpy.typing import NDArray
 
-from resload.errors import ArgumentError, CorruptCacheError
+from resload.errors import CorruptCacheError
 from resload.size import Size
-from resload.store import layout
+from resload.store import bulk, layout
 from resload.store.joined import MOST, joined
+from resload.store.opened import Shards
 from resload.store.shard import REMEDY, Shard
+from resload.store.slot import Slot
 
-ACCESS = ("pread", "mmap")
 HELD_RECORD_BYTES = 16 << 10
 """Of pixels: 128 x 128 of 8 bit are just held."""
 HELD_LEVEL_BYTES = 512 << 20
-OPEN_SHARDS = 128
-"""Descriptors kept open per cache; far below the usual limit of 1,024 per process."""
-_SUMMED_BYTES = 1 << 20
-"""Records are summed so many bytes at a time, soon after they were copied, while they are in a cache."""
+_TOGETHER_BYTES = 4 << 20
+"""Records are read by one call, and summed as one, so many bytes at a time: a call costs some 8 us before it reads, and
+what was just read is still in the processor's cache."""
 _SUM_RELEASES_GIL = 32 << 10
 """Below this many bytes (some 2 us of summing) giving up the GIL for a checksum costs more than it gains."""
-
-
-class Slot:
-    """Views of one batch buffer, made once and used for every batch read into it.
-
-    out: (B, H, W) uint8 or uint16, C-contiguous.
-    """
-
-    def __init__(self, out: NDArray[Any]) -> None:
-        count = len(out)
-        flat = out.data.cast("B") if out.size else memoryview(b"")
-        body = len(flat) // max(count, 1)
-        self.out = out
-        self.body = body
-        self.flat = flat
-        self.bytes = out.view(np.uint8).reshape(count, body)
-        self.pixels = [flat[i * body : (i + 1) * body] for i in range(count)]
-        self.sums = np.zeros(count, "<u4")
-        sums = self.sums.data.cast("B")
-        self.pairs = [(self.pixels[i], sums[i * 4 : i * 4 + 4]) for i in range(count)]
 
 
 class Level:
@@ -70,14 +48,14 @@ class Level:
     crcs: the checksums that the table of samples remembers, uint32 (N,).
     """
 
-    def __init__(self, shards: "Shards", size: Size, crcs: NDArray[np.uint32]) -> None:
+    def __init__(self, shards: Shards, size: Size, crcs: NDArray[np.uint32]) -> None:
         self._shards = shards
         self._manifest = shards.manifest
         self._size = size
         self._crcs = crcs
         self._step = layout.record_bytes(size, self._manifest.dtype)
         self._body = self._step - layout.CRC_BYTES
-        self._together = min(MOST, max(1, _SUMMED_BYTES // self._body))
+        self._together = min(MOST, bulk.MOST, max(1, _TOGETHER_BYTES // self._body))
         count = self._manifest.count
         small = self._body <= HELD_RECORD_BYTES and self._body * count <= HELD_LEVEL_BYTES
         self._held: NDArray[np.uint8] | None = None
@@ -108,27 +86,21 @@ class Level:
     def _copy(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
         """From the files into the slot, verified."""
         copy = _copy_mapped if self._shards.access == "mmap" else _pread
-        groups, ks = np.divmod(rows, self._manifest.per_shard)
+        groups, records = np.divmod(rows, self._manifest.per_shard)
         shards = self._shards.of(self._size, groups.tolist())  # a reference each: eviction cannot close them now
-        records = ks.tolist()
-        found = []
         for first in range(0, len(rows), self._together):
-            last = min(first + self._together, len(rows))
-            copy(shards[first:last], records[first:last], slot, start + first)
-            pixels = slot.flat[(start + first) * self._body : (start + last) * self._body]
-            found.append(crc32c(pixels, 0, len(pixels) >= _SUM_RELEASES_GIL))
-        expected, stored = self._crcs[rows], slot.sums[start : start + len(rows)]
-        if found != self._joint(expected) or not np.array_equal(stored, expected):
-            self._refuse(rows, slot, start)
+            part = slice(first, first + self._together)
+            copy(shards[part], records[part], slot, start + first)
+            self._verify(rows[part], slot, start + first)
 
-    def _joint(self, sums: NDArray[np.uint32]) -> list[int]:
-        """What the records of these sums add up to, `_together` at a time."""
-        if self._together == 1:
-            alone: list[int] = sums.tolist()
-            return alone
-        whole = len(sums) - len(sums) % self._together
-        groups = [sums[:whole].reshape(-1, self._together), sums[None, whole:]]
-        return [total for group in groups if group.size for total in joined(group, self._body).tolist()]
+    def _verify(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
+        """Compare images start .. of the slot with both of their sums: at most `_together` of them, by one sum."""
+        pixels = slot.flat[start * self._body : (start + len(rows)) * self._body]
+        found = crc32c(pixels, 0, len(pixels) >= _SUM_RELEASES_GIL)
+        expected = self._crcs[rows]
+        total = joined(expected[None], self._body)[0] if len(rows) > 1 else expected[0]
+        if found != total or not np.array_equal(slot.sums[start : start + len(rows)], expected):
+            self._refuse(rows, slot, start)
 
     def _all_filled(self, held: NDArray[np.uint8], rows: NDArray[np.int64]) -> bool:
         """Read the shards of these rows into memory; False when one of the rows is damaged."""
@@ -152,7 +124,7 @@ class Level:
 
     def _refuse(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
         """Name the first record whose three sums are not the same."""
-        for row, pixels, stored in zip(rows.tolist(), slot.pixels[start:], slot.sums[start:].tolist(), strict=False):
+        for row, pixels, stored in zip(rows.tolist(), slot.bytes[start:], slot.sums[start:].tolist(), strict=False):
             found, expected = crc32c(pixels), int(self._crcs[row])
             if not found == stored == expected:
                 group, k = divmod(row, self._manifest.per_shard)
@@ -164,67 +136,23 @@ class Level:
         raise AssertionError("a joint sum differs where no sum does")  # impossible: it follows from theirs
 
 
-def _pread(shards: list[Shard], records: list[int], slot: Slot, start: int) -> None:
-    """One sweep of C code: between the calls there is next to no Python for which threads would wait."""
+def _pread(shards: list[Shard], records: NDArray[np.int64], slot: Slot, start: int) -> None:
+    """By one call for all; where the system has none, by a sweep of C code with next to no Python between its calls."""
     step = shards[0].step
-    offsets = [k * step for k in records]
+    offsets = records * step
     files = [shard.descriptor for shard in shards]
-    lengths = list(map(os.preadv, files, slot.pairs[start : start + len(records)], offsets))
+    if bulk.run(slot.buffers, start, files, offsets, step):
+        return
+    lengths = list(map(os.preadv, files, slot.pairs[start : start + len(records)], offsets.tolist()))
     if lengths.count(step) != len(records):
         short = next(shard for shard, length in zip(shards, lengths, strict=True) if length != step)
         raise CorruptCacheError(f"{short.path}: it ended while it was read; {REMEDY}")
 
 
-def _copy_mapped(shards: list[Shard], records: list[int], slot: Slot, start: int) -> None:
+def _copy_mapped(shards: list[Shard], records: NDArray[np.int64], slot: Slot, start: int) -> None:
     sums = slot.sums.view(np.uint8).reshape(-1, layout.CRC_BYTES)
-    for i, (shard, k) in enumerate(zip(shards, records, strict=True), start):
+    for i, (shard, k) in enumerate(zip(shards, records.tolist(), strict=True), start):
         assert shard.records is not None
         record = shard.records[k]
         np.copyto(slot.bytes[i], record[: slot.body])
         sums[i] = record[slot.body :]
-
-
-class Shards:
-    """The shards of a cache: opened when first read, a bounded number kept open. Thread-safe."""
-
-    def __init__(
-        self, cache: Path, manifest: layout.Manifest, *, access: str = "pread", limit: int = OPEN_SHARDS
-    ) -> None:
-        if access not in ACCESS:
-            raise ArgumentError(f"access must be one of {', '.join(ACCESS)}; found {access!r}")
-        self.cache, self.manifest, self.access = cache, manifest, access
-        self._limit = limit
-        self._by_size: dict[Size, dict[int, Shard]] = {}
-        self._order: deque[tuple[Size, int]] = deque()
-        self._lock = threading.Lock()
-
-    def of(self, size: Size, groups: list[int]) -> list[Shard]:
-        """The open shard of each group. Whoever holds one may read it even after it was evicted here."""
-        opened = self._by_size.get(size, {})
-        return [opened.get(group) or self._opened(size, group) for group in groups]
-
-    def _opened(self, size: Size, group: int) -> Shard:
-        with self._lock:
-            of_size = self._by_size.setdefault(size, {})
-            shard = of_size.get(group)
-            if shard is None:
-                shard = Shard(
-                    self.cache / layout.shard_path(size, group),
-                    size=size,
-                    dtype=self.manifest.dtype,
-                    per_shard=self.manifest.per_shard,
-                    count=len(self.manifest.rows_of(group)),
-                    access=self.access,
-                )
-                of_size[group] = shard
-                self._order.append((size, group))
-            while len(self._order) > self._limit:
-                oldest, number = self._order.popleft()
-                del self._by_size[oldest][number]
-            return shard
-
-    def close(self) -> None:
-        """Let go of every open file."""
-        with self._lock:
-            self._by_size.clear()
-            self._order.clear()

@@ -33,10 +33,11 @@ from resload.pipeline.recipe import CatalogFilms
 from resload.size import NATIVE, Native, Size
 from resload.store import layout, plan, pseudonyms, tables
 from resload.store.codecs import body_bytes
-from resload.store.gather import Level, Shards
+from resload.store.gather import Level
 from resload.store.identity import fingerprint, step_key
 from resload.store.layout import Manifest
 from resload.store.native import Packed
+from resload.store.opened import Shards
 from resload.store.pseudonyms import Plain
 from resload.store.publish import publish, write, write_manifest
 from resload.store.run import Sources, levels_recipe, read_rows, run

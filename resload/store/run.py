@@ -32,11 +32,12 @@ from resload.size import Size
 from resload.store import layout, tables
 from resload.store.arrays import Writer, as_record, writer
 from resload.store.commit import explained, make_folders, put, write_whole
-from resload.store.gather import Level, Slot
+from resload.store.gather import Level
 from resload.store.layout import Manifest
 from resload.store.native import Packed
 from resload.store.packed import PackedWriter
 from resload.store.plan import Step, Task
+from resload.store.slot import Slot
 from resload.threads import ordered_map
 
 LARGEST_FILE_BYTES = 2 << 30

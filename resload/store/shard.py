@@ -87,13 +87,22 @@ def write_at(descriptor: int, buffers: list[Any], offset: int) -> None:
 
 
 class Shard:
-    """An open shard: length and index checked once, the file closed when nobody holds this object.
+    """An open shard: length and index checked, the file closed when nobody holds this object.
 
+    `identity` tells this file as it is now from any other; a file whose identity is `checked` is not checked again.
     `records` is a read-only (count, record_bytes) uint8 view of the mapped file with access="mmap", else None.
     """
 
     def __init__(
-        self, path: Path, *, size: Size, dtype: str, per_shard: int, count: int, access: str = "pread"
+        self,
+        path: Path,
+        *,
+        size: Size,
+        dtype: str,
+        per_shard: int,
+        count: int,
+        access: str = "pread",
+        checked: tuple[int, ...] | None = None,
     ) -> None:
         self.path = path
         self.step = layout.record_bytes(size, dtype)
@@ -102,14 +111,16 @@ class Shard:
             self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except FileNotFoundError as exc:
             raise CorruptCacheError(f"{path}: this shard is missing; {REMEDY}") from exc
-        self._check(layout.index_bytes(per_shard), per_shard, count)
+        found = os.fstat(self.descriptor)
+        self.identity = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, count
+        if self.identity != checked:
+            self._check(layout.index_bytes(per_shard), per_shard, count, found.st_size)
         if access == "mmap":
             mapped = mmap.mmap(self.descriptor, 0, access=mmap.ACCESS_READ)
             self.records = np.frombuffer(mapped, np.uint8, count * self.step).reshape(count, self.step)
 
-    def _check(self, index_length: int, per_shard: int, count: int) -> None:
+    def _check(self, index_length: int, per_shard: int, count: int, found: int) -> None:
         """The last shard may already hold more records than `count`, when rows are being appended."""
-        found = os.fstat(self.descriptor).st_size
         records, rest = divmod(found - index_length, self.step)
         if rest or not count <= records <= per_shard:
             expected = count * self.step + index_length

@@ -17,10 +17,12 @@ from resload.pipeline.cpu import levels_of
 from resload.resampling import pyramid
 from resload.size import Native, Size
 from resload.store import tables
-from resload.store.gather import Level, Shards, Slot
+from resload.store.gather import Level
 from resload.store.layout import Masks
 from resload.store.native import Packed
+from resload.store.opened import Shards
 from resload.store.serving import Serving
+from resload.store.slot import Slot
 
 _BUFFER_BYTES = 1 << 20
 """Of levels that are read before they are resized: near the core."""
