@@ -1,8 +1,8 @@
 """What the model gets, and the loss that respects what is not known."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
@@ -11,8 +11,41 @@ from resload.geometry import Geometry
 from resload.size import Size
 
 
+class _Asked:
+    """Fields that are worked out when they are asked for, by `_told(name)`: most loops never ask for most of them."""
+
+    __slots__ = ("_told",)
+    _told: Callable[[str], Any]
+
+    @classmethod
+    def made(cls, told: Callable[[str], Any], **fields: Any) -> Self:
+        """One with these fields, every other left to `told`."""
+        found = cls.__new__(cls)
+        found._told = told
+        for name, value in fields.items():
+            setattr(found, name, value)
+        return found
+
+    if not TYPE_CHECKING:  # which would take every misspelt name for a field
+
+        def __getattr__(self, name: str) -> Any:
+            """Of a field that nobody asked for yet; it stays."""
+            if name not in type(self).__dataclass_fields__ or not hasattr(self, "_told"):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            value = self._told(name)
+            setattr(self, name, value)
+            return value
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in type(self).__dataclass_fields__}  # type: ignore[attr-defined]  # of the dataclass below
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+
+
 @dataclass(slots=True, eq=False)
-class Batch:
+class Batch(_Asked):
     """One batch. Unpacks as `images, targets = batch`. Owns its memory: keeping it keeps it unchanged."""
 
     images: torch.Tensor
@@ -82,17 +115,13 @@ class Batch:
         """The same batch with every tensor on a device; tensors that are there already are shared, not copied."""
 
         def there(value: Any) -> Any:
-            if isinstance(value, torch.Tensor):
-                return value.to(device, non_blocking=non_blocking)
-            if isinstance(value, list) and value and isinstance(value[0], torch.Tensor):
-                return [there(one) for one in value]
-            return value
+            return moved(value, device, non_blocking=non_blocking)
 
-        moved = {one.name: there(getattr(self, one.name)) for one in fields(self)}
+        found = {one.name: there(getattr(self, one.name)) for one in fields(self)}
         scales = {
-            size: moved["images"] if images is self.images else there(images) for size, images in self.scales.items()
+            size: found["images"] if images is self.images else there(images) for size, images in self.scales.items()
         }
-        return replace(self, **moved | {"scales": scales})
+        return replace(self, **found | {"scales": scales})
 
     def detection_targets(self) -> list[dict[str, torch.Tensor]]:
         """Boxes as torchvision's detectors take them: one {"boxes": (n, 4) float32, "labels": (n,) int64} per image.
@@ -105,6 +134,15 @@ class Batch:
         return [
             {"boxes": boxes, "labels": labels + 1} for boxes, labels in zip(self.boxes, self.box_labels, strict=True)
         ]
+
+
+def moved(value: Any, device: torch.device | str, *, non_blocking: bool = False) -> Any:
+    """A field of a batch with its tensors on a device; the same object where it holds none."""
+    if isinstance(value, torch.Tensor):
+        return value.to(device, non_blocking=non_blocking)
+    if isinstance(value, list) and value and isinstance(value[0], torch.Tensor):
+        return [moved(one, device, non_blocking=non_blocking) for one in value]
+    return value
 
 
 def masked_bce(outputs: torch.Tensor, batch: Batch) -> torch.Tensor:

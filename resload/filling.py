@@ -22,20 +22,21 @@ from resload.transfer import Block, Pool
 
 @dataclass
 class Part:
-    """The images of a batch at one size."""
+    """The images of a batch, or of several that are made together, at one size."""
 
     size: Size
     made: Size
     """What tasks make: the size, or the stored level that the device makes it of."""
     shape: tuple[int, ...]
     block: Block
-    lent: NDArray[Any] | None
-    """The block as the caller will hold it, (n, C, H, W); None once it was handed over."""
+    lent: list[NDArray[Any] | None]
+    """The block as callers will hold it, (n, C, H, W) for each batch; None once it was handed over."""
 
-    def tensor(self) -> torch.Tensor:
+    def tensor(self, k: int = 0) -> torch.Tensor:
         """A tensor on what is lent: whoever keeps it, or a part of it, keeps the memory from being used again."""
-        assert self.lent is not None
-        return torch.from_numpy(self.lent)
+        view = self.lent[k]
+        assert view is not None
+        return torch.from_numpy(view)
 
 
 class Filler:
@@ -46,14 +47,20 @@ class Filler:
         self._together = getattr(reader, "fill_sizes", None)
         """Of a reader that has a way to make several sizes from one decode."""
 
-    def part(self, count: int, size: Size) -> Part:
-        """Memory for so many images of a size."""
-        made = size
-        if self._converter.late and isinstance(self._reader, CacheReader):
-            made = self._reader.before_resize(size)
-        shape = self._converter.shape(count, made)
+    def part(self, bounds: Sequence[int], size: Size) -> Part:
+        """Memory for images of a size: bounds[k] .. bounds[k + 1] of batch k."""
+        made = self._made(size)
+        shape = self._converter.shape(bounds[-1], made)
         block = self._pool.block(self._converter.bytes(shape))
-        return Part(size, made, shape, block, self._pool.lend(block, shape, self._converter.stored))
+        return Part(size, made, shape, block, [*self._pool.lend(block, shape, self._converter.stored, bounds)])
+
+    def bytes(self, count: int, size: Size) -> int:
+        """Of so many images of a size."""
+        return self._converter.bytes(self._converter.shape(count, self._made(size)))
+
+    def _made(self, size: Size) -> Size:
+        late = self._converter.late and isinstance(self._reader, CacheReader)
+        return self._reader.before_resize(size) if late else size  # type: ignore[attr-defined]  # a CacheReader
 
     def fill(self, parts: Sequence[Part], rows: NDArray[np.int64], start: int) -> None:
         """Images start .. of each part: these rows."""
@@ -84,12 +91,12 @@ class Filler:
         for part in parts:
             part.block.view(part.shape, self._converter.stored)[start:stop] = 0
 
-    def images(self, part: Part, rows: NDArray[np.int64], valid: NDArray[np.bool_] | None) -> torch.Tensor:
-        """What was made at one size, finished, on the loader's device; the part lets go of it.
+    def images(self, part: Part, k: int, rows: NDArray[np.int64], valid: NDArray[np.bool_] | None) -> torch.Tensor:
+        """What was made of batch k at one size, finished, on the loader's device; the part lets go of it.
 
-        rows: any row where `valid` is False.
+        rows: of the batch, any row where `valid` is False.
         """
-        images, part.lent = part.tensor(), None
+        images, part.lent[k] = part.tensor(k), None
         if self._device.type != "cpu":
             images = images.to(self._device)
         if part.made != part.size and isinstance(self._reader, CacheReader):

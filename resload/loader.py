@@ -86,7 +86,8 @@ class Loader:
         allow_upsample: serve sizes larger than every level of a cache too, by enlarging.
         threads: how many images, or parts of a batch, are made at once (from a cache, one of them on the caller's
             thread while it waits).
-        prefetch: how many batches are made ahead of the one in use.
+        prefetch: how many batches are made ahead of the one in use; where batches are small, how many handfuls of
+            them, since those of one task (up to 4 MB) are made together.
         drop_last: leave out the images that do not fill a last batch.
         rank, world: which process this is, of how many; each is served its part of every step, as long as any other's:
             a last step that is kept and cannot be shared evenly ends in padding (`Batch.valid` False). When None,
@@ -222,12 +223,12 @@ class Loader:
         executor = ThreadPoolExecutor(self._threads - helping, thread_name_prefix="resload")
         pending: deque[Order] = deque()
         try:
-            for step in self.sampler.parts(epoch, start=start, at=at):
-                pending.append(self._begun(step, executor))
+            for some in self._maker.together(self.sampler.parts(epoch, start=start, at=at)):
+                pending.append(self._begun(some, executor))
                 if len(pending) > self._prefetch:
-                    yield self._taken(pending, helping, steps)
+                    yield from self._taken(pending, helping, steps)
             while pending:
-                yield self._taken(pending, helping, steps)
+                yield from self._taken(pending, helping, steps)
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
 
@@ -240,29 +241,43 @@ class Loader:
         together = [self._sizes] if scales_of(self.sampler.sizes) else [[size] for size in self._sizes]
         return any(self._maker.grain(some) != 1 for some in together)
 
-    def _begun(self, step: Step, executor: ThreadPoolExecutor) -> Order:
-        """Submit the tasks of one batch."""
-        order, worth = self._maker.order(step)
+    def _begun(self, some: list[Step], executor: ThreadPoolExecutor) -> Order:
+        """Submit the tasks of one order."""
+        order, worth = self._maker.order(some)
         if worth:
             order.tasks = [executor.submit(work) for work in order.work]
         return order
 
-    def _taken(self, pending: deque[Order], helping: bool, steps: int) -> Batch:
-        """Wait for the first batch's tasks, or help, and hand it over; the position moves past it, of so many steps."""
+    def _taken(self, pending: deque[Order], helping: bool, steps: int) -> Iterator[Batch]:
+        """Wait for the first order's tasks, or help, and hand its batches over; the position moves past each, of so
+        many steps.
+        """
         if helping:
             _help(pending)
         order = pending.popleft()
-        for task in order.tasks:
-            task.result()
-        for work in order.work[len(order.tasks) :]:
-            work()
-        batch = self._maker.batch(order)
-        if self._batch_transform is not None:
-            batch = self._batch_transform(batch)
-            if batch is None:
-                raise ArgumentError("batch_transform= must return what the loop is to get, for example its batch")
-        self._cursor.passed(order.step.epoch, order.step.number, steps)
-        return batch
+        try:
+            _finish(order)
+        except Exception:
+            if len(order.steps) == 1:
+                raise
+            order.work.clear()
+            for step in order.steps:  # each alone, so that all before the failing one are handed over
+                pending.appendleft(self._maker.order([step])[0])
+                yield from self._taken(pending, False, steps)
+            return
+        for step, batch in zip(order.steps, self._maker.batches(order), strict=True):
+            given = batch if self._batch_transform is None else self._transformed(batch)
+            del batch  # the caller alone holds it: once it lets go, its memory is used again
+            self._cursor.passed(step.epoch, step.number, steps)
+            yield given
+            del given
+
+    def _transformed(self, batch: Batch) -> Any:
+        assert self._batch_transform is not None
+        found = self._batch_transform(batch)
+        if found is None:
+            raise ArgumentError("batch_transform= must return what the loop is to get, for example its batch")
+        return found
 
     # -- position --
 
@@ -322,6 +337,14 @@ class _Run:
 
     def close(self) -> None:
         self._batches.close()  # type: ignore[attr-defined]  # it is a generator
+
+
+def _finish(order: Order) -> None:
+    """Wait for the order's tasks, and do what was given to no thread. Raises what went wrong."""
+    for task in order.tasks:
+        task.result()
+    for work in order.work[len(order.tasks) :]:
+        work()
 
 
 def _help(pending: deque[Order]) -> None:

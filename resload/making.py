@@ -1,13 +1,14 @@
 """One batch: its memory, the tasks that fill it, and what is handed over.
 
-Order    a step of the plan, its memory at each size, what is known of its films, and its tasks
-Maker    makes orders' images and masks, some at a time on any thread, and the `Batch` at the end
+Order    steps of the plan, their memory at each size, what is known of their films, and their tasks
+Maker    makes orders' images and masks, some at a time on any thread, and the `Batch` of each step at the end
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,12 @@ from numpy.typing import NDArray
 from resload import padding
 from resload.asked import hidden_targets, mask_rule
 from resload.augment import Sample, Transform, applied, undisturbed
-from resload.batch import Batch
+from resload.batch import Batch, moved
 from resload.convert import Converter
 from resload.filling import Filler, Part
-from resload.geometry import Geometry
-from resload.geometry.placing import CONTENT, PLACES, SPACING
+from resload.geometry.placing import PLACES
 from resload.masks.inside import thresholded
-from resload.particulars import Particulars, Tensors
+from resload.particulars import Particulars, Tensors, Told
 from resload.readers import Reader
 from resload.samplers import Sampler, Step
 from resload.size import Native, Size
@@ -33,19 +33,23 @@ _MASKS_TASK = 16
 """Films in a task whose images take no time and whose masks are decompressed."""
 _TRANSFORMED_TASK = 8
 """Films in a task that transforms them, at most."""
+_TOGETHER_BYTES = 4 << 20
+"""Of images that are made together, where a single batch is less than a task."""
 
 
 @dataclass
 class Order:
-    """A batch being made."""
+    """A batch being made, or several small ones of one size that are made together."""
 
-    step: Step
+    steps: list[Step]
+    bounds: list[int]
+    """Images bounds[k] .. bounds[k + 1] are those of step k."""
     valid: NDArray[np.bool_] | None
-    """(n,) where there is a film; None where there is one everywhere."""
+    """(n,) where there is a film; None where there is one everywhere, as in all that is made together."""
     rows: NDArray[np.int64]
-    """(n,) the step's rows, with any other in the place of padding."""
+    """(n,) the steps' rows, with any other in the place of padding."""
     parts: list[Part]
-    """One for each size of the step, the step's own first."""
+    """One for each size of the steps, their own first."""
     targets: NDArray[np.float32]
     """(n, T)"""
     masks: tuple[NDArray[np.uint8], NDArray[np.bool_]] | None = None
@@ -90,6 +94,7 @@ class Maker:
         self.scaling = converter.scaling
         self._pool = Pool()
         self._served: dict[tuple[Size, ...], list[Size]] = {}
+        self._joined: dict[tuple[int, tuple[Size, ...]], int] = {}
         self._filler = Filler(reader, converter, device, self._pool)
         self._particulars = Particulars(reader, columns, boxes)
         self._hidden = hidden_targets(reader, sampler)
@@ -106,22 +111,54 @@ class Maker:
         grain = min(worth, default=0 if self._mask_rule is None else _MASKS_TASK)
         return min(grain or _TRANSFORMED_TASK, _TRANSFORMED_TASK) if self._transform is not None else grain
 
-    def order(self, step: Step) -> tuple[Order, bool]:
-        """A step's memory and work, and whether the work is worth handing to threads."""
-        count, whole = len(step), step.index if step.everywhere is None else step.everywhere
-        valid = None if step.full else padding.films(step.index)
-        rows = step.index if valid is None else padding.stood_in(step.index, valid, whole)
-        sizes = self._sizes_of(step, whole)
+    def together(self, steps: Iterable[Step]) -> Iterator[list[Step]]:
+        """The steps in their order, those that are made together as one list: a task should be worth its thread."""
+        waiting: list[Step] = []
+        for step in steps:
+            if waiting and not _alike(step, waiting[0]):
+                yield waiting
+                waiting = []
+            waiting.append(step)
+            if len(waiting) >= self._most_together(waiting[0]):
+                yield waiting
+                waiting = []
+        if waiting:
+            yield waiting
+
+    def _most_together(self, step: Step) -> int:
+        """How many steps like this one are made together."""
+        count, asked = len(step), (step.size, *step.scales)
+        if not step.full or not count or self._mask_rule is not None or self._transform is not None:
+            return 1
+        found = self._joined.get((count, asked))
+        if found is None:
+            sizes = [self.reader.checked_size(size) for size in dict.fromkeys(asked)]
+            found = 1
+            if not any(isinstance(size, Native) for size in sizes):
+                bytes_ = sum(self._filler.bytes(count, size) for size in sizes)
+                found = max(1, min(self.grain(sizes) // count, _TOGETHER_BYTES // bytes_))
+            self._joined[count, asked] = found
+        return found
+
+    def order(self, steps: list[Step]) -> tuple[Order, bool]:
+        """The steps' memory and work, and whether the work is worth handing to threads."""
+        step = steps[0]
+        whole = step.index if step.everywhere is None else step.everywhere
+        index = step.index if len(steps) == 1 else np.concatenate([one.index for one in steps])
+        valid = None if step.full else padding.films(index)
+        rows = index if valid is None else padding.stood_in(index, valid, whole)
+        sizes, bounds = self._sizes_of(step, whole), [0, *accumulate(map(len, steps))]
         order = Order(
-            step,
+            steps,
+            bounds,
             valid,
             rows,
-            [self._filler.part(count, size) for size in sizes],
+            [self._filler.part(bounds, size) for size in sizes],
             self._particulars.targets(rows, valid, self._hidden(step.size)),
-            self._room_for_masks(count, sizes[0]),
-            self._room_for_boxes(count),
+            self._room_for_masks(len(rows), sizes[0]),
+            self._room_for_boxes(len(rows)),
         )
-        grain = self.grain(sizes)
+        count, grain = len(rows), self.grain(sizes)
         for start in range(0, count, grain or count):
             order.work.append(partial(self._make, order, start, min(start + (grain or count), count)))
         return order, bool(grain)
@@ -189,45 +226,44 @@ class Maker:
 
     # -- the batch --
 
-    def batch(self, order: Order) -> Batch:
-        """What was made, with everything that is known of it. An order gives one batch."""
-        step, rows, valid, known = order.step, order.rows, order.valid, self._particulars
-        images = {part.size: self._filler.images(part, rows, valid) for part in order.parts}
-        size = order.parts[0].size
-        facts = known.facts(rows, size, valid)
-        masks, masks_known = self._masks(order)
+    def batches(self, order: Order) -> Iterator[Batch]:
+        """What was made, with everything that is known of it. An order gives its batches once."""
+        order.work.clear()  # which refers to the order: without a circle its memory is free at once
+        for k in range(len(order.steps)):
+            yield self._batch(order, k)
+
+    def _batch(self, order: Order, k: int) -> Batch:
+        step, part, valid = order.steps[k], slice(order.bounds[k], order.bounds[k + 1]), order.valid
+        rows, size, device = order.rows[part], order.parts[0].size, self._device
+        images = {one.size: self._filler.images(one, k, rows, valid) for one in order.parts}
         level, rmse = self.reader.served(size)
-        targets = torch.from_numpy(order.targets)
-        boxes, labels = order.boxes or (None, None)
-        if known.box_names is not None and boxes is None:
-            boxes, labels = known.boxes(rows, facts[:, PLACES], valid)
-        batch = Batch(
+        targets = order.targets[part]
+        fields = {"targets": torch.from_numpy(targets), **self._findings(order, rows, size)}
+        if self._transform is not None:  # which may have changed them
+            fields["known"] = torch.from_numpy(~np.isnan(targets))
+        if device.type != "cpu":
+            fields = {name: moved(value, device) for name, value in fields.items()}
+        return Batch.made(
+            Told(self._particulars, step, rows, valid, _plain(size), self._hidden(step.size), device),
             images=images[size],
-            targets=targets,
-            known=torch.from_numpy(~np.isnan(order.targets)),
-            rows=torch.from_numpy(step.index.copy()),
-            ids=known.ids(rows, valid),
             size=_plain(size),
             level=level,
             expected_rmse=rmse,
-            spacing=torch.from_numpy(facts[:, SPACING]),
-            content=torch.from_numpy(facts[:, CONTENT]),
-            valid=torch.ones(len(step), dtype=torch.bool) if valid is None else torch.from_numpy(valid),
-            draws=torch.from_numpy(padding.blanked(step.draw.astype(np.int64), valid, 0)),
-            columns=known.columns(rows, valid),
-            geometry=Geometry(_plain(size), facts[:, PLACES.start :]),
             n_global=step.n_global,
             n_ref=step.n_ref,
             progress=step.progress,
             scales=images if len(images) > 1 else {},
-            masks=masks,
-            masks_known=masks_known,
-            boxes=boxes,
-            box_labels=labels,
-            **known.exam(rows, valid),
+            **fields,
         )
-        order.work.clear()  # which refers to the order: without a circle its memory is free at once
-        return batch if self._device.type == "cpu" else batch.to(self._device)
+
+    def _findings(self, order: Order, rows: NDArray[np.int64], size: Size) -> dict[str, Any]:
+        """Masks and boxes of a batch."""
+        masks, masks_known = self._masks(order)
+        boxes, labels = order.boxes or (None, None)
+        if self._particulars.box_names is not None and boxes is None:
+            places = self._particulars.facts(rows, size, order.valid)[:, PLACES]
+            boxes, labels = self._particulars.boxes(rows, places, order.valid)
+        return {"masks": masks, "masks_known": masks_known, "boxes": boxes, "box_labels": labels}
 
     def _masks(self, order: Order) -> tuple[torch.Tensor, torch.Tensor] | tuple[None, None]:
         """The masks of a batch, by the loader's rule, and which are known."""
@@ -242,7 +278,7 @@ class Maker:
 
 def _sample(order: Order, i: int, name: str, image: torch.Tensor, size: Size) -> Sample:
     """Image i at one size, with targets of its own."""
-    step, targets = order.step, torch.from_numpy(order.targets[i].copy())
+    step, targets = order.steps[0], torch.from_numpy(order.targets[i].copy())
     return Sample(image, targets, int(step.index[i]), name, _plain(size), step.progress, int(step.draw[i]))
 
 
@@ -253,6 +289,11 @@ def _with_findings(sample: Sample, order: Order, i: int) -> None:
         sample.masks = torch.from_numpy(order.masks[0][i])
     if order.boxes is not None:
         sample.boxes, sample.box_labels = order.boxes[0][i], order.boxes[1][i]
+
+
+def _alike(step: Step, first: Step) -> bool:
+    """Whether two steps can be made together."""
+    return step.full and first.full and step.size == first.size and step.scales == first.scales
 
 
 def _plain(size: Size) -> Size:

@@ -11,9 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from resload.asked import as_objects, boxes_of, known_columns, targets_of
-from resload.geometry.placing import PLACES, SHAPE
+from resload.batch import moved
+from resload.geometry import Geometry
+from resload.geometry.placing import CONTENT, PLACES, SHAPE, SPACING
 from resload.padding import blanked
 from resload.readers import Reader
+from resload.samplers import Step
 from resload.size import Size
 
 EXAM = ("group", "slot")
@@ -76,3 +79,82 @@ class Particulars:
         for i in [] if valid is None else np.flatnonzero(~valid).tolist():
             boxes[i], labels[i] = boxes[i][:0], labels[i][:0]
         return boxes, labels
+
+
+class Told:
+    """What one batch says of its films, by the name of its field, worked out when it is asked for.
+
+    Everything comes from the table, or from what the reader knows once the films were read, and neither changes. A
+    step's own arrays are copied: what a caller does to a batch stays in it.
+    """
+
+    __slots__ = ("_device", "_facts", "_hidden", "_known", "_rows", "_size", "_step", "_valid")
+
+    def __init__(
+        self,
+        known: Particulars,
+        step: Step,
+        rows: NDArray[np.int64],
+        valid: Valid,
+        size: Size,
+        hidden: Valid,
+        device: torch.device,
+    ) -> None:
+        self._known, self._step, self._rows, self._valid = known, step, rows, valid
+        self._size, self._hidden, self._device = size, hidden, device
+        self._facts: NDArray[np.float32] | None = None
+
+    def __call__(self, name: str) -> Any:
+        """The value of a field; tensors on the batch's device."""
+        return moved(getattr(self, name)(), self._device)
+
+    def facts(self) -> NDArray[np.float32]:
+        """Looked up once."""
+        if self._facts is None:
+            self._facts = self._known.facts(self._rows, self._size, self._valid)
+        return self._facts
+
+    def known(self) -> torch.Tensor:
+        """From the table, not from the batch's targets, which may have been written to."""
+        return torch.from_numpy(~np.isnan(self._known.targets(self._rows, self._valid, self._hidden)))
+
+    def rows(self) -> torch.Tensor:
+        """-1 where there is no film."""
+        return torch.from_numpy(self._step.index.copy())
+
+    def ids(self) -> list[str]:
+        """What people call them."""
+        return self._known.ids(self._rows, self._valid)
+
+    def spacing(self) -> torch.Tensor:
+        """At the batch's size."""
+        return torch.from_numpy(self.facts()[:, SPACING].copy())
+
+    def content(self) -> torch.Tensor:
+        """At the batch's size."""
+        return torch.from_numpy(self.facts()[:, CONTENT].copy())
+
+    def geometry(self) -> Geometry:
+        """Of the batch's size."""
+        return Geometry(self._size, self.facts()[:, PLACES.start :])
+
+    def valid(self) -> torch.Tensor:
+        """Everywhere, where no place is padding."""
+        whole = np.ones(len(self._rows), bool) if self._valid is None else self._valid
+        return torch.from_numpy(whole.copy())
+
+    def draws(self) -> torch.Tensor:
+        """0 where there is no film."""
+        return torch.from_numpy(blanked(self._step.draw.astype(np.int64), self._valid, 0))
+
+    def columns(self) -> dict[str, list[Any]]:
+        """The further columns that were asked for."""
+        return self._known.columns(self._rows, self._valid)
+
+    def group(self) -> list[Any] | None:
+        """None where the table has none."""
+        return self._known.exam(self._rows, self._valid).get("group")
+
+    def slot(self) -> list[Any] | None:
+        """None where the table has none."""
+        return self._known.exam(self._rows, self._valid).get("slot")

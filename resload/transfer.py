@@ -4,7 +4,7 @@ A batch's memory is a block from a pool. What the caller gets is a tensor over a
 torch's storage keeps that view alive, and every slice, reshape and numpy array made from the tensor keeps the
 storage alive. So when the view dies, no tensor on the block lives, and a weak reference hands the block back:
 
-    lend            block -> view -> tensor(s) the caller holds
+    lend            block -> view(s), one for each batch -> tensor(s) the caller holds
     last one dies   view dies -> weakref callback -> block is free again
 
 Blocks are plain bytes, so a change of resolution between batches re-uses the same memory: after the first few batches
@@ -15,6 +15,8 @@ batches a caller may keep: a block that is kept is simply not there to be re-use
 import math
 import weakref
 from collections import deque
+from collections.abc import Sequence
+from itertools import count, pairwise
 from typing import Any
 
 import numpy as np
@@ -75,18 +77,25 @@ class Pool:
             if len(block.raw) >= size:
                 return block
 
-    def lend(self, block: Block, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """A new view of the block; when it and everything made from it are gone, the block is free again."""
-        view = block.view(shape, dtype)
-        key = id(view)
+    def lend(
+        self, block: Block, shape: tuple[int, ...], dtype: np.dtype[Any], bounds: Sequence[int]
+    ) -> list[NDArray[Any]]:
+        """New views of the block, images bounds[i] .. bounds[i + 1] each; when they and everything made from them are
+        gone, the block is free again.
+        """
+        whole = block.view(shape, dtype)
+        views = [whole[start:stop] for start, stop in pairwise(bounds)]
+        parts, gone = len(views), count(1)  # counting is a single step: callbacks of several views may come at once
 
-        def give_back(_: object) -> None:
-            self._lent.pop(key, None)
-            if len(self._free) < KEPT_BLOCKS:
+        def give_back(dead: weakref.ref[NDArray[Any]]) -> None:
+            self._lent.pop(id(dead), None)
+            if next(gone) == parts and len(self._free) < KEPT_BLOCKS:
                 self._free.append(block)
 
-        self._lent[key] = weakref.ref(view, give_back)
-        return view
+        for view in views:
+            held = weakref.ref(view, give_back)
+            self._lent[id(held)] = held
+        return views
 
     @property
     def free(self) -> int:

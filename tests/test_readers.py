@@ -125,12 +125,9 @@ class TestCacheReader(ReaderContract):
             reader.checked_size(65)
         assert CacheReader(cache, allow_upsample=True).checked_size(65) == Size(65, 65)
 
-    def test_small_records_need_no_thread_large_ones_some_megabytes(self, cache, monkeypatch):
-        """Levels held in memory are filled by the caller; else the grain bounds a task's bytes, and is never 0."""
-        reader = CacheReader(open_cache(cache.path))  # its own: what is held is decided at the first touch
-        assert reader.grain(Size(32, 32)) == 0
-        monkeypatch.setattr(reader.cache, "holds", lambda size: False)
-        for size in (Size(64, 64), Size(40, 20)):
+    def test_a_task_is_some_megabytes_of_the_level(self, reader, monkeypatch):
+        """Of what is read, which may be larger than what is made of it."""
+        for size in (Size(32, 32), Size(64, 64), Size(40, 20)):
             level = reader.cache.serving(size).level
             assert 1 << 20 <= reader.grain(size) * level.pixels * 2 <= 8 << 20
         monkeypatch.setattr("resload.readers.cache._TASK_BYTES", 100)

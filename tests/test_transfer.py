@@ -14,7 +14,7 @@ UINT8 = np.dtype(np.uint8)
 
 def lent(pool, size=100):
     block = pool.block(size)
-    return block, pool.lend(block, (size,), UINT8)
+    return block, pool.lend(block, (size,), UINT8, (0, size))[0]
 
 
 def test_a_block_comes_back_when_its_view_dies():
@@ -75,7 +75,7 @@ def test_sizes():
     assert len(block.raw) == 100
     del view
     assert pool.block(60) is block
-    view = pool.lend(block, (3, 20), UINT8)
+    (view,) = pool.lend(block, (3, 20), UINT8, (0, 3))
     assert view.shape == (3, 20)
     del view
     assert len(pool.block(101).raw) == 101
@@ -88,7 +88,7 @@ def test_views_start_at_the_blocks_first_byte():
     block = pool.block(4 * 6 * 2)
     slot = block.slot((4, 3, 2), np.dtype(np.uint16))
     slot.out[:] = np.arange(24).reshape(4, 3, 2)
-    view = pool.lend(block, (4, 1, 3, 2), np.dtype(np.uint16))
+    (view,) = pool.lend(block, (4, 1, 3, 2), np.dtype(np.uint16), (0, 4))
     assert np.array_equal(view.ravel(), np.arange(24))
     assert np.shares_memory(view, slot.out)
 
@@ -122,6 +122,23 @@ def test_lending_the_same_block_twice_in_a_row():
         del block, view
     assert len(seen) == 1
     assert pool.free == 1
+
+
+def test_a_block_of_several_batches_comes_back_with_the_last_of_them():
+    """Each view is its own images, in whatever order they die; one that is kept keeps the others' memory away too."""
+    for order in ((0, 1, 2), (2, 0, 1), (1, 2, 0)):
+        pool = Pool()
+        block = pool.block(60)
+        views = dict(enumerate(pool.lend(block, (6, 10), UINT8, (0, 1, 4, 6))))
+        block.raw[:60] = np.arange(60)
+        assert [view.shape for view in views.values()] == [(1, 10), (3, 10), (2, 10)]
+        assert np.array_equal(np.concatenate([view.ravel() for view in views.values()]), np.arange(60))
+        tensors = {k: torch.from_numpy(views.pop(k)) for k in order}
+        for k in order:
+            assert pool.free == 0
+            assert tensors[k].untyped_storage().nbytes() == tensors[k].numel()  # what is saved of it is its own
+            del tensors[k]
+        assert pool.free == 1
 
 
 def test_threads_never_share_a_block():

@@ -78,9 +78,7 @@ class CacheReader:
         return self.cache.fill_masks(rows, size, nearest=nearest), self._masks_known[rows]
 
     def grain(self, size: Size) -> int:
-        """Levels held in memory need no thread; larger records a task of a few megabytes."""
-        if self.cache.holds(size):
-            return 0
+        """A few megabytes of a stored level."""
         level = self.cache.serving(size, allow_upsample=self._allow_upsample).level
         if isinstance(level, Native):
             return 1  # each is decompressed

@@ -276,10 +276,6 @@ class Cache:
         """`geometry.facts_at` of these rows at a size, float32 (n, 16), a new array."""
         return self._stored.serving.facts(self._rows[rows], size)
 
-    def holds(self, size: Size) -> bool:
-        """Whether this size is a stored level that is kept in memory once read, because its records are small."""
-        return size in self.sizes and not isinstance(size, Native) and self._stored.level(size).held
-
     def _canvas(self, size: SizeLike | Spacing | str) -> Size:
         """The size in pixels. Raises SizeError for a Spacing that shows another field than this cache."""
         if isinstance(size, Size):
