@@ -1,6 +1,6 @@
 """The loader only schedules: a sampler decides, a reader answers, this overlaps the two with the caller's work.
 
-    plan (sampler.steps)     step s+2   step s+1   step s
+    plan (sampler.steps)     step s+2   step s+1   step s     the reader is told of later ones: it fetches ahead
                                 │          │          │
     tasks on threads         [fill][fill] [fill][fill] │        a task = some images of one batch:
                                 │          │          │        read, verify (or decode, resize), convert
@@ -29,6 +29,7 @@ from resload.augment import Transform
 from resload.batch import Batch
 from resload.catalog import Catalog
 from resload.errors import ArgumentError
+from resload.foretold import telling
 from resload.making import Maker, Order
 from resload.pipeline import ModelInput, Pipeline
 from resload.readers import DetailReader, Reader
@@ -223,7 +224,7 @@ class Loader:
         executor = ThreadPoolExecutor(self._threads - helping, thread_name_prefix="resload")
         pending: deque[Order] = deque()
         try:
-            for some in self._maker.together(self.sampler.parts(epoch, start=start, at=at)):
+            for some in self._maker.together(telling(self.sampler.parts(epoch, start=start, at=at), self.reader)):
                 pending.append(self._begun(some, executor))
                 if len(pending) > self._prefetch:
                     yield from self._taken(pending, helping, steps)

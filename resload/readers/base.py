@@ -11,7 +11,12 @@ from resload.store.slot import Slot
 
 
 class Reader(Protocol):
-    """(rows, size) -> pixels. `fill` is called from several threads at once, on different images."""
+    """(rows, size) -> pixels. `fill` is called from several threads at once, on different images.
+
+    A reader may have two methods more. `fill_sizes(slots, rows, sizes, start)` fills several sizes from one decode.
+    `ahead(rows, size) -> int` hears of rows that are read soon, on the caller's thread, to have them fetched meanwhile;
+    it returns at once how many bytes they are, 0 where it fetches nothing ahead.
+    """
 
     @property
     def table(self) -> pd.DataFrame:

@@ -85,6 +85,10 @@ class CacheReader:
         task = _TASK_BYTES if level == size else _RESIZED_TASK_BYTES
         return max(1, task // (level.pixels * self.dtype.itemsize))
 
+    def ahead(self, rows: NDArray[np.int64], size: Size) -> int:
+        """See `Cache.ahead`."""
+        return self.cache.ahead(rows, size, allow_upsample=self._allow_upsample)
+
     def fill(self, slot: Slot, rows: NDArray[np.int64], size: Size, start: int) -> None:
         """Read and verify; resize where the size is not stored."""
         self.cache.fill(slot, rows, size, start, allow_upsample=self._allow_upsample)

@@ -64,6 +64,11 @@ class DetailReader:
         for image, source, target, out in zip(small.out, own.tolist(), wanted.tolist(), slot.out[start:], strict=False):
             out[...] = enlarged(image, Rect(*source[4:]), Rect(*target[4:]), size, self._recipe)
 
+    def ahead(self, rows: NDArray[np.int64], size: Size) -> int:
+        """At `detail`, where the reader fetches what it is told of."""
+        tell = getattr(self.inner, "ahead", None)
+        return 0 if tell is None else int(tell(rows, self.detail))
+
     def facts(self, rows: NDArray[np.int64], size: Size) -> NDArray[np.float32]:
         """Those of the served size: that is where things lie."""
         return self.inner.facts(rows, size)

@@ -224,6 +224,15 @@ class Cache:
         """`read` for those who keep their buffers: into images start .. of a slot, arguments not checked again."""
         self._stored.fill(slot, self._rows[rows], size, start, allow_upsample=allow_upsample)
 
+    def ahead(self, rows: NDArray[np.int64], size: Size, *, allow_upsample: bool = False) -> int:
+        """Say which rows are read soon, at a size: what of them is not in memory is fetched from storage meanwhile.
+
+        Returns at once, how many bytes they are in the cache's files; 0 where nothing is fetched ahead: levels that
+        stay in memory once they were read, films at their own size, systems without posix_fadvise. `Loader` calls it
+        for the steps that come next. Arguments are not checked again, and damage is left to `read`. Thread-safe.
+        """
+        return self._stored.ahead(self._rows[rows], size, allow_upsample=allow_upsample)
+
     def read_masks(
         self, rows: ArrayLike, size: SizeLike | Spacing | str, *, allow_upsample: bool = False
     ) -> NDArray[np.uint8]:

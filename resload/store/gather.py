@@ -16,9 +16,11 @@ ever served. Small records are summed several at once (`joined.py`), which finds
 (A held level is summed when it is read from its file, not again at every copy within memory.)
 """
 
+import contextlib
 import os
 import sys
 import threading
+from itertools import starmap
 
 import numpy as np
 from crc32c import crc32c
@@ -38,6 +40,9 @@ HELD_LEVEL_BYTES = 512 << 20
 _TOGETHER_BYTES = 4 << 20
 """Records are read by one call, and summed as one, so many bytes at a time: a call costs some 8 us before it reads, and
 what was just read is still in the processor's cache."""
+_PROBES = 4
+"""Records of a batch that are looked for in memory before any of it is asked for from storage: some 5 us, where asking
+for all of it would be a tenth of the time that reading it from memory takes."""
 _SUM_RELEASES_GIL = 32 << 10
 """Below this many bytes (some 2 us of summing) giving up the GIL for a checksum costs more than it gains."""
 
@@ -82,6 +87,23 @@ class Level:
             self._held.take(rows, axis=0, out=slot.bytes[start : start + len(rows)], mode="clip")
         if sys.byteorder == "big" and slot.out.dtype.itemsize > 1:
             slot.out[start : start + len(rows)].byteswap(inplace=True)
+
+    def ahead(self, rows: NDArray[np.int64]) -> int:
+        """Have the system fetch these records from storage, unless they seem to be in memory; returns at once.
+
+        Returns how many bytes they are; 0 where nothing is ever to be fetched, as in a level that is held. A shard
+        that cannot be opened is left to `read`.
+        """
+        if self._held is not None or not hasattr(os, "posix_fadvise"):
+            return 0
+        groups, records = np.divmod(rows, self._manifest.per_shard)
+        with contextlib.suppress(CorruptCacheError, OSError):
+            shards = self._shards.of(self._size, groups.tolist())  # held until the end: their files stay open
+            wanted = [(shard.descriptor, k * self._step) for shard, k in zip(shards, records.tolist(), strict=True)]
+            if not all(starmap(_in_memory, wanted[:: max(1, len(wanted) // _PROBES)])):
+                for file, offset in wanted:
+                    os.posix_fadvise(file, offset, self._step, os.POSIX_FADV_WILLNEED)
+        return len(rows) * self._step
 
     def _copy(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
         """From the files into the slot, verified."""
@@ -134,6 +156,15 @@ class Level:
                     f"{stored:08x}, the table says {expected:08x} (crc32c); {REMEDY}"
                 )
         raise AssertionError("a joint sum differs where no sum does")  # impossible: it follows from theirs
+
+
+def _in_memory(file: int, offset: int) -> bool:
+    """Whether a byte of a file can be read without waiting; False where the file system cannot tell."""
+    try:
+        os.preadv(file, [bytearray(1)], offset, os.RWF_NOWAIT)
+    except OSError:  # EAGAIN: it would wait; EOPNOTSUPP: nobody knows
+        return False
+    return True
 
 
 def _pread(shards: list[Shard], records: NDArray[np.int64], slot: Slot, start: int) -> None:

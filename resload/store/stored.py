@@ -101,6 +101,11 @@ class Stored:
         else:
             self._resample(out, rows, level, size, None)
 
+    def ahead(self, rows: NDArray[np.int64], size: Size, *, allow_upsample: bool = False) -> int:
+        """These rows are read soon, at this size; how many bytes that will be, 0 where the system is not told."""
+        level = self.serving.served(size, allow_upsample=allow_upsample).level
+        return 0 if isinstance(level, Native) else self.level(level).ahead(rows)
+
     def fill_regions(
         self,
         out: NDArray[Any],

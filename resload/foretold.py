@@ -1,0 +1,38 @@
+"""Steps of a plan whose films the reader is told of before they are asked for.
+
+plan    step s+9 ... step s+1   step s        the reader is told of each as it is drawn from the plan; where it
+told                    made next     fetches from storage, so many bytes lie between the two
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from resload.readers import Reader
+from resload.samplers import Step
+from resload.samplers.keys import PADDING
+
+AHEAD_BYTES = 64 << 20
+"""Told of and not yet read: enough requests at once for any storage, and small beside the page cache."""
+
+
+def telling(steps: Iterable[Step], reader: Reader) -> Iterator[Step]:
+    """The steps in their order, drawn ahead by `AHEAD_BYTES` where the reader fetches what it is told of.
+
+    A reader may have `ahead(rows, size) -> bytes`; 0 says that it fetches nothing.
+    """
+    tell = getattr(reader, "ahead", None)
+    if tell is None:
+        yield from steps
+        return
+    coming: deque[tuple[Step, int]] = deque()
+    waiting = 0
+    for step in steps:
+        rows = step.index if step.full else step.index[step.index != PADDING]
+        bytes_ = sum(tell(rows, reader.checked_size(size)) for size in dict.fromkeys((step.size, *step.scales)))
+        coming.append((step, bytes_))
+        waiting += bytes_
+        while coming and (waiting - coming[0][1] >= AHEAD_BYTES or not bytes_):
+            step, own = coming.popleft()
+            waiting -= own
+            yield step
+    yield from (step for step, _ in coming)
