@@ -267,6 +267,10 @@ class Cache:
         """
         return self._stored.serving.served(self._canvas(size), allow_upsample=allow_upsample)
 
+    def resize(self, images: NDArray[Any], rows: NDArray[np.int64], level: Size, size: Size, out: NDArray[Any]) -> None:
+        """Levels (n, *level) of these rows, as they are stored -> `out` (n, *size), of the stored dtype."""
+        self._stored.serving.resample(images, self._rows[rows], level, size, out)
+
     def resize_on_device(self, images: torch.Tensor, rows: NDArray[np.int64], level: Size, size: Size) -> torch.Tensor:
         """Levels (B, 1, *level) of these rows, on any device -> (B, 1, *size) float32 there, in whole stored units."""
         return self._stored.serving.resample_on_device(images, self._rows[rows], level, size)
