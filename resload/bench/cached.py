@@ -35,7 +35,7 @@ from resload.bench.settings import Settings
 from resload.bench.stages import HOT_BYTES, settle, some
 from resload.errors import ArgumentError
 from resload.geometry import Rect
-from resload.geometry.placing import PLACES
+from resload.geometry.placing import PLACES, SHAPE
 from resload.pipeline.cpu import levels_of
 from resload.size import Native, Size, as_size, as_spacing
 from resload.store import layout
@@ -238,9 +238,10 @@ class CacheSteps:
     @cached_property
     def _films(self) -> list[NDArray[Any]]:
         """Films at their own size, few of them."""
-        facts = self.cache.facts(self.rows[: self._few], self.size)[:, -2:].astype(int).tolist()
-        canvases = (self.cache.read([row], self.level)[0] for row in self.rows[: self._few].tolist())
-        return [canvas[:high, :wide] for canvas, (high, wide) in zip(canvases, facts, strict=True)]
+        rows = self.rows[: self._few]
+        shapes = self.cache.facts(rows, self.size)[:, SHAPE].astype(int).tolist()
+        canvases = (self.cache.read([row], self.level)[0] for row in rows.tolist())
+        return [canvas[:high, :wide] for canvas, (high, wide) in zip(canvases, shapes, strict=True)]
 
     def _records_read(self) -> list[memoryview]:
         """The bytes of a few records."""

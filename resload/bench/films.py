@@ -6,8 +6,8 @@ The sample is what could be read within the time, in a random order: a slow disk
 """
 
 import time
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,12 +27,14 @@ from resload.intensity import Recipe
 from resload.pipeline import Film, Known, Pipeline, make
 from resload.pipeline.cpu import as_radiograph
 from resload.pipeline.recipe import CatalogFilms
-from resload.size import Size, as_spacing
+from resload.size import Size, Spacing, as_spacing
 from resload.threads import ordered_map
 
 MOST_FILMS = 256
 MOST_BYTES = 256 << 20
 """Of files, and of decoded films that are kept to be resized."""
+_FEW = 8
+"""Images that are converted again and again."""
 SIZE = 256
 """Where nobody says which: what most models are trained at."""
 
@@ -51,32 +53,28 @@ class FilmSteps:
 
     def __init__(self, catalog: Catalog, settings: Settings) -> None:
         self.settings = settings
-        self._spacing = as_spacing(settings.size)
-        self.size: Size = in_pixels(SIZE if settings.size is None else self._spacing_canvas())
-        self._films = CatalogFilms(catalog)
+        wanted = SIZE if settings.size is None else settings.size
+        self._asked: Any = as_spacing(wanted) or in_pixels(wanted)
+        self.size: Size = self._asked.canvas if isinstance(self._asked, Spacing) else self._asked
+        order = seeds.permutation(len(catalog), settings.seed, 0, "bench")
+        self._catalog = catalog.select(order[:MOST_FILMS])
+        self._films = CatalogFilms(self._catalog)
         self.unreadable: dict[str, str] = {}
         self.left_out: dict[str, str] = {}
-        self._catalog = catalog
         self._rows, self._pieces = self._sample()
         self._ones: list[One] = []
 
-    def _spacing_canvas(self) -> object:
-        return self.settings.size if self._spacing is None else self._spacing.canvas
-
     def _sample(self) -> tuple[list[int], list[Piece]]:
-        """Some films in a random order, and their files; those that are not there count as unreadable."""
-        rows, pieces, total = list[int](), list[Piece](), 0
-        for row in seeds.permutation(len(self._catalog), self.settings.seed, 0, "bench").tolist()[:MOST_FILMS]:
-            path = Path(self._films.paths[row])
+        """The rows and files of some films; those that are not there count as unreadable."""
+        rows: list[int] = []
+        pieces: list[Piece] = []
+        for row, path in enumerate(self._films.paths):
             try:
-                length = path.stat().st_size
+                pieces.append(Piece(path, 0, path.stat().st_size))
+                rows.append(row)
             except OSError as exc:
                 self._lost(row, UnreadableFileError("the file could not be read", detail=exc.strerror or ""))
-                continue
-            rows.append(row)
-            pieces.append(Piece(path, 0, length))
-            total += length
-            if total > MOST_BYTES:
+            if sum(piece.length for piece in pieces) > MOST_BYTES:
                 break
         return rows, pieces
 
@@ -134,7 +132,9 @@ class FilmSteps:
         path, known = self._films.source(row)
         try:
             data = path.read_bytes()
-            return One(row, data, self._decoded(data, known), known)
+            radiograph = self._decoded(data, known)
+            make(replace(self.pipeline_asked, dtype="uint16"), radiograph, known)  # may refuse it, too
+            return One(row, data, radiograph, known)
         except DecodeError as error:
             return error
         except OSError as exc:
@@ -184,7 +184,7 @@ class FilmSteps:
     @property
     def pipeline_asked(self) -> Pipeline:
         """The recipe, its depth still open."""
-        return Pipeline(self.size if self._spacing is None else self._spacing)  # type: ignore[arg-type]  # a ladder of one
+        return Pipeline(self._asked)
 
     def settle(self) -> None:
         """Fix the readable sample: its catalog, the recipe with the depth that these films need, and some images."""
@@ -196,6 +196,3 @@ class FilmSteps:
     def readable(self) -> int:
         """Films that are used."""
         return len(self._ones)
-
-
-_FEW = 8

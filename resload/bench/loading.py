@@ -1,6 +1,7 @@
 """The loader as it would be used, the model on one batch, and both in one loop."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,7 @@ class Loading:
         with self._loader(threads) as loader:
             return of_stream(lambda: loader, done, self._settings.seconds, skip=PREFETCH + 2)
 
+    @cached_property
     def held(self) -> Batch:
         """One batch."""
         with self._loader(self._settings.workers) as loader:
@@ -72,7 +74,7 @@ class Loading:
 
     def model(self, step: Callable[[Batch], Any]) -> Rate:
         """Images/s of the model's step on one batch, again and again, on this thread."""
-        batch = self.held()
+        batch = self.held
 
         def once() -> int:
             step(batch)

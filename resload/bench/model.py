@@ -108,12 +108,11 @@ def _found(name: str) -> Any:
 def _from_file(name: str, path: Path) -> Any:
     if not path.is_file():
         raise ArgumentError(f"--model {name}: there is no file {path}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"resload_bench_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Dataclasses, pickles and the like look their module up by name.
-    sys.modules.setdefault(path.stem, module)
+    sys.modules[spec.name] = module  # where dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
@@ -137,16 +136,16 @@ def _blamed(name: str, when: str) -> Iterator[None]:
         yield
     except ArgumentError:
         raise
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:  # a script that parses a command line, when it is imported
         where = _line(exc)
         raise ArgumentError(f"--model {name} raised {when}: {type(exc).__name__}: {_one_line(exc)}{where}") from exc
 
 
-def _one_line(exc: Exception) -> str:
+def _one_line(exc: BaseException) -> str:
     return " ".join(str(exc).split())
 
 
-def _line(exc: Exception) -> str:
+def _line(exc: BaseException) -> str:
     """` (train.py, line 12)`: the last line of the traceback that is neither ours nor a library's."""
     if isinstance(exc, SyntaxError):
         return ""  # which says where by itself

@@ -14,11 +14,12 @@ from resload.bench.films import FilmSteps
 from resload.bench.found import Found, Stage
 from resload.bench.loading import Loading
 from resload.bench.machine import machine
-from resload.bench.model import step_of
+from resload.bench.model import Step, step_of
 from resload.bench.settings import Settings
 from resload.bench.stages import conversion, scaling_of, to_device
 from resload.catalog import Catalog
 from resload.errors import ArgumentError
+from resload.size import as_spacing
 from resload.store import layout
 from resload.store.cache import Cache
 
@@ -73,27 +74,29 @@ def measured(
     if needs is not None and not 0 < needs < float("inf"):
         raise ArgumentError(f"needs must be images per second, above 0; found {needs!r}")
     step = None if model is None else step_of(model, torch.device(settings.device))
-    bar = Progress(Path(source).name, 11, progress)
+    steps = (8 if isinstance(data, Cache) else 6) + (2 if settings.workers > 1 else 1) + (0 if step is None else 2)
+    bar = Progress(Path(source).name, steps, progress)
     try:
-        both = _cache(data, settings, source, bar) if isinstance(data, Cache) else _films(data, settings, source, bar)
-        found, loading = both
+        if isinstance(data, Cache):
+            found, loading = _cache(data, settings, source, bar, step)
+        else:
+            found, loading = _films(data, settings, source, bar, step)
         if step is None:
             return replace(found, needs=needs)
-        return replace(
-            found,
-            model_name=model or "",
-            model=bar.of("the model", lambda: loading.model(step)),
-            together=bar.of("loader and model", lambda: loading.rate(settings.workers, step)),
-        )
+        rate = bar.of("the model", lambda: loading.model(step))
+        together = bar.of("loader and model", lambda: loading.rate(settings.workers, step))
+        return replace(found, model_name=model or "", model=rate, together=together)
     finally:
         bar.close()
 
 
-def _cache(cache: Cache, settings: Settings, source: str, bar: Progress) -> tuple[Found, Loading]:
+def _cache(cache: Cache, settings: Settings, source: str, bar: Progress, step: Step | None) -> tuple[Found, Loading]:
     scaling_of(settings, cache.dtype)  # which refuses what cannot be, before anything is measured
     steps = CacheSteps(cache, settings)
     batch = settings.batch_size or BATCH
     stages = bar.of("storage", steps.storage)
+    loading = Loading(cache, steps.rows, steps.size, batch, settings)
+    _tried(loading, step)
     stages.append(bar.of("checksum", steps.checksum))
     stages += _there(bar.of("memory", steps.memory))
     stages += _there(bar.of("decompress", steps.decompressed))
@@ -101,7 +104,6 @@ def _cache(cache: Cache, settings: Settings, source: str, bar: Progress) -> tupl
     stages += _there(bar.of("convert", lambda: conversion(steps.converted(), settings)))
     stages += bar.of("device", lambda: to_device(steps.converted(), settings, batch))
     stages += _there(bar.of("resize on device", lambda: steps.resized_on_device(batch)))
-    loading = Loading(cache, steps.rows, steps.size, batch, settings)
     folder = cache.path / layout.level_folder(steps.level)
     found = Found(
         kind="cache",
@@ -118,7 +120,9 @@ def _cache(cache: Cache, settings: Settings, source: str, bar: Progress) -> tupl
     return found, loading
 
 
-def _films(catalog: Catalog, settings: Settings, source: str, bar: Progress) -> tuple[Found, Loading]:
+def _films(
+    catalog: Catalog, settings: Settings, source: str, bar: Progress, step: Step | None
+) -> tuple[Found, Loading]:
     steps = FilmSteps(catalog, settings)
     stages = bar.of("storage", steps.storage)
     bar.of("films", steps.look)
@@ -126,11 +130,11 @@ def _films(catalog: Catalog, settings: Settings, source: str, bar: Progress) -> 
     steps.settle()
     scaling_of(settings, steps.images.dtype)
     stages.append(bar.of("resize", steps.resized))
-    stages += _there(bar.of("convert", lambda: conversion(steps.images, settings)))
     batch = settings.batch_size or _batch(stages, settings)
+    loading = Loading(steps.catalog, np.arange(steps.readable), steps.size, batch, settings, steps.pipeline)
+    _tried(loading, step)
+    stages += _there(bar.of("convert", lambda: conversion(steps.images, settings)))
     stages += bar.of("device", lambda: to_device(steps.images, settings, batch))
-    rows = np.arange(steps.readable)
-    loading = Loading(steps.catalog, rows, steps.size, batch, settings, steps.pipeline)
     found = Found(
         kind="films",
         level=None,
@@ -153,7 +157,7 @@ def _common(
     one = bar.of("loader, 1 thread", lambda: loading.rate(1)) if threads > 1 else None
     return {
         "source": source,
-        "size": str(size),
+        "size": str(as_spacing(settings.size) or size),
         "dtype": settings.dtype,
         "channels": settings.channels,
         "batch_size": loading.batch,
@@ -165,6 +169,12 @@ def _common(
         "loader": bar.of(f"loader, {threads} threads", lambda: loading.rate(threads)),
         "machine": machine(settings.device),
     }
+
+
+def _tried(loading: Loading, step: Step | None) -> None:
+    """The model's step once, so that what is wrong with it is said before long work."""
+    if step is not None:
+        step(loading.held)
 
 
 def _batch(stages: list[Stage], settings: Settings) -> int:
