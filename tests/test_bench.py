@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from crc32c import crc32c
 from PIL import Image
 
 import resload
-from resload.bench import Found, Settings, Stage, measured, pages
+from resload.bench import Found, Settings, Stage, measured, pages, records
 from resload.bench import machine as machine_room
 from resload.bench.advice import advice
 from resload.bench.clock import Rate, alone, of_stream, on_threads, rate_of
@@ -24,8 +25,10 @@ from resload.bench.found import bottleneck, lane_sum, shares
 from resload.bench.lines import lines
 from resload.bench.machine import cgroup_cores, free_bytes, machine, pillow
 from resload.bench.model import step_of
+from resload.bench.records import sample
 from resload.cli import main
 from resload.errors import ArgumentError, CatalogError
+from resload.store import layout
 from resload.testing import write_synthetic
 
 QUICK = Settings(seconds=0.02, threads=2, batch_size=4)
@@ -361,10 +364,39 @@ def test_another_device_gets_stored_bytes(cache8):
 
 
 def test_the_sample_leaves_out_what_is_quarantined(cache8):
-    """Only readable rows are used, and each of them at most once."""
-    it = bench(cache8)
-    assert it.films == len(cache8.rows()) == len(cache8) - 1
-    assert it.sampled <= it.films
+    """Readable rows alone are used, each of them once, in an order that the seed decides."""
+    manifest = layout.read_manifest(cache8.path)
+    rows = [sample(cache8, manifest, resload.Size(32, 32), seed)[0].tolist() for seed in (0, 0, 1)]
+    assert len(cache8.rows()) == len(cache8) - 1
+    assert sorted(rows[0]) == cache8.rows().tolist()
+    assert rows[0] == rows[1] != rows[2]
+    assert bench(cache8).films == len(cache8.rows())
+
+
+def test_the_records_that_are_read_are_those_of_the_rows(tmp_path, films8):
+    """Plain ones are the pixels and their sum; compressed ones lie where the shard's index says."""
+    cache = resload.build(films8, tmp_path / "cache.zarr", (160, "native"), progress=False)
+    manifest = layout.read_manifest(cache.path)
+    for level in cache.sizes:
+        rows, pieces = sample(cache, manifest, level, 0)
+        for row, piece in zip(rows.tolist(), pieces, strict=True):
+            record = piece.path.read_bytes()[piece.offset : piece.offset + piece.length]
+            assert crc32c(record[:-4]) == int.from_bytes(record[-4:], "little")
+            if level == resload.Size(160, 160):
+                assert record[:-4] == cache.read([row], level).tobytes()
+
+
+def test_the_sample_is_bounded(monkeypatch, cache8):
+    """A few shards, records and bytes of a cache, however large it is."""
+    manifest = layout.read_manifest(cache8.path)
+    assert manifest.groups > 1
+    monkeypatch.setattr(records, "MOST_SHARDS", 1)
+    rows, pieces = sample(cache8, manifest, resload.Size(64, 64), 0)
+    assert len(set(rows // manifest.per_shard)) == len({piece.path for piece in pieces}) == 1
+    monkeypatch.setattr(records, "SAMPLE_BYTES", 3 * 4100)
+    assert len(sample(cache8, manifest, resload.Size(64, 64), 0)[0]) == 3
+    monkeypatch.setattr(records, "MOST_ROWS", 2)
+    assert len(sample(cache8, manifest, resload.Size(64, 64), 0)[0]) == 2
 
 
 def test_nothing_in_the_cache_changes(tmp_path, films8):

@@ -6,7 +6,6 @@ a size in between      read, sum, resize (, convert)
 from the native level  read, sum, decompress, resize (, convert)
 """
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +14,6 @@ import torch
 from crc32c import crc32c
 from numpy.typing import NDArray
 
-from resload import seeds
 from resload.bench import pages
 from resload.bench.clock import Rate, Work, alone, on_threads
 from resload.bench.found import (
@@ -30,24 +28,17 @@ from resload.bench.found import (
     WARM,
     Stage,
 )
-from resload.bench.pages import Piece
+from resload.bench.records import sample, size_of
 from resload.bench.settings import Settings
 from resload.bench.stages import HOT_BYTES, settle, some
-from resload.errors import ArgumentError
 from resload.geometry import Rect
 from resload.geometry.placing import PLACES, SHAPE
 from resload.pipeline.cpu import levels_of
-from resload.size import Native, Size, as_size, as_spacing
+from resload.size import Native
 from resload.store import layout
-from resload.store.arrays import packed_shard
 from resload.store.cache import Cache
 from resload.store.codecs import native
 from resload.store.gather import Slot
-
-SAMPLE_BYTES = 256 << 20
-"""Of records: more than processors cache, little enough to be read within a second from most disks."""
-MOST_SHARDS = 8
-MOST_ROWS = 1 << 14
 
 
 class CacheSteps:
@@ -55,43 +46,12 @@ class CacheSteps:
 
     def __init__(self, cache: Cache, settings: Settings) -> None:
         self.cache, self.settings = cache, settings
-        self.size = _size(cache, settings)
+        self.size = size_of(cache, settings)
         served = cache.serving(self.size)
         self.level, self.rmse = served.level, served.rmse
         self._manifest = layout.read_manifest(cache.path)
-        self.rows, self._pieces = self._sample()
+        self.rows, self._pieces = sample(cache, self._manifest, self.level, settings.seed)
         self.left_out: dict[str, str] = {}
-
-    # -- which records --
-
-    def _sample(self) -> tuple[NDArray[np.int64], list[Piece]]:
-        """Readable rows of a few shards, in a random order, and where their records lie."""
-        readable = self.cache.rows()
-        if not len(readable):
-            raise ArgumentError(f"{self.cache.path}: there is no readable radiograph here")
-        groups = np.unique(readable // self._manifest.per_shard)
-        chosen = seeds.permutation(len(groups), self.settings.seed, 0, "bench")[:MOST_SHARDS]
-        share = SAMPLE_BYTES // len(chosen)
-        rows, pieces = list[int](), list[Piece]()
-        for number, group in enumerate(groups[chosen].tolist(), 1):
-            own = readable[readable // self._manifest.per_shard == group]
-            own = own[seeds.permutation(len(own), self.settings.seed, 0, "bench", number)][: MOST_ROWS // len(chosen)]
-            found = self._pieces_of(group, own.tolist())
-            count = int(np.searchsorted(np.cumsum([piece.length for piece in found]), share)) + 1
-            rows += own[:count].tolist()
-            pieces += found[:count]
-        order = seeds.permutation(len(rows), self.settings.seed, 0, "bench")
-        return np.array(rows)[order], [pieces[i] for i in order.tolist()]
-
-    def _pieces_of(self, group: int, rows: Sequence[int]) -> list[Piece]:
-        """Where these rows of one row group lie; pixels and checksum."""
-        path = self.cache.path / layout.shard_path(self.level, group)
-        numbers = [row % self._manifest.per_shard for row in rows]
-        if isinstance(self.level, Native):
-            shard = packed_shard(self.cache.path, self._manifest, self.level, group)
-            return [Piece(path, *shard.span(k)) for k in numbers]
-        step = layout.record_bytes(self.level, self._manifest.dtype)
-        return [Piece(path, k * step, step) for k in numbers]
 
     @property
     def record_bytes(self) -> float:
@@ -110,9 +70,12 @@ class CacheSteps:
             sweep = pages.swept(self._pieces, files, threads, seconds)
             self._pieces, self.rows = self._pieces[: sweep.read], self.rows[: sweep.read]
             rate = pages.warm(self._pieces, files, threads, seconds)
-        found = [] if sweep.reason else [Stage(COLD, sweep.rate, threads, self.record_bytes, "", _records(sweep.read))]
+        found = []
         if sweep.reason:
             self.left_out[COLD] = sweep.reason
+        else:
+            note = f"{sweep.read} records, each once"
+            found.append(Stage(COLD, sweep.rate, threads, self.record_bytes, "", note))
         return [*found, self._stage(WARM, rate, self.record_bytes, "once, then held in memory" if self._held else "")]
 
     def checksum(self) -> Stage:
@@ -267,25 +230,3 @@ class CacheSteps:
     def _stage(self, name: str, rate: Rate, bytes_each: float, note: str) -> Stage:
         """A step that the loader takes with every record, unless the level is held in memory."""
         return Stage(name, rate, self.settings.workers, bytes_each, "" if self._held else THREADS, note)
-
-
-def _records(count: int) -> str:
-    return f"{count} records, each once"
-
-
-def _size(cache: Cache, settings: Settings) -> Size:
-    """The size asked for, in pixels; the largest stored one where none was."""
-    if settings.size is None:
-        pixels = [size for size in cache.sizes if not isinstance(size, Native)]
-        if not pixels:
-            raise ArgumentError(f"{cache.path} stores films at their own size alone: say which size to load, --size S")
-        return pixels[-1]
-    return in_pixels(settings.size if as_spacing(settings.size) is None else cache.serving(settings.size).size)
-
-
-def in_pixels(size: object) -> Size:
-    """One size in pixels. Raises ArgumentError for "native", whose images differ in size."""
-    found = as_size(size)
-    if isinstance(found, Native):
-        raise ArgumentError("a size in pixels is measured, for example 512; found 'native'")
-    return found

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from resload import seeds
 from resload.bench import pages
-from resload.bench.cached import in_pixels
 from resload.bench.clock import Work, on_threads
 from resload.bench.found import COLD, DECODE, RESIZE, THREADS, WARM, Stage
 from resload.bench.pages import Piece
-from resload.bench.settings import Settings
+from resload.bench.settings import Settings, in_pixels
 from resload.catalog import Catalog
 from resload.decode import Radiograph
 from resload.errors import CatalogError, DecodeError, UnreadableFileError

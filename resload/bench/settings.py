@@ -8,7 +8,7 @@ import torch
 
 from resload.errors import ArgumentError
 from resload.scaling import DTYPES, FLOATS, usable_device
-from resload.size import Size, SizeLike, Spacing
+from resload.size import Native, Size, SizeLike, Spacing, as_size
 from resload.threads import thread_count
 
 
@@ -76,3 +76,11 @@ class Settings:
     def image_bytes(self, size: Size) -> int:
         """Of one image in a batch."""
         return self.channels * size.pixels * self.torch_dtype.itemsize
+
+
+def in_pixels(size: object) -> Size:
+    """One size in pixels. Raises ArgumentError for "native", whose images differ in size."""
+    found = as_size(size)
+    if isinstance(found, Native):
+        raise ArgumentError("a size in pixels is measured, for example 512; found 'native'")
+    return found

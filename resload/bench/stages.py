@@ -94,5 +94,7 @@ def to_device(images: NDArray[np.generic], settings: Settings, batch: int) -> li
 
 def settle(device: torch.device) -> None:
     """Wait until a device has done what it was given, so that the clock sees it."""
-    if device.type in ("cuda", "mps", "xpu"):
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type in ("mps", "xpu"):
         getattr(torch, device.type).synchronize()
