@@ -21,6 +21,7 @@ PURPOSES = {
     "verify": 8,
     "report": 9,
     "augment": 10,
+    "bench": 11,
 }
 """What randomness is used for; the numbers are part of every plan and of every cache's row order."""
 

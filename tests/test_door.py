@@ -34,7 +34,7 @@ def test_the_errors_are_as_light():
 
 def test_the_command_line_explains_itself_without_waiting():
     """`resload --help`, and that of each verb, wait for none of them either."""
-    verbs = ("scan", "build", "info", "verify", "repair", "show", "report")
+    verbs = ("scan", "build", "info", "verify", "repair", "show", "report", "bench")
     code = "from resload.cli import main\n" + "".join(f"main(['{verb}', '--help'])\n" for verb in verbs)
     assert imported_by(code) == set()
 

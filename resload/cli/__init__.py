@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from types import ModuleType
 
-from resload.cli import build, info, repair, report, scan, show, verify
+from resload.cli import bench, build, info, repair, report, scan, show, verify
 from resload.cli.answer import Answer
 from resload.errors import ArgumentError, CatalogError, ResloadError
 
@@ -31,6 +31,7 @@ VERBS: dict[str, ModuleType] = {
     "repair": repair,
     "show": show,
     "report": report,
+    "bench": bench,
 }
 
 

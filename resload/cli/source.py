@@ -25,10 +25,12 @@ DICOM_OPTIONS = ("tags", "modalities", "index")
 """They go with --dicom only."""
 
 
-def arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Add SOURCE and how it is read; a verb that does not need it finds None."""
-    what, metavar = "a folder of films, a saved catalog, or a CSV", "SOURCE" if required else "[SOURCE]"
-    action = parser.add_argument("source", metavar=metavar, help=what)
+WHAT = "a folder of films, a saved catalog, or a CSV"
+
+
+def arguments(parser: argparse.ArgumentParser, *, required: bool = True, what: str = WHAT) -> None:
+    """Add SOURCE, `what` it is, and how it is read; a verb that does not need it finds None."""
+    action = parser.add_argument("source", metavar="SOURCE" if required else "[SOURCE]", help=what)
     # nargs="?" instead: "CACHE --option SOURCE" would not find its SOURCE in Python 3.11 (python/cpython#59317)
     action.required = required
     group = parser.add_argument_group("how SOURCE is read")
@@ -44,8 +46,8 @@ def arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None
     group.add_argument("--on", metavar="COLUMN", help="the column both have; or THEIRS, named as ours=THEIRS")
     group.add_argument("--no-classes", action="store_true", help="a folder's subfolders are not classes")
     group.add_argument("--root", help="where relative paths start (default: the CSV's folder; as saved)")
-    for name, what in (("id", "ids"), ("path", "paths"), ("patient", "patients")):
-        group.add_argument(f"--{name}", metavar="COLUMN", help=f"the CSV's column with {what}")
+    for name, held in (("id", "ids"), ("path", "paths"), ("patient", "patients")):
+        group.add_argument(f"--{name}", metavar="COLUMN", help=f"the CSV's column with {held}")
     group.add_argument("--targets", metavar="COLUMN", nargs="+", help="the CSV's (or spreadsheet's) columns to learn")
     group.add_argument(
         "--split",

@@ -277,6 +277,10 @@ class Cache:
         """
         return self._stored.serving.served(self._canvas(size), allow_upsample=allow_upsample)
 
+    def resize(self, images: NDArray[Any], rows: NDArray[np.int64], level: Size, size: Size, out: NDArray[Any]) -> None:
+        """Levels (n, *level) of these rows, as they are stored -> `out` (n, *size), of the stored dtype."""
+        self._stored.serving.resample(images, self._rows[rows], level, size, out)
+
     def resize_on_device(self, images: torch.Tensor, rows: NDArray[np.int64], level: Size, size: Size) -> torch.Tensor:
         """Levels (B, 1, *level) of these rows, on any device -> (B, 1, *size) float32 there, in whole stored units."""
         return self._stored.serving.resample_on_device(images, self._rows[rows], level, size)
@@ -284,6 +288,10 @@ class Cache:
     def facts(self, rows: NDArray[np.int64], size: Size) -> NDArray[np.float32]:
         """`geometry.facts_at` of these rows at a size, float32 (n, 16), a new array."""
         return self._stored.serving.facts(self._rows[rows], size)
+
+    def holds(self, size: Size) -> bool:
+        """Whether this size is a stored level that is kept in memory once read, because its records are small."""
+        return size in self.sizes and not isinstance(size, Native) and self._stored.level(size).held
 
     def _canvas(self, size: SizeLike | Spacing | str) -> Size:
         """The size in pixels. Raises SizeError for a Spacing that shows another field than this cache."""

@@ -199,6 +199,10 @@ class PackedShard:
                 out.byteswap(inplace=True)
         return out
 
+    def span(self, k: int) -> tuple[int, int]:
+        """Where record k lies in the file: (offset, length) in bytes, its checksum included."""
+        return self._index[k]
+
     def compressed(self, k: int, expected: int) -> bytes:
         """The compressed bytes of record k, verified as by `read`."""
         return self._verified(k, expected).tobytes()
