@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from resload.readers import Reader
 from resload.samplers import Step
 from resload.samplers.keys import PADDING
+from resload.size import Size
 
 AHEAD_BYTES = 64 << 20
 """Told of and not yet read: enough requests at once for any storage, and small beside the page cache."""
@@ -18,17 +19,25 @@ AHEAD_BYTES = 64 << 20
 def telling(steps: Iterable[Step], reader: Reader) -> Iterator[Step]:
     """The steps in their order, drawn ahead by `AHEAD_BYTES` where the reader fetches what it is told of.
 
-    A reader may have `ahead(rows, size) -> bytes`; 0 says that it fetches nothing.
+    A reader may have `ahead(rows, size) -> bytes`; 0 says that it fetches nothing of this size, of which it hears no
+    more.
     """
     tell = getattr(reader, "ahead", None)
     if tell is None:
         yield from steps
         return
     coming: deque[tuple[Step, int]] = deque()
+    silent: set[tuple[Size, ...]] = set()
     waiting = 0
     for step in steps:
+        sizes = (step.size, *step.scales)
+        if sizes in silent and not coming:
+            yield step
+            continue
         rows = step.index if step.full else step.index[step.index != PADDING]
-        bytes_ = sum(tell(rows, reader.checked_size(size)) for size in dict.fromkeys((step.size, *step.scales)))
+        bytes_ = sum(tell(rows, reader.checked_size(size)) for size in dict.fromkeys(sizes))
+        if not bytes_ and len(rows):
+            silent.add(sizes)
         coming.append((step, bytes_))
         waiting += bytes_
         while coming and (waiting - coming[0][1] >= AHEAD_BYTES or not bytes_):
