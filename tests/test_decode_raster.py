@@ -437,6 +437,20 @@ class TestLuma:
         rgb[where] = (255, 0, 0)
         assert np.array_equal(to_gray(rgb), luma(rgb))
 
+    @pytest.mark.parametrize("channels", [3, 4])
+    @pytest.mark.parametrize("shape", [(1, 1), (1, 21_845), (1, 21_846), (3, 16_384), (257, 255)])
+    @given(data=st.data())
+    @settings(max_examples=15, deadline=None)
+    def test_gray_is_gray_in_every_sample(self, channels, shape, data):
+        """Any one sample that differs is noticed, on either side of the ends of blocks; any alpha is ignored."""
+        seed = data.draw(st.integers(0, 99))
+        rgb = np.random.default_rng(seed).integers(0, 256, (*shape, channels), np.uint8)
+        rgb[..., 1] = rgb[..., 2] = rgb[..., 0]
+        assert np.array_equal(to_gray(rgb), rgb[..., 0])
+        at = data.draw(st.integers(0, rgb[..., 0].size - 1) | st.sampled_from([0, rgb[..., 0].size - 1]))
+        rgb[np.unravel_index(at, shape)][data.draw(st.integers(0, 2))] ^= 255
+        assert np.array_equal(to_gray(rgb), luma(rgb))
+
     def test_extremes_of_16_bits_do_not_overflow(self):
         """White is white."""
         assert to_gray(np.array([[[65535] * 3, [65535, 65535, 0]]], np.uint16)).tolist() == [
