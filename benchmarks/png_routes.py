@@ -17,29 +17,19 @@ written as 16-bit PNG here; two more come with pydicom-data). Without it films a
 """
 
 import argparse
-import statistics
 import threading
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import imagecodecs
-import numpy as np
 import torch
 from common import interleaved, ratio, save, seconds, summary
-from png_odd import file_of, odd_files, outcomes
+from png_odd import odd_files, outcomes
 from png_packages import PACKAGES, Route, available, matches, version_of
+from png_stages import FILTERS, rows_by_filter, staged, whole_arrays
 
-from resload import resampling
-from resload.decode import decode, png, read_header
-from resload.decode.codecs import adler32, crc32, row_filters, run
-from resload.decode.inflated import _stream, inflated
-from resload.decode.unfiltered import unfiltered
-from resload.pipeline import Pipeline, make
-from resload.size import Size
+from resload.decode import decode, read_header
 from resload.testing import synthetic_film
-
-FILTERS = ("None", "Sub", "Up", "Average", "Paeth")
 
 
 def main() -> None:
@@ -96,89 +86,6 @@ def synthetic(count: int) -> dict[str, list[bytes]]:
 
 
 # -- what is measured --
-
-
-def staged(films: list[bytes], rounds: int) -> dict[str, dict[str, float]]:
-    """Ms per film of every step of decoding and resizing, each fed with what the step before made."""
-    told = [png.parse(film) for film in films]
-    shapes = [one.shape for one in told]
-    streams = [bytes(_stream(memoryview(film), one.pixels_at)[0] or b"") for film, one in zip(films, told, strict=True)]
-    sizes = [one.filtered_bytes for one in told]
-    starts = [one.pixels_at for one in told]
-    rows = [run("deflate", stream, out=size) for stream, size in zip(streams, sizes, strict=True)]
-    ready = [inflated(*one) for one in zip(films, starts, sizes, strict=True)]
-    outs = [np.empty(shape, np.uint8) for shape in shapes]
-    decoded = [decode(film) for film in films]
-    recipe = Pipeline(256, dtype="uint8")
-
-    def each(step: Callable[..., object], *columns: list) -> Callable[[], float]:
-        return lambda: seconds(lambda: [step(*one) for one in zip(*columns, strict=True)] and None) * 1e3 / len(films)
-
-    work = {
-        "header": each(png.parse, films),
-        "checksums of the chunks, and joining them": each(lambda f, at: _stream(memoryview(f), at), films, starts),
-        "inflating, libdeflate": each(lambda stream, size: run("deflate", stream, out=size), streams, sizes),
-        "inflating, zlib": each(zlib.decompress, streams),
-        "Adler-32 and CRC-32 of the rows": each(lambda row: (adler32(row), crc32(row)), rows),
-        "all of inflated.py": each(inflated, films, starts, sizes),
-        "libpng on what it made": each(lambda file, out: run("png", file, out=out), ready, outs),
-    }
-    if row_filters():
-        work["kornia-rs on what it made"] = each(lambda *one: unfiltered(*one, 8), ready, starts, shapes)
-    work |= {
-        "libpng alone": each(imagecodecs.png_decode, films),
-        "resload.decode": each(decode, films),
-        "resize to 256, pipeline included": each(lambda film: make(recipe, film), decoded),
-        "resize to 256, alone": each(lambda film: resampling.pyramid(film.pixels, [Size(256, 256)]), decoded),
-        "decode and resize": each(lambda film: make(recipe, film), films),
-    }
-    return {name: summary(values) for name, values in interleaved(work, rounds).items()}
-
-
-def filtered_rows(film: bytes) -> np.ndarray:
-    """(height, 1 + bytes of a row): as inflated, each row behind its filter's byte."""
-    told = png.parse(film)
-    stream, _ = _stream(memoryview(film), told.pixels_at)
-    return np.frombuffer(run("deflate", stream, out=told.filtered_bytes), np.uint8).reshape(told.height, -1)
-
-
-def rows_by_filter(films: list[bytes]) -> dict[str, float]:
-    counts = sum(np.bincount(filtered_rows(film)[:, 0], minlength=5) for film in films)
-    return dict(zip(FILTERS, (counts / counts.sum()).tolist(), strict=True))
-
-
-def whole_arrays(films: list[bytes], rounds: int) -> dict[str, float]:
-    """The same films with only Sub or only Up in all rows, which numpy can undo: ms per film beside libpng."""
-    result = {}
-    for kind, axis in ((1, 1), (2, 0)):
-        pixels = [imagecodecs.png_decode(film) for film in films]
-        shifted = [np.diff(one, axis=axis, prepend=np.uint8(0)) for one in pixels]
-        files = [one_filter(one, kind) for one in shifted]
-        starts = [png.parse(file).pixels_at for file in files]
-        rows = [filtered_rows(file) for file in files]
-        assert all(np.array_equal(undone(row, axis), one) for row, one in zip(rows, pixels, strict=True))
-        ready = [inflated(file, at, row.size) for file, at, row in zip(files, starts, rows, strict=True)]
-        out = np.empty_like(pixels[0])
-        times = interleaved(
-            {
-                "numpy": lambda axis=axis, rows=rows: seconds(lambda: [undone(row, axis) for row in rows] and None),
-                "libpng": lambda ready=ready, out=out: seconds(
-                    lambda: [run("png", one, out=out) for one in ready] and None
-                ),
-            },
-            rounds,
-        )
-        result |= {f"{FILTERS[kind]}, {name}": statistics.median(v) * 1e3 / len(films) for name, v in times.items()}
-    return result
-
-
-def undone(rows: np.ndarray, axis: int) -> np.ndarray:
-    return np.add.accumulate(rows[:, 1:], axis=axis, dtype=np.uint8)
-
-
-def one_filter(rows: np.ndarray, kind: int) -> bytes:
-    raw = np.concatenate([np.full((len(rows), 1), kind, np.uint8), rows], axis=1)
-    return file_of(rows.shape, 8, 0, raw.tobytes())
 
 
 def compared(films: list[bytes], routes: Mapping[str, Route], rounds: int) -> dict[str, dict]:
