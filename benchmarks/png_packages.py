@@ -12,8 +12,6 @@ import imagecodecs
 import numpy as np
 
 from resload.decode import decode, png
-from resload.decode.codecs import row_filters, run
-from resload.decode.gray import to_gray
 from resload.decode.inflated import inflated
 
 Route = Callable[[bytes], np.ndarray]
@@ -37,6 +35,21 @@ def kornia() -> Route:
         told = png.parse(data)
         undo = module.decode_image_png_u8 if told.depth == 8 else module.decode_image_png_u16
         return undo(data, told.shape[:2], {2: "mono", 3: "rgb"}[len(told.shape)])
+
+    return once
+
+
+def inflated_first() -> Route:
+    """What resload hands to libpng, handed to kornia-rs, only row filters to undo; libpng has what either leaves."""
+    whole = kornia()
+
+    def once(data: bytes) -> np.ndarray:
+        told = png.parse(data)
+        ready = inflated(data, told.pixels_at, told.filtered_bytes)
+        try:
+            return imagecodecs.png_decode(data) if ready is None else whole(ready)
+        except Exception:
+            return imagecodecs.png_decode(data)
 
     return once
 
@@ -75,12 +88,13 @@ PACKAGES = {
     "OpenCV (libpng)": "opencv-python-headless",
     "Pillow": "pillow",
     "kornia-rs (png crate)": "kornia-rs",
+    "libdeflate, then kornia-rs": "kornia-rs",
     "imgrs (png crate)": "imgrs",
     "pyspng (libspng)": "pyspng",
     "Skia (libpng)": "skia-python",
     "libvips": "pyvips",
 }
-_MADE = (opencv, pillow, kornia, imgrs, lambda: import_module("pyspng").load, skia, vips)
+_MADE = (opencv, pillow, kornia, inflated_first, imgrs, lambda: import_module("pyspng").load, skia, vips)
 
 
 def available() -> tuple[dict[str, Route], dict[str, str]]:
@@ -88,10 +102,8 @@ def available() -> tuple[dict[str, Route], dict[str, str]]:
     routes: dict[str, Route] = {
         "imagecodecs (libpng)": imagecodecs.png_decode,
         "imagecodecs (libspng)": imagecodecs.spng_decode,
-        "resload, libpng": by_libpng,
+        "resload": lambda data: decode(data).pixels,
     }
-    if row_filters():
-        routes["resload, kornia-rs"] = lambda data: decode(data).pixels
     missing = {}
     for (name, package), make_route in zip(PACKAGES.items(), _MADE, strict=True):
         try:
@@ -99,14 +111,6 @@ def available() -> tuple[dict[str, Route], dict[str, str]]:
         except Exception as exc:  # broken installations fail in many ways
             missing[name] = f"{package}: {type(exc).__name__}"
     return routes, missing
-
-
-def by_libpng(data: bytes) -> np.ndarray:
-    """What resload does where kornia-rs is not installed, up to colour and significant bits."""
-    told = png.parse(data)
-    out = np.empty(told.shape, np.uint8 if told.depth <= 8 else np.uint16)
-    ready = None if told.interlaced else inflated(data, told.pixels_at, told.filtered_bytes)
-    return to_gray(run("png", ready or data, out=out))
 
 
 def version_of(package: str) -> str | None:

@@ -4,24 +4,30 @@
 
 1. Stages of one film of 8 bit and 1024 x 1024: reading, checksums, inflating, what libpng then does, resizing.
 2. Which row filters films use, and what numpy would need for rows that it can undo in whole arrays (None, Sub, Up).
-3. Packages on the same bytes, one thread and two: ms per film, whether pixels are libpng's, how two threads scale.
+3. Packages on the same bytes, one thread and two: ms per film, whether pixels are libpng's, how two threads scale,
+   and whether Python's lock (the GIL) is let go meanwhile.
 4. The same packages on files that are unusual or damaged, beside resload.decode.
 
 Every package is optional, and whatever is missing is named. An environment with all of them:
 
     pip install opencv-python-headless pillow kornia-rs imgrs pyspng skia-python 'pyvips[binary]'
 
-Of these only kornia-rs is used by resload, through `resload[png]`; "resload, libpng" is what resload does without it.
+None of them is used by resload, which decodes by imagecodecs alone.
 --data: a folder with nih/images (8 bit), actualmed/images (full size, gray stored as RGB) and dicom (a CR of 10 bit,
 written as 16-bit PNG here; two more come with pydicom-data). Without it films are synthetic.
 """
 
 import argparse
+import contextlib
 import threading
+import time
 from collections.abc import Mapping
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import imagecodecs
+import numpy as np
 import torch
 from common import interleaved, ratio, save, seconds, summary
 from png_odd import odd_files, outcomes
@@ -42,7 +48,7 @@ def main() -> None:
     routes, missing = available()
     print("not installed:", ", ".join(missing) or "nothing", flush=True)
     first = next(iter(sets))
-    stages = staged(sets[first], args.rounds)
+    stages = staged(sets[first], args.rounds, routes.get("kornia-rs (png crate)"))
     print("stages measured", flush=True)
     filters = {name: rows_by_filter(films) for name, films in sets.items()}
     whole = whole_arrays(sets[first], args.rounds)
@@ -50,14 +56,23 @@ def main() -> None:
     for name, films in sets.items():
         cases[name] = compared(films, routes, args.rounds)
         print(f"{name}: measured", flush=True)
+    lock = {name: locked(route) for name, route in routes.items()}
     odd = {name: outcomes(file, routes) for name, file in odd_files().items()}
     versions = {package: version_of(package) for package in (*PACKAGES.values(), "imagecodecs")}
     films = "real films" if args.data else "synthetic films"
     tables = [f"Torch on one thread, {films}.", f"Stages, {first}:", stage_table(stages), "Row filters, share of rows:"]
     tables += [filter_table(filters), whole_text(whole), "Packages:", route_table(cases)]
-    tables += ["Unusual and damaged files:", odd_table(odd, routes), missing_text(missing, versions)]
-    document = {"films": films, "stages": stages, "filters": filters, "numpy": whole, "cases": cases, "odd": odd}
-    save("png_routes", "\n\n".join(tables), document | {"missing": missing, "packages": versions})
+    tables += [lock_text(lock), "Unusual and damaged files:", odd_table(odd, routes), missing_text(missing, versions)]
+    document = {
+        "films": films,
+        "stages": stages,
+        "filters": filters,
+        "numpy": whole,
+        "cases": cases,
+        "odd": odd,
+        "locked": lock,
+    }
+    save("png_routes", "\n\n".join(tables), document | {"odd": odd, "missing": missing, "packages": versions})
 
 
 # -- films --
@@ -106,6 +121,40 @@ def compared(films: list[bytes], routes: Mapping[str, Route], rounds: int) -> di
             one["libpng_takes"] = ratio(alone, times[name])
             one["two_threads"] = 2 * ratio(times[name], times[f"{name}, 2"])
     return found
+
+
+def locked(route: Route) -> float | None:
+    """The longest stretch in which no other Python thread ran, as a part of one call for a large film; None: refused.
+
+    About 1 where the GIL is held all the while. The least of five: a busy machine stops threads too.
+    """
+    film = large_film()
+    shares = []
+    for _ in range(5):
+        ends: list[float] = []
+        thread = threading.Thread(target=timed, args=(route, film, ends))
+        thread.start()
+        ticks = []
+        while thread.is_alive():
+            ticks.append(time.perf_counter())
+        if len(ends) < 2:
+            return None
+        begun, done = ends
+        within = [begun, *(tick for tick in ticks if begun < tick < done), done]
+        shares.append(max(after - before for before, after in pairwise(within)) / (done - begun))
+    return min(shares)
+
+
+def timed(route: Route, film: bytes, ends: list[float]) -> None:
+    begun = time.perf_counter()
+    with contextlib.suppress(Exception):  # refusals are told elsewhere
+        route(film)
+        ends += [begun, time.perf_counter()]
+
+
+@cache
+def large_film() -> bytes:
+    return imagecodecs.png_encode(np.random.default_rng(0).integers(0, 60, (4000, 4000)).astype(np.uint8), level=1)
 
 
 def agreement(films: list[bytes], route: Route) -> str:
@@ -165,8 +214,13 @@ def route_table(cases: dict[str, dict]) -> str:
 
 def cells(one: dict) -> str:
     return (
-        f"{one['ms']['median']:.2f} | {one['libpng_takes']:.2f} | {one['two_threads']:.2f}" if "ms" in one else "| | "
+        f"{one['ms']['median']:.2f} | {one['libpng_takes']:.2f} | {one['two_threads']:.2f}" if "ms" in one else " | | "
     )
+
+
+def lock_text(lock: dict[str, float | None]) -> str:
+    listed = "; ".join(f"{name} {share:.0%}" for name, share in lock.items() if share is not None)
+    return f"Longest stretch in which no other Python thread runs, of one call for 4000 x 4000: {listed}."
 
 
 def odd_table(odd: dict[str, dict[str, str]], routes: Mapping[str, Route]) -> str:

@@ -9,19 +9,19 @@ import numpy as np
 import torch
 from common import interleaved, seconds, summary
 from png_odd import file_of
+from png_packages import Route
 
 from resload import resampling
 from resload.decode import decode, png
-from resload.decode.codecs import adler32, crc32, row_filters, run
+from resload.decode.codecs import adler32, crc32, run
 from resload.decode.inflated import _stream, inflated
-from resload.decode.unfiltered import unfiltered
 from resload.pipeline import Pipeline, make
 from resload.size import Size
 
 FILTERS = ("None", "Sub", "Up", "Average", "Paeth")
 
 
-def staged(films: list[bytes], rounds: int) -> dict[str, dict[str, float]]:
+def staged(films: list[bytes], rounds: int, kornia: Route | None) -> dict[str, dict[str, float]]:
     """Ms per film of every step of decoding and resizing, each fed with what the step before made."""
     told = [png.parse(film) for film in films]
     shapes = [one.shape for one in told]
@@ -51,8 +51,8 @@ def staged(films: list[bytes], rounds: int) -> dict[str, dict[str, float]]:
         "libpng on what it made": each(imagecodecs.png_decode, ready),
         "libpng on what it made, into memory used before": each(lambda f, out: run("png", f, out=out), ready, outs),
     }
-    if row_filters():
-        work["kornia-rs on what it made"] = each(lambda *one: unfiltered(*one, 8), ready, starts, shapes)
+    if kornia is not None:
+        work["kornia-rs on what it made"] = each(kornia, ready)
     work |= {
         "libpng alone": each(imagecodecs.png_decode, films),
         "resload.decode": each(decode, films),

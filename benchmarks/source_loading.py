@@ -8,18 +8,15 @@
                       the stored dtype
     Loader f32        in float32, normalised
 
-What resload.decode and Loader do with kornia-rs (`resload[png]`), and without it by libpng, are rows of their own; the
-first ones are missing where kornia-rs is not installed, and the table says so. Page cache warm, images/s; `of
-imagecodecs` is taken round by round on the same number of threads.
+Page cache warm, images/s; `of imagecodecs` is taken round by round on the same number of threads.
 
 --data: a folder with nih/images, actualmed/images (full size) and dicom, as for `png_routes.py`. Films of 16 bit are
 the CRs, and the same at 1024 x 1024, as PNG. Without it films are synthetic.
 """
 
 import argparse
-import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,8 +28,7 @@ from common import interleaved, ratio, save, seconds, summary
 
 import resload
 from resload import resampling
-from resload.decode import decode, read_header, unfiltered
-from resload.decode.codecs import decoder_name, row_filters
+from resload.decode import decode, read_header
 from resload.testing import synthetic_film
 
 SIZE = 256
@@ -54,9 +50,7 @@ def main() -> None:
             cases[name] = compared([files[i % len(files)] for i in range(count)], args.rounds)
             print(f"{name}: measured", flush=True)
     films = "real films" if args.data else "synthetic films"
-    note = f"{films.capitalize()}, page cache warm; PNG by {decoder_name('png')}."
-    if not row_filters():
-        note += " Rows with kornia-rs are missing, since it is not installed (pip install 'resload[png]')."
+    note = f"{films.capitalize()}, page cache warm."
     save("source_loading", f"{note}\n\n{table(cases)}", {"films": films, "size": SIZE, "batch": BATCH, "cases": cases})
 
 
@@ -105,13 +99,12 @@ def compared(files: list[Path], rounds: int) -> dict[str, dict]:
     catalog = resload.Catalog(table).scan(progress=False)
     recipe = resload.Pipeline(SIZE, fit="pad").resolve(catalog)
     stored = torch.uint16 if recipe.dtype == "uint16" else torch.uint8
-    ways: dict[str, Callable[[int], None]] = {"imagecodecs": lambda threads: decoded(files, threads, by_imagecodecs)}
-    for by in ("kornia-rs", "libpng") if row_filters() else ("libpng",):
-        ways |= {
-            f"resload.decode, {by}": through(by, lambda threads: decoded(files, threads, decode)),
-            f"Loader, {by}": through(by, lambda threads: loaded(catalog, recipe, threads, dtype=stored)),
-            f"Loader f32, {by}": through(by, lambda threads: loaded(catalog, recipe, threads, normalize=(0.5, 0.25))),
-        }
+    ways: dict[str, Callable[[int], None]] = {
+        "imagecodecs": lambda threads: decoded(files, threads, by_imagecodecs),
+        "resload.decode": lambda threads: decoded(files, threads, decode),
+        "Loader": lambda threads: loaded(catalog, recipe, threads, dtype=stored),
+        "Loader f32": lambda threads: loaded(catalog, recipe, threads, normalize=(0.5, 0.25)),
+    }
     work = {
         f"{name}, {threads}": lambda way=way, threads=threads: len(files) / seconds(lambda: way(threads))
         for threads in THREADS
@@ -146,25 +139,6 @@ def loaded(catalog: resload.Catalog, recipe: resload.Pipeline, threads: int, **o
     with resload.Loader(catalog, pipeline=recipe, size=SIZE, batch_size=BATCH, threads=threads, **options) as loader:
         for _ in loader:
             pass
-
-
-def through(by: str, way: Callable[[int], None]) -> Callable[[int], None]:
-    """The same way with row filters undone by kornia-rs, or by libpng as if it were not installed."""
-
-    def once(threads: int) -> None:
-        with without_kornia() if by == "libpng" else contextlib.nullcontext():
-            way(threads)
-
-    return once
-
-
-@contextlib.contextmanager
-def without_kornia() -> Iterator[None]:
-    kept, unfiltered.row_filters = unfiltered.row_filters, dict
-    try:
-        yield
-    finally:
-        unfiltered.row_filters = kept
 
 
 def table(cases: dict[str, dict]) -> str:

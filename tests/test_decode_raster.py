@@ -8,7 +8,6 @@ import sys
 import tracemalloc
 import zlib
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import hostile
@@ -19,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from resload.decode import MAX_PIXELS, decode, inflated, png, read_header, sniff, tiff, unfiltered
-from resload.decode.codecs import decoder_name, row_filters, run
+from resload.decode import MAX_PIXELS, decode, inflated, png, read_header, sniff, tiff
+from resload.decode.codecs import run
 from resload.decode.gray import to_gray
 from resload.decode.window import FileWindow
 from resload.errors import (
@@ -237,6 +236,30 @@ def outcome(decoded: Callable[[], np.ndarray]) -> bytes | str:
         return str(exc)
 
 
+def filtered_png(pixels: np.ndarray, filters: list[int], extra: bytes = b"", after: bytes = b"") -> bytes:
+    """A PNG whose rows have these filter bytes, whatever pixels come of it."""
+    rows = pixels.astype(pixels.dtype.newbyteorder(">")).reshape(len(pixels), -1).view(np.uint8)
+    raw = b"".join(bytes([kind]) + row.tobytes() for kind, row in zip(filters, rows, strict=True))
+    colour = {1: 0, 3: 2, 4: 6}[1 if pixels.ndim == 2 else pixels.shape[2]]
+    size = struct.pack(">II", pixels.shape[1], pixels.shape[0])
+    head = chunk(b"IHDR", size + bytes((8 * pixels.itemsize, colour, 0, 0, 0)))
+    return png.SIGNATURE + head + extra + chunk(b"IDAT", zlib.compress(raw)) + after + chunk(b"IEND", b"")
+
+
+def perhaps_damaged(kind: bytes, body: bytes, damage: int) -> bytes:
+    whole = chunk(kind, body)
+    return whole[:-1] + bytes([whole[-1] ^ damage])
+
+
+ANY_CHUNK = st.tuples(
+    st.sampled_from(
+        [b"tIME", b"pHYs", b"gAMA", b"sBIT", b"tEXt", b"tRNS", b"PLTE", b"iCCP", b"ABCD", b"abcd", b"IHDR"]
+    ),
+    st.one_of(st.binary(max_size=40), st.sampled_from([b"\0" * 4, b"\x0c", b"\0\x01\0\x01\0\x01", b"k\0text"])),
+    st.sampled_from([0, 0, 0, 0, 1]),
+).map(lambda one: perhaps_damaged(*one))
+
+
 class TestInflated:
     """The detour by libdeflate: libpng's pixels, libpng's refusals."""
 
@@ -288,6 +311,33 @@ class TestInflated:
         if isinstance(theirs, bytes):
             assert ours == theirs
 
+    @pytest.mark.parametrize("channels", [1, 3, 4])
+    @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+    @given(data=st.data())
+    @settings(max_examples=20, deadline=None)
+    def test_every_filter_of_every_row(self, channels, kind, data):
+        """Any filters over any bytes, from one pixel on: what libpng makes of the file itself."""
+        pixels = data.draw(images(8 * np.dtype(kind).itemsize, channels))
+        filters = data.draw(st.lists(st.integers(0, 4), min_size=len(pixels), max_size=len(pixels)))
+        file = filtered_png(pixels, filters)
+        parsed = png.parse(file)
+        stored = inflated.inflated(file, parsed.pixels_at, parsed.filtered_bytes)
+        assert np.array_equal(imagecodecs.png_decode(stored), imagecodecs.png_decode(file))
+
+    @given(data=st.data())
+    @settings(max_examples=100, deadline=None)
+    def test_any_chunks_end_as_they_end_in_libpng(self, data):
+        """Known and unknown chunks, sound or not, before and after the pixels; filters that are none."""
+        filters = data.draw(st.lists(st.sampled_from([0, 1, 2, 3, 4, 4, 5]), min_size=61, max_size=61))
+        filters = data.draw(st.sampled_from([filters, [kind % 5 for kind in filters]]))
+        extra, after = (b"".join(data.draw(st.lists(ANY_CHUNK, max_size=3))) for _ in range(2))
+        file = filtered_png(smooth(), filters, extra, after)
+
+        def by_libpng() -> np.ndarray:
+            return to_gray(run("png", file, out=np.empty(png.parse(file).shape, np.uint8)))
+
+        assert outcome(lambda: decode(file).pixels) == outcome(by_libpng)
+
     def test_a_stream_that_cannot_be_inflated_costs_neither_references_nor_memory(self):
         """Damage behind right checksums of the chunks: thousands of such files in one build."""
         noise = np.random.default_rng(0).integers(0, 256, (512, 512), np.uint8)
@@ -300,119 +350,6 @@ class TestInflated:
         """No allocation follows a claim that large."""
         file = GOOD["png"]
         assert inflated.inflated(file, png.parse(file).pixels_at, (1 << 30) + 1) is None
-
-
-def by_libpng(file: bytes, shape: tuple[int, ...], kind: type = np.uint8) -> np.ndarray:
-    return to_gray(run("png", file, out=np.empty(shape, kind)))
-
-
-def filtered_png(pixels: np.ndarray, filters: list[int], extra: bytes = b"", after: bytes = b"") -> bytes:
-    """A PNG whose rows have these filter bytes, whatever pixels come of it."""
-    rows = pixels.astype(pixels.dtype.newbyteorder(">")).reshape(len(pixels), -1).view(np.uint8)
-    raw = b"".join(bytes([kind]) + row.tobytes() for kind, row in zip(filters, rows, strict=True))
-    colour = {1: 0, 3: 2, 4: 6}[1 if pixels.ndim == 2 else pixels.shape[2]]
-    size = struct.pack(">II", pixels.shape[1], pixels.shape[0])
-    head = chunk(b"IHDR", size + bytes((8 * pixels.itemsize, colour, 0, 0, 0)))
-    return png.SIGNATURE + head + extra + chunk(b"IDAT", zlib.compress(raw)) + after + chunk(b"IEND", b"")
-
-
-ANY_CHUNK = st.tuples(
-    st.sampled_from([*sorted(unfiltered._HARMLESS), b"tRNS", b"PLTE", b"bKGD", b"iCCP", b"ABCD", b"abcd", b"IHDR"]),
-    st.one_of(st.binary(max_size=40), st.sampled_from([b"\0" * 4, b"\x0c", b"\0\x01\0\x01\0\x01", b"k\0text"])),
-    st.sampled_from([0, 0, 0, 0, 1]),
-).map(lambda one: damaged_chunk(*one))
-
-
-def damaged_chunk(kind: bytes, body: bytes, damage: int) -> bytes:
-    whole = chunk(kind, body)
-    return whole[:-1] + bytes([whole[-1] ^ damage])
-
-
-class TestUnfiltered:
-    """The detour by kornia-rs: libpng's pixels, libpng's refusals."""
-
-    @pytest.fixture(autouse=True)
-    def _kornia(self):
-        pytest.importorskip("kornia_rs", reason="kornia-rs is not installed: pip install 'resload[png]'")
-        assert row_filters()
-
-    @pytest.mark.parametrize("channels", [1, 3, 4])
-    @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
-    @given(data=st.data())
-    @settings(max_examples=40, deadline=None)
-    def test_every_filter_of_every_row(self, channels, kind, data):
-        """Any filters over any bytes, from one pixel on; and the detour is really taken."""
-        pixels = data.draw(images(8 * np.dtype(kind).itemsize, channels))
-        filters = data.draw(st.lists(st.integers(0, 4), min_size=len(pixels), max_size=len(pixels)))
-        file = filtered_png(pixels, filters)
-        parsed = png.parse(file)
-        ready = inflated.inflated(file, parsed.pixels_at, parsed.filtered_bytes)
-        found = unfiltered.unfiltered(ready, parsed.pixels_at, parsed.shape, parsed.depth)
-        assert found.dtype == kind
-        assert np.array_equal(found, run("png", file, out=np.empty(pixels.shape, kind)))
-
-    @given(data=st.data())
-    @settings(max_examples=300, deadline=None)
-    def test_any_chunks_end_as_they_end_in_libpng(self, data):
-        """Known and unknown chunks, sound or not, before and after the pixels; filters that are none."""
-        filters = data.draw(st.lists(st.sampled_from([0, 1, 2, 3, 4, 4, 5]), min_size=61, max_size=61))
-        filters = data.draw(st.sampled_from([filters, [kind % 5 for kind in filters]]))
-        extra, after = (b"".join(data.draw(st.lists(ANY_CHUNK, max_size=3))) for _ in range(2))
-        file = filtered_png(smooth(), filters, extra, after)
-        shape = png.parse(file).shape
-        ours, theirs = outcome(lambda: decode(file).pixels), outcome(lambda: by_libpng(file, shape))
-        assert ours == theirs
-
-    @pytest.mark.parametrize("shape", [(1, 1_000_001), (1_000_001, 1)])
-    def test_longer_sides_than_libpng_takes(self, shape):
-        """Its limit is the limit, whoever undoes the filters."""
-        file = filtered_png(np.zeros(shape, np.uint8), [0] * shape[0])
-        with pytest.raises(DecodeError, match="PNG data is damaged"):
-            decode(file)
-
-    @pytest.mark.parametrize("at", [26, 27, 28, 29, 32])
-    def test_a_head_that_is_not_sound(self, at):
-        """Methods that there are not, and a wrong checksum of the header."""
-        file = bytearray(filtered_png(smooth(), [4] * 61))
-        file[at] ^= 2
-        if at < 29:
-            file[29:33] = struct.pack(">I", zlib.crc32(file[12:29]))
-        with pytest.raises(DecodeError, match="PNG data is damaged"):
-            decode(bytes(file))
-
-    @pytest.mark.parametrize(
-        "file",
-        [
-            make_png(np.zeros((5, 4, 2), np.uint8), 8, 4),
-            make_png(np.zeros((5, 4), np.uint8), 4, 0),
-            make_png(np.zeros((5, 4), np.uint8), 8, 0, extra=chunk(b"tRNS", b"\0\5")),
-            make_png(np.zeros((5, 4), np.uint8), 8, 0, extra=chunk(b"tEXt", b"a\0b") * 100),
-        ],
-        ids=["alpha", "4 bit", "tRNS", "many"],
-    )
-    def test_the_unusual_is_left_to_libpng(self, file):
-        """Gray with alpha, small depths, transparency, crowds of chunks."""
-        parsed = png.parse(file)
-        ready = inflated.inflated(file, parsed.pixels_at, parsed.filtered_bytes)
-        assert ready is not None
-        assert unfiltered.unfiltered(ready, parsed.pixels_at, parsed.shape, parsed.depth) is None
-
-
-def test_without_kornia_libpng_does_it_all(monkeypatch):
-    """The extra is one: nothing but the time depends on it."""
-    with_it = decode(GOOD["deep"]).pixels
-    row_filters.cache_clear()
-    decoder_name.cache_clear()
-    monkeypatch.setitem(sys.modules, "kornia_rs", None)
-    try:
-        found = decode(GOOD["deep"])
-        assert row_filters() == {}
-        assert np.array_equal(found.pixels, with_it)
-        assert found.decoder == f"imagecodecs.png {imagecodecs.__version__}"
-    finally:
-        monkeypatch.undo()
-        row_filters.cache_clear()
-        decoder_name.cache_clear()
 
 
 class TestLuma:
@@ -738,11 +675,8 @@ class TestFiles:
         hostile.threads_get_what_one_thread_gets(GOOD)
 
     def test_the_decoder_is_named_with_its_version(self):
-        """What a cache records about who made the pixels; of PNG also whether kornia-rs takes part on this machine."""
-        found = decode(GOOD["png"]).decoder
-        name = f"imagecodecs.png {imagecodecs.__version__}"
-        assert found == (f"{name} with kornia_rs {version('kornia-rs')}" if row_filters() else name)
-        assert decode(GOOD["jpeg"]).decoder == f"imagecodecs.jpeg {imagecodecs.__version__}"
+        """What a cache records about who made the pixels."""
+        assert decode(GOOD["png"]).decoder == f"imagecodecs.png {imagecodecs.__version__}"
 
 
 @pytest.mark.real

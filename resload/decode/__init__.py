@@ -7,7 +7,6 @@
 
     raster.py -- png.py, jpeg.py, tiff.py      dicom.py -- dictionary.py, elements.py, image.py, fragments.py,
                                                frames.py, groups.py, luts.py, meaning.py, spacing.py
-        png.py -- inflated.py, unfiltered.py: the same in less time
         codestream.py  claims and end markers of JPEG, JPEG-LS and JPEG 2000      window.py  bytes of a file
 
 Every function here may be called from many threads at once; the codecs release the GIL. A file is refused

@@ -1,4 +1,4 @@
-"""The door to imagecodecs for films: a table of codecs, and their errors turned into ours; and to kornia-rs.
+"""The door to imagecodecs for films: a table of codecs, and their errors turned into ours.
 
 The only other one is `store/codecs.py`, for a cache's compressed records.
 
@@ -19,10 +19,8 @@ Facts that callers must know (imagecodecs 2026.3.6), each with a test:
   given to `jpeg2k` (OpenJPEG, same pixels), which refuses both.
 """
 
-from collections.abc import Callable
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,29 +76,9 @@ def adler32(data: Any) -> int:
     return int(imagecodecs.deflate_adler32(data))
 
 
-RowFilters: TypeAlias = Callable[[bytes, tuple[int, int], str], NDArray[Any]]
-"""`(file, (height, width), "mono", "rgb" or "rgba")` -> (height, width, channels)."""
-
-
-@cache
-def row_filters() -> dict[int, RowFilters]:
-    """The PNG decoders of kornia-rs by bits of a sample, for `unfiltered.py`; none where it is not installed."""
-    try:
-        from kornia_rs import io
-
-        version("kornia-rs")
-        return {8: io.decode_image_png_u8, 16: io.decode_image_png_u16}
-    except (ImportError, AttributeError, PackageNotFoundError):  # not there, or another generation of it
-        return {}
-
-
 @cache
 def decoder_name(codec: str) -> str:
-    """`imagecodecs.jpeg 2026.3.6`: what a cache records about who made the pixels.
-
-    For PNG it may end in `with kornia_rs 0.2.0`: whether that takes part is a matter of the machine, not of the film.
-    """
+    """`imagecodecs.png 2026.3.6`: what a cache records about who made the pixels."""
     import imagecodecs
 
-    found = f"imagecodecs.{codec} {imagecodecs.__version__}"
-    return f"{found} with kornia_rs {version('kornia-rs')}" if codec == "png" and row_filters() else found
+    return f"imagecodecs.{codec} {imagecodecs.__version__}"

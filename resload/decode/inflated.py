@@ -1,4 +1,4 @@
-"""A PNG whose pixels were inflated by libdeflate, for libpng (or, see `unfiltered.py`, kornia-rs) to finish.
+"""A PNG whose pixels were inflated by libdeflate, for libpng to finish.
 
 Half of the time libpng takes for a film goes into zlib; libdeflate needs half of that half. So the compressed stream
 is inflated here, and libpng is given the same file with the same bytes in stored blocks (RFC 1951, section 3.2.4),

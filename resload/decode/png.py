@@ -1,8 +1,4 @@
-"""PNG: the chunks before the pixels (W3C PNG, third edition), and the pixels through libpng.
-
-Two detours make it faster, and change neither pixels nor refusals: `inflated.py` and, where kornia-rs is installed,
-`unfiltered.py`.
-"""
+"""PNG: the chunks before the pixels (W3C PNG, third edition), and the pixels through libpng."""
 
 import struct
 from dataclasses import dataclass
@@ -15,7 +11,6 @@ from resload.decode.codecs import decoder_name, run
 from resload.decode.gray import to_gray
 from resload.decode.inflated import inflated
 from resload.decode.radiograph import Header, Pixels, Radiograph, check_claim, check_frame
-from resload.decode.unfiltered import unfiltered
 from resload.decode.window import Bytes
 from resload.errors import DecodeError, TruncatedFileError
 
@@ -114,27 +109,20 @@ def header(data: Bytes) -> Header:
 def decode(data: bytes, frame: int, max_pixels: int) -> Radiograph:
     """Gray of 1 to 16 bits (1, 2, 4 expanded to 8), gray with alpha, RGB, RGBA, palette; interlaced too.
 
-    All checksums of the image data are verified; a file without its IEND is refused.
+    Checksums of the image data are verified by libpng and zlib; a file without its IEND is refused.
     """
     png = parse(data)
     check_claim(png.height, png.width, max_pixels)
     check_frame(frame, 1)
     if not data.endswith(_END) and data.rfind(_END, png.pixels_at) < 0:
         raise TruncatedFileError(_TRUNCATED)
-    pixels = to_gray(_samples(png, data))
+    out: NDArray[Any] = np.empty(png.shape, np.uint8 if png.depth <= 8 else np.uint16)
+    if not png.interlaced:
+        data = inflated(data, png.pixels_at, png.filtered_bytes) or data
+    pixels = to_gray(run("png", data, out=out))
     if png.depth == 16 and png.bits < 16:
         pixels = _unscaled(pixels, png.bits)
     return Radiograph(pixels, png.bits, None, decoder_name("png"))
-
-
-def _samples(png: Png, data: bytes) -> NDArray[Any]:
-    """All channels, of the shape that libpng decodes to."""
-    ready = None if png.interlaced else inflated(data, png.pixels_at, png.filtered_bytes)
-    found = None if ready is None else unfiltered(ready, png.pixels_at, png.shape, png.depth)
-    if found is None:
-        out: NDArray[Any] = np.empty(png.shape, np.uint8 if png.depth <= 8 else np.uint16)
-        found = run("png", ready or data, out=out)
-    return found
 
 
 def _unscaled(pixels: Pixels, bits: int) -> Pixels:
