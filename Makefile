@@ -45,6 +45,8 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/cached_loading.py
 	$(BIN)/python benchmarks/build_cost.py
+	$(BIN)/python benchmarks/png_routes.py
+	$(BIN)/python benchmarks/source_loading.py
 	$(BIN)/python benchmarks/any_size.py
 	$(BIN)/python benchmarks/dicom_decode.py
 	$(BIN)/python benchmarks/near_duplicates.py

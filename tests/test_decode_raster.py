@@ -236,6 +236,30 @@ def outcome(decoded: Callable[[], np.ndarray]) -> bytes | str:
         return str(exc)
 
 
+def filtered_png(pixels: np.ndarray, filters: list[int], extra: bytes = b"", after: bytes = b"") -> bytes:
+    """A PNG whose rows have these filter bytes, whatever pixels come of it."""
+    rows = pixels.astype(pixels.dtype.newbyteorder(">")).reshape(len(pixels), -1).view(np.uint8)
+    raw = b"".join(bytes([kind]) + row.tobytes() for kind, row in zip(filters, rows, strict=True))
+    colour = {1: 0, 3: 2, 4: 6}[1 if pixels.ndim == 2 else pixels.shape[2]]
+    size = struct.pack(">II", pixels.shape[1], pixels.shape[0])
+    head = chunk(b"IHDR", size + bytes((8 * pixels.itemsize, colour, 0, 0, 0)))
+    return png.SIGNATURE + head + extra + chunk(b"IDAT", zlib.compress(raw)) + after + chunk(b"IEND", b"")
+
+
+def perhaps_damaged(kind: bytes, body: bytes, damage: int) -> bytes:
+    whole = chunk(kind, body)
+    return whole[:-1] + bytes([whole[-1] ^ damage])
+
+
+ANY_CHUNK = st.tuples(
+    st.sampled_from(
+        [b"tIME", b"pHYs", b"gAMA", b"sBIT", b"tEXt", b"tRNS", b"PLTE", b"iCCP", b"ABCD", b"abcd", b"IHDR"]
+    ),
+    st.one_of(st.binary(max_size=40), st.sampled_from([b"\0" * 4, b"\x0c", b"\0\x01\0\x01\0\x01", b"k\0text"])),
+    st.sampled_from([0, 0, 0, 0, 1]),
+).map(lambda one: perhaps_damaged(*one))
+
+
 class TestInflated:
     """The detour by libdeflate: libpng's pixels, libpng's refusals."""
 
@@ -287,6 +311,33 @@ class TestInflated:
         if isinstance(theirs, bytes):
             assert ours == theirs
 
+    @pytest.mark.parametrize("channels", [1, 3, 4])
+    @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+    @given(data=st.data())
+    @settings(max_examples=20, deadline=None)
+    def test_every_filter_of_every_row(self, channels, kind, data):
+        """Any filters over any bytes, from one pixel on: what libpng makes of the file itself."""
+        pixels = data.draw(images(8 * np.dtype(kind).itemsize, channels))
+        filters = data.draw(st.lists(st.integers(0, 4), min_size=len(pixels), max_size=len(pixels)))
+        file = filtered_png(pixels, filters)
+        parsed = png.parse(file)
+        stored = inflated.inflated(file, parsed.pixels_at, parsed.filtered_bytes)
+        assert np.array_equal(imagecodecs.png_decode(stored), imagecodecs.png_decode(file))
+
+    @given(data=st.data())
+    @settings(max_examples=100, deadline=None)
+    def test_any_chunks_end_as_they_end_in_libpng(self, data):
+        """Known and unknown chunks, sound or not, before and after the pixels; filters that are none."""
+        filters = data.draw(st.lists(st.sampled_from([0, 1, 2, 3, 4, 4, 5]), min_size=61, max_size=61))
+        filters = data.draw(st.sampled_from([filters, [kind % 5 for kind in filters]]))
+        extra, after = (b"".join(data.draw(st.lists(ANY_CHUNK, max_size=3))) for _ in range(2))
+        file = filtered_png(smooth(), filters, extra, after)
+
+        def by_libpng() -> np.ndarray:
+            return to_gray(run("png", file, out=np.empty(png.parse(file).shape, np.uint8)))
+
+        assert outcome(lambda: decode(file).pixels) == outcome(by_libpng)
+
     def test_a_stream_that_cannot_be_inflated_costs_neither_references_nor_memory(self):
         """Damage behind right checksums of the chunks: thousands of such files in one build."""
         noise = np.random.default_rng(0).integers(0, 256, (512, 512), np.uint8)
@@ -321,6 +372,20 @@ class TestLuma:
         """The shortcut for gray pictures looks at every pixel."""
         rgb = np.repeat(np.random.default_rng(4).integers(0, 256, (300, 400, 1), np.uint8), 3, axis=2)
         rgb[where] = (255, 0, 0)
+        assert np.array_equal(to_gray(rgb), luma(rgb))
+
+    @pytest.mark.parametrize("channels", [3, 4])
+    @pytest.mark.parametrize("shape", [(1, 1), (1, 21_845), (1, 21_846), (3, 16_384), (257, 255)])
+    @given(data=st.data())
+    @settings(max_examples=15, deadline=None)
+    def test_gray_is_gray_in_every_sample(self, channels, shape, data):
+        """Any one sample that differs is noticed, on either side of the ends of blocks; any alpha is ignored."""
+        seed = data.draw(st.integers(0, 99))
+        rgb = np.random.default_rng(seed).integers(0, 256, (*shape, channels), np.uint8)
+        rgb[..., 1] = rgb[..., 2] = rgb[..., 0]
+        assert np.array_equal(to_gray(rgb), rgb[..., 0])
+        at = data.draw(st.integers(0, rgb[..., 0].size - 1) | st.sampled_from([0, rgb[..., 0].size - 1]))
+        rgb[np.unravel_index(at, shape)][data.draw(st.integers(0, 2))] ^= 255
         assert np.array_equal(to_gray(rgb), luma(rgb))
 
     def test_extremes_of_16_bits_do_not_overflow(self):
