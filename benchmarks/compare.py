@@ -14,6 +14,7 @@ benchmarks/results/compare.json, .md and .png, and the README's table is made of
 """
 
 import argparse
+import json
 
 import time
 from dataclasses import replace
@@ -21,18 +22,22 @@ from pathlib import Path
 
 from common import RESULTS, ratio, save, summary
 from peers import records
+from peers.figure import draw
 
 from peers.install import PEERS
 from peers.questions import QUESTIONS, Question
 from peers.runner import Row, run
+from peers.tables import document_table
 
 from peers.worker import Config
+from readme_table import update
 
 
 NORMALIZE = (0.5, 0.25)
 BATCH = 64
 COUNTS = {256: 8192, 64: 65536}
-SOURCES = 192
+SOURCES = 256
+"""A whole number of batches for each of two workers: none idles at the end."""
 QUICK = 16
 """How many times fewer images a quick run has."""
 
@@ -55,7 +60,7 @@ def main() -> None:
         answers[name] = answer(question, config, run(question, config, rounds))
     document = {"films": records.described(), "rounds": rounds, "quick": args.quick, "batch": BATCH, "questions": answers}
     save("compare", document_table(document), document)
-    draw(RESULTS / "compare.json", RESULTS / "compare.png")
+    draw(json.loads((RESULTS / "compare.json").read_text()), RESULTS / "compare.png")
     update()
     print(f"\n{(time.perf_counter() - begun) / 60:.1f} minutes")
 
@@ -71,7 +76,7 @@ def asked(question: Question, work: Path, fewer: int) -> Config:
     """The shared records, made unless they are there, and what every worker is told."""
     work = work.resolve()
     if question.source:
-        count = SOURCES // (3 if fewer > 1 else 1)
+        count = SOURCES // (2 if fewer > 1 else 1)
         files, folder = records.sources(work, count), None
     else:
         count = COUNTS[question.side] // fewer
@@ -87,6 +92,7 @@ def asked(question: Question, work: Path, fewer: int) -> Config:
         records=str(folder / "images.npy") if folder else "",
         cache=str(folder / "images.zarr") if folder else "",
         files=str(files),
+        stay=not question.cold,
         work=str(work / f"formats-{question.side}-{count}{records.kind()}"),
     )
 

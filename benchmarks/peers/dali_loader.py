@@ -12,24 +12,36 @@ import torch
 from nvidia.dali import fn, pipeline_def, types
 from worker import Config, Way, files_of, serve
 
+AHEAD = 2
+"""Batches, its default."""
 PACKAGES = ("nvidia-dali-cuda130", "torch")
 RECIPE = "DALI documentation (Image Decoder, External Source)"
 
 
 def epochs(config: Config, graph: Callable[[], Any]) -> Callable[[], Iterator[torch.Tensor]]:
-    """Run the pipeline through an epoch again and again; what it lends is copied into a tensor that stays."""
+    """The pipeline run through an epoch, again and again; what it lends is copied into a tensor that stays.
+
+    Runs are scheduled one by one, so that nothing of an epoch is made before it begins: with `pipe.run()` two batches
+    of the next one would be waiting when the clock starts.
+    """
+    batches = -(-config.count // config.batch)
+    ahead = min(AHEAD, batches)
     pipe = pipeline_def(graph)(
-        batch_size=config.batch, num_threads=config.threads, device_id=None, prefetch_queue_depth=2
+        batch_size=config.batch, num_threads=config.threads, device_id=None, prefetch_queue_depth=ahead
     )
     pipe.build()
+    begins = [ahead]  # the first call of schedule_run fills the queue
 
     def epoch() -> Iterator[torch.Tensor]:
-        left = config.count
-        while left > 0:
-            (images,) = pipe.run()
+        scheduled = 0
+        for number in range(batches):
+            while scheduled < min(number + ahead, batches):
+                pipe.schedule_run()
+                scheduled += begins.pop() if begins else 1
+            (images,) = pipe.share_outputs()
             batch = torch.from_numpy(np.array(images.as_tensor()))
-            yield batch[:left]
-            left -= len(batch)
+            pipe.release_outputs()
+            yield batch[: config.count - number * config.batch]
 
     return epoch
 

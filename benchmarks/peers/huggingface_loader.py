@@ -24,7 +24,7 @@ def loader(config: Config, data: Any, collate: Any) -> Any:
         batch_size=config.batch,
         shuffle=True,
         num_workers=config.threads,
-        persistent_workers=True,
+        persistent_workers=config.stay,
         collate_fn=collate,
     )
 

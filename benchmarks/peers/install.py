@@ -70,7 +70,8 @@ PEERS = {
          "azure-storage-file-datalake<13", "azure-identity", "catalogue<3"),
         bare=("mosaicml-streaming==0.13.0",),
     ),
-    "spdl": Peer("import spdl.io", ("spdl==0.8.0",)),
+    # spdl loads FFmpeg's libraries when it first decodes; the package of the program brings all of them.
+    "spdl": Peer("import spdl.io", ("spdl==0.8.0",), apt=("ffmpeg",), programs=("ffmpeg",)),
     "dali": Peer("import nvidia.dali", ("nvidia-dali-cuda130",)),
     "monai": Peer("import monai", ("monai==1.6.1",)),
     "huggingface": Peer("import datasets", ("datasets==5.2.0",)),
@@ -142,7 +143,7 @@ def check_system(peer: Peer, system: bool) -> None:
         return
     command = ["apt-get", "install", "-y", "--no-install-recommends", *peer.apt]
     if not system:
-        raise Unavailable(f"it is compiled here and needs {', '.join(missing)}: run {' '.join(command)}, or --system")
+        raise Unavailable(f"it needs {', '.join(missing)} of this system: run {' '.join(command)}, or use --system")
     checked(command)
 
 

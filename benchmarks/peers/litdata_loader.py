@@ -33,7 +33,7 @@ def stored(config: Config) -> Way:
         StreamingDataset(str(path), shuffle=True),
         batch_size=config.batch,
         num_workers=config.threads,
-        persistent_workers=True,
+        persistent_workers=config.stay,
     )
     return Way(lambda: loader, ("litdata", "torch"), recipe="LitData README", data=[str(path)])
 

@@ -47,7 +47,7 @@ def on_disk(config: Config) -> Way:
     folder = Path(config.work) / f"persistent-{config.side}-{config.dtype}"
     data = PersistentDataset(range(config.count), steps(config), cache_dir=folder)
     loader = monai.data.DataLoader(
-        data, batch_size=config.batch, shuffle=True, num_workers=config.threads, persistent_workers=True
+        data, batch_size=config.batch, shuffle=True, num_workers=config.threads, persistent_workers=config.stay
     )
     return Way(lambda: loader, PACKAGES, recipe=GUIDE, data=[str(folder)])
 

@@ -50,7 +50,7 @@ def dataset(config: Config, workers: int) -> Way:
     """`torch_dataset` in a torch DataLoader."""
     data = resload.torch_dataset(resload.open_cache(config.cache), size=config.side, dtype=torch.uint8)
     loader = torch.utils.data.DataLoader(
-        data, batch_size=config.batch, shuffle=True, num_workers=workers, persistent_workers=workers > 0
+        data, batch_size=config.batch, shuffle=True, num_workers=workers, persistent_workers=config.stay and workers > 0
     )
     return Way(lambda: (pixels for pixels, _ in loader), PACKAGES, VERIFIED, recipe=README, data=[config.cache])
 

@@ -3,7 +3,7 @@
     WORK/records-256-8192/   images.npy   uint8 (N, 256, 256)
                              images.zarr  the same as a cache, written through the very code that a build uses
                              png/         the same as PNG files, when they are asked for
-    WORK/sources-192/png/    films of 1024 x 1024: real ones where RESLOAD_DATA has them, else synthetic ones
+    WORK/sources-256/png/    films of 1024 x 1024: real ones where RESLOAD_DATA has them, else synthetic ones
 
 A record is a square cut out of a film that was resized to a little more, turned or mirrored: there are fewer films
 than records, and no two records are alike, while they compress and look like radiographs.

@@ -162,13 +162,14 @@ def run(question: Question, config: Config, rounds: int) -> list[Row]:
     rows = [Row(entry.label) for entry in question.entries]
     workers: dict[int, Worker] = {}
     truth = expected(config, question.source)
+    cold = workers if question.cold else {}
     try:
         for number, entry in enumerate(question.entries):
             with_reason(rows[number], lambda n=number, e=entry: begin(workers, n, rows[n], e, config))
         for turn in range(rounds + 1):
             for number in list(workers):
                 row, worker = rows[number], workers[number]
-                with_reason(row, lambda w=worker, r=row, t=turn: once(w, r, t, question, truth))
+                with_reason(row, lambda w=worker, r=row, t=turn: once(w, r, t, truth, cold))
                 if row.reason:
                     workers.pop(number).close()
             print(f"  round {turn} of {rounds}", flush=True)
@@ -203,9 +204,11 @@ def begin(workers: dict[int, Worker], number: int, row: Row, entry: Entry, confi
         raise exc if isinstance(exc, Failed) else Failed("it did not say that it is ready") from exc
 
 
-def once(worker: Worker, row: Row, turn: int, question: Question, truth: Expected) -> None:
-    """One epoch, cold if asked; kept unless it is the first."""
-    if question.cold and turn:
+def once(worker: Worker, row: Row, turn: int, truth: Expected, cold: Mapping[int, Worker]) -> None:
+    """One epoch, kept unless it is the first. Cold when `cold` names the workers that may have the files mapped."""
+    if cold and turn:
+        for other in cold.values():
+            other.ask("release", EPOCH)
         resident = worker.ask("drop", EPOCH)["resident"]
         if resident > KEPT:
             raise Failed(f"{resident:.0%} of its pages stayed in the page cache, so no epoch of it was cold")

@@ -40,7 +40,7 @@ def stored(config: Config) -> Way:
     clean_stale_shared_memory()
     data = StreamingDataset(local=str(path), shuffle=True, batch_size=config.batch)
     loader = StreamingDataLoader(
-        data, batch_size=config.batch, num_workers=config.threads, persistent_workers=True
+        data, batch_size=config.batch, num_workers=config.threads, persistent_workers=config.stay
     )
     return Way(
         lambda: (batch["image"] for batch in loader),

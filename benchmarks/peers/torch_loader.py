@@ -62,7 +62,7 @@ class Files(torch.utils.data.Dataset):
 
 def loader(config: Config, data: torch.utils.data.Dataset, workers: int, **options: Any) -> Iterator[torch.Tensor]:
     return torch.utils.data.DataLoader(
-        data, batch_size=config.batch, shuffle=True, num_workers=workers, persistent_workers=workers > 0, **options
+        data, batch_size=config.batch, shuffle=True, num_workers=workers, persistent_workers=config.stay and workers > 0, **options
     )
 
 

@@ -36,7 +36,7 @@ def loader(config: Config, folder: Path, made: Any, way: dict[str, Any]) -> Way:
     shards = sorted(map(str, folder.glob("*.tar")))
     data = wds.WebDataset(shards, shardshuffle=len(shards)).shuffle(BUFFER).map(made)
     data = data.batched(config.batch, collation_fn=torch.stack)
-    batches = wds.WebLoader(data, batch_size=None, num_workers=config.threads, persistent_workers=True)
+    batches = wds.WebLoader(data, batch_size=None, num_workers=config.threads, persistent_workers=config.stay)
     recipe = "WebDataset documentation (shuffle, batched, WebLoader)"
     return Way(lambda: batches, ("webdataset", "torch"), recipe=recipe, data=[str(folder)], **way)
 

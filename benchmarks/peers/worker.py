@@ -3,6 +3,7 @@
     runner                                worker: python NAME.py WAY CONFIG
       | ............................ {"ready": {"version", "verifies", "owns", "recipe", "records"}}
       | go ......................... {"images", "seconds", "checksum"}     one epoch, delivered as CPU tensors
+      | release .................... {}                                    it lets its mappings of files go
       | drop ....................... {"resident"}                          its files' pages leave the page cache
       | (end of input)                                                     the worker ends
 
@@ -53,6 +54,8 @@ class Config:
     """A folder of PNG files: the same records, or the 1024 px sources."""
     work: str
     """A folder of the worker's own, kept from one run to the next."""
+    stay: bool = True
+    """Whether worker processes stay from epoch to epoch. What they have mapped cannot leave the page cache."""
 
 
 @dataclass(slots=True)
@@ -118,13 +121,14 @@ class Tally:
 def serve(ways: Mapping[str, Callable[[Config], Way]]) -> None:
     """Be the worker that the command line asks for, until the input ends."""
     answers = _private_output()
-    name, config = sys.argv[1], Config(**json.loads(sys.argv[2]))
+    name, told = sys.argv[1], json.loads(sys.argv[2])
+    config = Config(**{**told, "normalize": tuple(told["normalize"])})
     try:
         Path(config.work).mkdir(parents=True, exist_ok=True)
         way = ways[name](config)
         _say(answers, {"ready": _described(way)})
         for line in sys.stdin:
-            _say(answers, {"go": measured, "drop": dropped}[line.strip()](way, config))
+            _say(answers, {"go": measured, "release": released, "drop": dropped}[line.strip()](way, config))
     except Unavailable as reason:
         _say(answers, {"error": str(reason)})
     except Exception as exc:
@@ -164,13 +168,25 @@ def measured(way: Way, config: Config) -> dict[str, Any]:
 # -- a cold page cache -------------------------------------------------------------------------------------
 
 
+def released(way: Way, _: Config) -> dict[str, Any]:
+    """Let go of the pages that this process has mapped of its data; the next access maps them again."""
+    files = {str(path.resolve()) for one in way.data for path in _files(Path(one))}
+    libc = ctypes.CDLL(None, use_errno=True)
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, *_, path = line.split(maxsplit=5)
+        if path in files:
+            start, end = (int(one, 16) for one in span.split("-"))
+            libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_DONTNEED)
+    return {}
+
+
 def dropped(way: Way, _: Config) -> dict[str, Any]:
     """Take the data's pages out of the page cache; the share that the kernel kept all the same, by mincore(2).
 
-    posix_fadvise(DONTNEED) leaves pages that are dirty or mapped, so files are synced and our mappings let go first.
+    posix_fadvise(DONTNEED) leaves pages that are dirty or mapped: files are synced here, and every process that has
+    mapped them must have been asked to release them.
     """
     files = [path for one in way.data for path in _files(Path(one))]
-    _let_go_of_mappings({str(path.resolve()) for path in files})
     for path in files:
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -184,15 +200,6 @@ def _files(path: Path) -> Iterator[Path]:
         yield from (one for one in sorted(path.rglob("*")) if one.is_file() and one.stat().st_size)
     else:
         yield path
-
-
-def _let_go_of_mappings(files: set[str]) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        span, *_, path = line.split(maxsplit=5)
-        if path in files:
-            start, end = (int(one, 16) for one in span.split("-"))
-            libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_DONTNEED)
 
 
 def _resident(path: Path) -> tuple[int, int]:
