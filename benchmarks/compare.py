@@ -15,7 +15,6 @@ benchmarks/results/compare.json, .md and .png, and the README's table is made of
 
 import argparse
 import json
-
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,15 +22,12 @@ from pathlib import Path
 from common import RESULTS, ratio, save, summary
 from peers import records
 from peers.figure import draw
-
 from peers.install import PEERS
 from peers.questions import QUESTIONS, Question
 from peers.runner import Row, run
 from peers.tables import document_table
-
 from peers.worker import Config
 from readme_table import update
-
 
 NORMALIZE = (0.5, 0.25)
 BATCH = 64
@@ -58,7 +54,13 @@ def main() -> None:
         print(f"{name}: {question.title}", flush=True)
         config = asked(question, args.work, QUICK if args.quick else 1)
         answers[name] = answer(question, config, run(question, config, rounds))
-    document = {"films": records.described(), "rounds": rounds, "quick": args.quick, "batch": BATCH, "questions": answers}
+    document = {
+        "films": records.described(),
+        "rounds": rounds,
+        "quick": args.quick,
+        "batch": BATCH,
+        "questions": answers,
+    }
     save("compare", document_table(document), document)
     draw(json.loads((RESULTS / "compare.json").read_text()), RESULTS / "compare.png")
     update()

@@ -54,7 +54,7 @@ def source(config: Config) -> Way:
         films = fn.decoders.image(encoded, device="cpu", output_type=types.GRAY)
         return fn.resize(films, size=[config.side, config.side], interp_type=types.INTERP_LINEAR, antialias=True)
 
-    whole = "the file's own checks"
+    whole = "PNG's CRCs"
     return Way(epochs(config, graph), PACKAGES, whole, recipe=RECIPE, records="sources resized")
 
 

@@ -50,6 +50,7 @@ class NormalizeGray(Operation):
         self.table = ((np.arange(256) / 255 - mean) / std).astype(np.float32)
 
     def generate_code(self) -> Callable[..., Any]:
+        """What is compiled: rows of bytes -> rows of floats."""
         table = self.table
         my_range = Compiler.get_iterator()
 
@@ -66,6 +67,7 @@ class NormalizeGray(Operation):
         return normalize
 
     def declare_state_and_memory(self, previous_state: Any) -> Any:
+        """Floats of the same shape, in memory of the loader."""
         state = replace(previous_state, jit_mode=True, dtype=np.dtype("float32"))
         return state, AllocationQuery(previous_state.shape, np.dtype("float32"))
 
@@ -78,6 +80,7 @@ class Normalize(torch.nn.Module):
         self.mean, self.std = mean, std
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """In place."""
         return images.mul_(1 / (255 * self.std)).sub_(self.mean / self.std)
 
 

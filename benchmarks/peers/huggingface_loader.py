@@ -33,7 +33,9 @@ def stored(config: Config) -> Way:
     def write(part: Path) -> None:
         features = Features({"image": Array2D((config.side, config.side), "uint8")})
         scratch = str(part.with_name("scratch"))
-        data = Dataset.from_generator(records, features=features, gen_kwargs={"path": config.records}, cache_dir=scratch)
+        data = Dataset.from_generator(
+            records, features=features, gen_kwargs={"path": config.records}, cache_dir=scratch
+        )
         data.save_to_disk(part)
 
     path = prepared(config, f"arrow-{config.side}", write)
@@ -56,7 +58,7 @@ def source(config: Config) -> Way:
         return {"image": [torch.from_numpy(np.array(film)) for film in films]}
 
     batches = loader(config, data.with_transform(resized), None)
-    whole = "the file's own checks"
+    whole = "not PNG's CRCs"
     return Way(lambda: (one["image"] for one in batches), PACKAGES, whole, recipe=RECIPE, records="sources resized")
 
 

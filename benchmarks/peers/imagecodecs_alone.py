@@ -28,7 +28,7 @@ def decode(config: Config) -> Way:
                 pending = [*pending[config.batch :], *(pool.submit(one, index) for index in more)]
                 yield images
 
-    return Way(epoch, ("imagecodecs",), "the file's own checks", "an array for each film", records="sources")
+    return Way(epoch, ("imagecodecs",), "PNG's CRCs", "an array for each film", records="sources")
 
 
 if __name__ == "__main__":

@@ -65,9 +65,9 @@ PEERS = {
     "webdataset": Peer("import webdataset", ("webdataset==1.0.2",)),
     "streaming": Peer(
         "import importlib.util; assert importlib.util.find_spec('streaming')",  # see streaming_loader.py
-        ("boto3<2", "Brotli>=1.0.9", "google-cloud-storage>=2.9,<3.3", "matplotlib>=3.5.2,<4", "numpy<2.2", "paramiko<4",
-         "python-snappy<1", "tqdm", "transformers>=4.21.3,<5", "xxhash<4", "zstd<2", "oci<3", "azure-storage-blob<13",
-         "azure-storage-file-datalake<13", "azure-identity", "catalogue<3"),
+        ("boto3<2", "Brotli>=1.0.9", "google-cloud-storage>=2.9,<3.3", "matplotlib>=3.5.2,<4", "numpy<2.2",
+         "paramiko<4", "python-snappy<1", "tqdm", "transformers>=4.21.3,<5", "xxhash<4", "zstd<2", "oci<3",
+         "azure-storage-blob<13", "azure-storage-file-datalake<13", "azure-identity", "catalogue<3"),
         bare=("mosaicml-streaming==0.13.0",),
     ),
     # spdl loads FFmpeg's libraries when it first decodes; the package of the program brings all of them.
@@ -91,7 +91,9 @@ def main() -> int:
     if unknown := set(args.names) - set(PEERS):
         parser.error(f"no peer is called {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
     for name in args.names or PEERS:
-        print(f"{name}: {'installed' if is_there(name) else 'not there'}" if args.list else installed(name, args.system))
+        print(
+            f"{name}: {'installed' if is_there(name) else 'not there'}" if args.list else installed(name, args.system)
+        )
     return 0
 
 
@@ -136,15 +138,21 @@ def share_packages(name: str) -> None:
 
 
 def check_system(peer: Peer, system: bool) -> None:
+    """Programs and libraries of the system: there, installed now, or Unavailable with what to do."""
     missing = [program for program in peer.programs if shutil.which(program) is None]
     if not missing:
-        missing = [one for one in peer.libraries if subprocess.run(["pkg-config", "--exists", one]).returncode]
+        missing = [name for name in peer.libraries if not known_to_pkg_config(name)]
     if not missing:
         return
     command = ["apt-get", "install", "-y", "--no-install-recommends", *peer.apt]
     if not system:
         raise Unavailable(f"it needs {', '.join(missing)} of this system: run {' '.join(command)}, or use --system")
+    checked(["apt-get", "update"])
     checked(command)
+
+
+def known_to_pkg_config(library: str) -> bool:
+    return subprocess.run(["pkg-config", "--exists", library], check=False).returncode == 0
 
 
 def pip(name: str, *arguments: str) -> None:
@@ -157,7 +165,7 @@ def pip(name: str, *arguments: str) -> None:
 
 def checked(command: Sequence[str]) -> None:
     """Run a command; Unavailable with its last words when it fails."""
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Unavailable(last_words(done.stderr or done.stdout) or f"{command[0]} ended with {done.returncode}")
 

@@ -25,6 +25,7 @@ class FromRecords(monai.transforms.Transform):
         self.path = path
 
     def __call__(self, index: int) -> np.ndarray:
+        """Read it; MONAI caches what this gives."""
         return np.array(np.load(self.path, mmap_mode="r")[index])[None]
 
 

@@ -69,7 +69,7 @@ def source(config: Config) -> Way:
         dtype=torch.uint8,
     )
     packages = (*PACKAGES, "imagecodecs")
-    return Way(lambda: images(loader), packages, "the file's own checks", recipe=README, records="sources resized")
+    return Way(lambda: images(loader), packages, "PNG's CRCs", recipe=README, records="sources resized")
 
 
 if __name__ == "__main__":

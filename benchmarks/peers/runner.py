@@ -8,10 +8,12 @@ A worker that dies, says nonsense, is silent for too long, or delivers something
 row says why, and the others go on.
 """
 
+import contextlib
 import json
 import math
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -26,8 +28,8 @@ from peers.questions import Entry, Question
 from peers.worker import Config, as_json
 
 FOLDER = Path(__file__).parent
-PREPARING, EPOCH = 600.0, 120.0
-"""Seconds that a worker has to get ready, and for one epoch."""
+PREPARING, EPOCH, ENDING = 600.0, 120.0, 10.0
+"""Seconds that a worker has to get ready, for one epoch, and to end."""
 RESIZED_ALIKE = 0.02
 """Relative: resizes differ by kernel, and the mean of a film's middle row by much less than this."""
 KEPT = 0.01
@@ -107,15 +109,12 @@ class Worker:
         """End the process, kindly first, and what it started with it."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
-            self._process.wait(timeout=10)
-        except (BrokenPipeError, subprocess.TimeoutExpired):
-            pass
-        try:
-            os.killpg(self._process.pid, 9)
-        except ProcessLookupError:
-            pass
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=ENDING)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._process.stdout.close()
 

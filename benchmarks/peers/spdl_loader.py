@@ -67,7 +67,7 @@ def source(config: Config) -> Way:
 
     together([decoded(0)])  # what goes wrong in a stage is logged and left out there; here it is said
     epoch = epochs(config, stages)
-    return Way(epoch, ("spdl", "torch"), "the file's own checks", recipe=RECIPE, records="sources resized")
+    return Way(epoch, ("spdl", "torch"), "not PNG's CRCs", recipe=RECIPE, records="sources resized")
 
 
 if __name__ == "__main__":

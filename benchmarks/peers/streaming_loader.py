@@ -13,10 +13,15 @@ from worker import Config, Way, prepared, serve
 
 
 def stand_in() -> None:
-    """torchvision's modules, as far as `import streaming` asks for names of them."""
+    """The modules of torchvision, as far as `import streaming` asks for names of them."""
     modules = {
         name: types.ModuleType(name)
-        for name in ("torchvision", "torchvision.datasets", "torchvision.transforms", "torchvision.transforms.functional")
+        for name in (
+            "torchvision",
+            "torchvision.datasets",
+            "torchvision.transforms",
+            "torchvision.transforms.functional",
+        )
     }
     modules["torchvision.datasets"].VisionDataset = object  # type: ignore[attr-defined]
     modules["torchvision.transforms.functional"].to_tensor = None  # type: ignore[attr-defined]

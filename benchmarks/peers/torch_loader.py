@@ -62,7 +62,12 @@ class Files(torch.utils.data.Dataset):
 
 def loader(config: Config, data: torch.utils.data.Dataset, workers: int, **options: Any) -> Iterator[torch.Tensor]:
     return torch.utils.data.DataLoader(
-        data, batch_size=config.batch, shuffle=True, num_workers=workers, persistent_workers=config.stay and workers > 0, **options
+        data,
+        batch_size=config.batch,
+        shuffle=True,
+        num_workers=workers,
+        persistent_workers=config.stay and workers > 0,
+        **options,
     )
 
 
@@ -91,7 +96,7 @@ def files(config: Config, records: str) -> Way:
     """PNG files in worker processes."""
     batches = loader(config, Files(files_of(config), config.side), config.threads)
     packages = ("torch", "pillow")
-    return Way(lambda: batches, packages, "the file's own checks", recipe=RECIPE, records=records, data=[config.files])
+    return Way(lambda: batches, packages, "not PNG's CRCs", recipe=RECIPE, records=records, data=[config.files])
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def source(config: Config) -> Way:
             resized = film.resize((config.side, config.side), Image.Resampling.BILINEAR)
             return torch.from_numpy(np.array(resized))
 
-    return loader(config, folder, made, {"records": "sources resized", "verifies": "the file's own checks"})
+    return loader(config, folder, made, {"records": "sources resized", "verifies": "not PNG's CRCs"})
 
 
 if __name__ == "__main__":

@@ -67,7 +67,8 @@ class Way:
     packages: Sequence[str]
     """Whose versions tell what was measured."""
     verifies: str = "no"
-    """What is checked of the bytes that are read."""
+    """What is checked of the bytes that are read. PNG files were tried with a wrong CRC-32 in an IDAT chunk: libpng
+    (imagecodecs, DALI) refuses them, Pillow and FFmpeg do not."""
     owns: str = "yes"
     """Whether a batch has memory of its own, or what else."""
     recipe: str = ""
