@@ -1,5 +1,6 @@
 """benchmarks/compare.py: who fails is reported and stops nobody, only what was delivered counts, tables are true."""
 
+import ast
 import json
 import sys
 from dataclasses import replace
@@ -101,6 +102,14 @@ def test_every_entry_names_a_way_of_a_script_and_a_peer():
         for entry in question.entries:
             assert f'"{entry.way}": ' in (BENCHMARKS / "peers" / entry.script).read_text(encoding="utf-8"), entry
             assert entry.peer in {"", *install.PEERS}
+
+
+def test_the_protocol_needs_nothing_but_numpy():
+    """worker.py runs in every peer's environment, so it imports the standard library and numpy alone."""
+    tree = ast.parse((BENCHMARKS / "peers" / "worker.py").read_text(encoding="utf-8"))
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names | {"numpy"}
 
 
 # -- what is counted ---------------------------------------------------------------------------------------

@@ -188,7 +188,6 @@ def with_reason(row: Row, work: Any) -> None:
 
 def begin(workers: dict[int, Worker], number: int, row: Row, entry: Entry, config: Config) -> None:
     """Start a worker and wait until it is ready."""
-    print(f"  {entry.label} ...", flush=True)
     if entry.peer and not is_there(entry.peer):
         raise Failed("not installed")
     work = Path(config.work) / (entry.peer or "ours")
@@ -196,11 +195,13 @@ def begin(workers: dict[int, Worker], number: int, row: Row, entry: Entry, confi
     python = str(python_of(entry.peer)) if entry.peer else sys.executable
     command = [python, str(FOLDER / entry.script), entry.way, as_json(own)]
     workers[number] = worker = Worker(command, work / f"{entry.way}-{config.side}-{config.dtype}.log")
+    begun = time.monotonic()
     try:
         row.facts = worker.answer("start", PREPARING)["ready"]
     except (Failed, KeyError) as exc:
         workers.pop(number).close()
         raise exc if isinstance(exc, Failed) else Failed("it did not say that it is ready") from exc
+    print(f"  {entry.label}: ready in {time.monotonic() - begun:.0f} s", flush=True)
 
 
 def once(worker: Worker, row: Row, turn: int, truth: Expected, cold: Mapping[int, Worker]) -> None:

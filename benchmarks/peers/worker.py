@@ -17,6 +17,7 @@ import ctypes
 import json
 import mmap
 import os
+import shutil
 import sys
 import time
 import traceback
@@ -97,7 +98,7 @@ class Tally:
         self.checksum = 0.0
 
     def add(self, batch: Any) -> None:
-        """Count a batch: (B, H, W), (B, 1, H, W) or (B, H, W, 1), or a list of images (H, W).
+        """Count a batch, array or CPU tensor: (B, H, W), (B, 1, H, W) or (B, H, W, 1), or a list of images (H, W).
 
         Raises ValueError when it is not of the shape and dtype that were asked for.
         """
@@ -105,7 +106,7 @@ class Tally:
             for image in batch:
                 self.add(image[None])
             return
-        pixels = np.asarray(batch)
+        pixels = batch.numpy() if hasattr(batch, "numpy") else batch  # np.asarray of a tensor takes three times as long
         height, width = self.shape or pixels.shape[-2:]
         if pixels.size != len(pixels) * height * width or (self.dtype and pixels.dtype != self.dtype):
             raise ValueError(f"asked for {self.dtype} images of {height} x {width}, got {pixels.dtype} {pixels.shape}")
@@ -236,8 +237,6 @@ def prepared(config: Config, name: str, make: Callable[[Path], None]) -> Path:
 
 
 def _remove(path: Path) -> None:
-    import shutil
-
     if path.is_dir():
         shutil.rmtree(path)
     else:
