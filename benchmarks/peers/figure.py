@@ -24,7 +24,8 @@ def draw(document: Mapping[str, Any], path: Path) -> None:
     questions = [one for one in document["questions"].values() if ordered(one["rows"])]
     heights = [HEAD_INCHES + BAR_INCHES * len(ordered(one["rows"])) for one in questions]
     with rc_context({"font.family": "DejaVu Sans", "font.size": 9}):
-        figure = Figure(figsize=(WIDE, sum(heights) + 0.9), dpi=110, layout="constrained")
+        figure = Figure(figsize=(WIDE, sum(heights) + 0.9), dpi=110)
+        figure.set_layout_engine("constrained", w_pad=0.15, hspace=0.04)
         canvas = FigureCanvasAgg(figure)
         panels = figure.subplots(len(questions), 1, height_ratios=heights, squeeze=False)[:, 0]
         for axes, question in zip(panels, questions, strict=True):
