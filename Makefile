@@ -4,15 +4,18 @@
 #   make demo DATA=folder       the same on your films
 #   make test                   RESLOAD_DATA=folder runs the tests on real films too
 #   make lint | bench | docs    what the names say
+#   make compare                other loaders installed beside ours (benchmarks/peers) and measured: about 20 minutes;
+#                               SYSTEM=1 lets apt-get install what FFCV and SPDL need of the system
 #   make venv                   only .venv, again when pyproject.toml or constraints.txt changed
 
 PYTHON ?= python3
 DATA ?=
+SYSTEM ?=
 BIN := .venv/bin
 STAMP := .venv/.stamp
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: venv demo test lint bench docs
+.PHONY: venv demo test lint bench compare docs
 .DEFAULT_GOAL := demo
 
 venv: $(STAMP)
@@ -54,6 +57,11 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/splits.py
 	$(BIN)/python benchmarks/sampler_plan.py
 	$(BIN)/python benchmarks/mixed_sizes.py
+	$(BIN)/python benchmarks/compare.py
+
+compare: $(STAMP)
+	$(BIN)/python benchmarks/peers/install.py $(if $(SYSTEM),--system)
+	$(BIN)/python benchmarks/compare.py
 
 docs: $(STAMP)
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
