@@ -52,6 +52,8 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/splits.py
 	$(BIN)/python benchmarks/sampler_plan.py
 	$(BIN)/python benchmarks/mixed_sizes.py
+	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/transforms.py
 
 docs: $(STAMP)
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

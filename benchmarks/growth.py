@@ -37,12 +37,14 @@ class Settings:
     most_images: int = 32_768
     sides: tuple[int, ...] = (32, 64, 128, 256, 512, 1024)
     threads: tuple[int, ...] = (1, 2, 3, 4, 8)
+    film_side: int = 1024
     films: int = 32
     """Files that are decoded, at each number of threads."""
     batches: tuple[int, ...] = (1, 4, 16, 64, 256, 1024)
     batch_sides: tuple[int, ...] = (64, 256)
     most_steps: int = 256
-    """Batches of one round, at most."""
+    """Batches of one round, at most, but for these images:"""
+    least_images: int = 2_048
     rows: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
     memory_rounds: int = 3
     cold_images: int = 8_192
@@ -61,10 +63,12 @@ QUICK = Settings(
     most_images=512,
     sides=(32, 64, 256),
     threads=(1, 2, 3),
+    film_side=256,
     films=4,
     batches=(1, 16, 64),
     batch_sides=(64,),
     most_steps=16,
+    least_images=64,
     rows=(300, 3_000),
     memory_rounds=1,
     cold_images=512,
@@ -86,13 +90,15 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="few and small points, to see that it runs")
     parser.add_argument("--folder", type=Path, help="where to put records (default: a temporary folder)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where to write (default: benchmarks/results)")
     args = parser.parse_args()
     torch.set_num_threads(1)  # what is measured has threads of its own
     found = measured(args.only, QUICK if args.quick else Settings(), args.folder)
     where = environment()
     foot = f"{where['date']}, {where['processor']}, {where['cores']} cores; bands and whiskers: range of the rounds."
-    draw(found, RESULTS / "growth.png", heading="Cost as it grows", foot=foot)
-    save("growth", "\n\n".join(map(table, found)), {"quick": args.quick, "curves": document(found)})
+    args.results.mkdir(exist_ok=True)
+    draw(found, args.results / "growth.png", heading="Cost as it grows", foot=foot)
+    save("growth", "\n\n".join(map(table, found)), {"quick": args.quick, "curves": document(found)}, args.results)
 
 
 def measured(names: Sequence[str], settings: Settings, folder: Path | None) -> list[Curve]:

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import interleaved, seconds
+from common import drained, interleaved, seconds
 from curves import Curve
-from growth_points import Records, drained
+from growth_points import Records
 
 import resload
 from resload.readers import CacheReader

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 from cached_loading import make_cache
-from common import interleaved, seconds
+from common import drained, interleaved, seconds
 from curves import Curve
 
 import resload
@@ -56,7 +56,7 @@ def threads(folder: Path, settings: Any) -> list[Curve]:
     steps = len(data) // settings.batch
     cached: dict[Any, Callable[[], float]] = {}
     source: dict[Any, Callable[[], float]] = {}
-    files = films(folder / "films", settings.films)
+    files = films(folder / "films", settings.films, settings.film_side)
     pixels = [path.read_bytes() for path in files]
     for count in settings.threads:
         cached[take, count] = partial(data.take_rate, settings.batch, steps, count)
@@ -66,8 +66,9 @@ def threads(folder: Path, settings: Any) -> list[Curve]:
         source["Loader, decode and resize", count] = source_rate(files, count)
     along = "threads"
     note = f"256 x 256, batches of {settings.batch}."
+    side = settings.film_side
     note_source = (
-        f"{len(files)} synthetic films of 1024 x 1024 as PNG, resized to 256 x 256; imagecodecs decodes them from "
+        f"{len(files)} synthetic films of {side} x {side} as PNG, resized to 256 x 256; imagecodecs decodes them from "
         "memory and does nothing else."
     )
     return [
@@ -88,11 +89,14 @@ def _batches(folder: Path, settings: Any, side: int) -> Curve:
     data = Records(folder, max(settings.images(side), 2 * max(settings.batches)), side)
     work: dict[Any, Callable[[], float]] = {}
     for batch in settings.batches:
-        steps = max(4, min(len(data) // batch, settings.most_steps))
+        steps = max(4, min(len(data), max(settings.most_steps * batch, settings.least_images)) // batch)
         work[take, batch] = partial(data.take_rate, batch, steps, 2)
         work[UINT8, batch] = data.loader_rate(batch, steps, dtype=torch.uint8, threads=2)
         work[FLOAT, batch] = data.loader_rate(batch, steps, normalize=NORMAL, threads=2)
-    note = f"{side} x {side}, two threads; at most {settings.most_steps:,} batches a round."
+    note = (
+        f"{side} x {side}, two threads; a round has at most {settings.most_steps:,} batches, but at least "
+        f"{settings.least_images:,} images."
+    )
     lines = measured(work, settings.rounds)
     title = f"Batch size, {side} px"
     return Curve(title, "images/s", lines, along="images of a batch", ceiling=take, notes=(note,))
@@ -164,15 +168,10 @@ def on_threads(count: int, one: Callable[[int], None]) -> None:
         thread.join()
 
 
-def drained(batches: Iterable[Any]) -> None:
-    for _ in batches:
-        pass
-
-
 # -- films as files --------------------------------------------------------------------------------------
 
 
-def films(folder: Path, count: int, side: int = 1024) -> list[Path]:
+def films(folder: Path, count: int, side: int) -> list[Path]:
     """Synthetic films as PNG of 8 bit."""
     folder.mkdir()
     paths = [folder / f"{index:03d}.png" for index in range(count)]

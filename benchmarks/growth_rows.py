@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import interleaved, seconds
+from common import drained, interleaved, seconds
 from curves import Curve
-from growth_points import drained, measured
+from growth_points import measured
 from many_rows import disk_bytes, make
 
 import resload
