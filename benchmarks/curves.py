@@ -37,11 +37,18 @@ class Curve:
     along: str = ""
     """What grows, with its unit: "pixels of a side"; empty for bars."""
     ceiling: str = ""
-    """The line that others are compared with, round by round."""
+    """The line that others are compared with: drawn dashed."""
+    compared: bool = True
+    """Whether ratios to the ceiling, taken round by round, are told."""
     linear: bool = False
     """Whether the vertical axis is: from zero on."""
     notes: tuple[str, ...] = field(default=())
     """Sentences below the table: what was done, what could not be."""
+
+    @property
+    def under(self) -> Points:
+        """The points that others are compared with; none where they are not."""
+        return self.lines.get(self.ceiling, {}) if self.compared else {}
 
     @property
     def places(self) -> list[float]:
@@ -54,12 +61,12 @@ class Curve:
             name: {place: [one * factors[name][place] for one in measured] for place, measured in points.items()}
             for name, points in self.lines.items()
         }
-        return Curve(title, unit, lines, along=self.along)
+        return Curve(title, unit, lines, along=self.along, ceiling=self.ceiling, compared=False)
 
 
 def rows(curve: Curve) -> list[dict[str, Any]]:
     """One for each point: where it is, median and range, and the median of its ratios to the ceiling."""
-    under = curve.lines.get(curve.ceiling, {})
+    under = curve.under
     return [
         {
             "line": name,
@@ -97,7 +104,7 @@ def table(curve: Curve) -> str:
 
 
 def _grid(curve: Curve) -> str:
-    under = curve.lines.get(curve.ceiling, {})
+    under = curve.under
     compared = [name for name in curve.lines if under and name != curve.ceiling]
     head = [curve.along, *curve.lines, *(f"{name} / {curve.ceiling}" for name in compared)]
     body = []
@@ -111,7 +118,7 @@ def _grid(curve: Curve) -> str:
 
 
 def _list(curve: Curve) -> str:
-    under = curve.lines.get(curve.ceiling, {}).get(0)
+    under = curve.under.get(0)
     head = ["what", curve.unit, *([f"of {curve.ceiling}"] if under else [])]
     body = [
         [name, _cell(points[0]), *([f"{ratio(points[0], under):.2f}"] if under else [])]
@@ -184,18 +191,18 @@ def _lines(axes: Any, curve: Curve) -> None:
         axes.set_ylim(0, axes.get_ylim()[1] * 1.25)  # room for the names
         axes.yaxis.set_major_formatter(_plain)
     else:
-        _log(axes)
+        _log(axes, room=0.1 * (1 + len(curve.lines)))
     axes.grid(color="0.92")
     axes.legend(frameon=False, fontsize=8)
 
 
-def _log(axes: Any) -> None:
-    """A logarithmic axis whose ticks are plain numbers, and enough of them."""
+def _log(axes: Any, *, room: float) -> None:
+    """A logarithmic axis whose ticks are plain numbers, and enough of them; so much room is left above."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    axes.set_ylim(low, high * (high / low) ** 0.3)  # room for the names
+    axes.set_ylim(low, high * (high / low) ** room)  # for the names
     steps = (1,) if high / low > 3e3 else (1, 3) if high / low > 30 else (1, 2, 5)
     axes.yaxis.set_major_locator(LogLocator(base=10, subs=steps))
     axes.yaxis.set_minor_locator(NullLocator())
@@ -216,12 +223,14 @@ def _bars(axes: Any, curve: Curve) -> None:
         [one["most"] - one["median"] for one in found],
     ]
     colours = [CEILING if name == curve.ceiling else COLOURS["DataLoader" in name] for name in names]
-    axes.barh(range(len(names)), middle, xerr=around, color=colours, alpha=0.85, ecolor="0.2", capsize=2, height=0.65)
-    axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
+    axes.barh(range(len(names)), middle, xerr=around, color=colours, alpha=0.85, ecolor="0.2", capsize=2, height=0.4)
+    axes.set_yticks([])
+    axes.set_ylim(len(names) - 0.6, -0.75)
     axes.set_xlim(0, max(one["most"] for one in found) * 1.25)
-    for place, (value, one) in enumerate(zip(middle, found, strict=True)):
-        axes.annotate(_number(value), (one["most"], place), (4, 0), textcoords="offset points", va="center", fontsize=8)
+    for place, (name, one) in enumerate(zip(names, found, strict=True)):
+        axes.annotate(name, (0, place - 0.36), (3, 0), textcoords="offset points", va="center", fontsize=8)
+        value = _number(one["median"])
+        axes.annotate(value, (one["most"], place), (4, 0), textcoords="offset points", va="center", fontsize=8)
     axes.locator_params(axis="x", nbins=5)
     axes.xaxis.set_major_formatter(_plain)
     axes.set_xlabel(curve.unit)
