@@ -191,7 +191,7 @@ def _lines(axes: Any, curve: Curve) -> None:
         axes.set_ylim(0, axes.get_ylim()[1] * 1.25)  # room for the names
         axes.yaxis.set_major_formatter(_plain)
     else:
-        _log(axes, room=0.1 * (1 + len(curve.lines)))
+        _log(axes, room=0.07 * (1 + len(curve.lines)))
     axes.grid(color="0.92")
     axes.legend(frameon=False, fontsize=8)
 
