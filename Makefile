@@ -57,6 +57,8 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/splits.py
 	$(BIN)/python benchmarks/sampler_plan.py
 	$(BIN)/python benchmarks/mixed_sizes.py
+	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/transforms.py
 	$(BIN)/python benchmarks/compare.py
 
 compare: $(STAMP)

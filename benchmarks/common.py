@@ -6,7 +6,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -34,6 +34,12 @@ def seconds(once: Callable[[], object]) -> float:
     begun = time.perf_counter()
     once()
     return time.perf_counter() - begun
+
+
+def drained(batches: Iterable[object]) -> None:
+    """Take everything and keep nothing."""
+    for _ in batches:
+        pass
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:
@@ -74,12 +80,12 @@ def processor() -> str:
     return platform.processor() or "unknown"
 
 
-def save(name: str, table: str, document: Mapping[str, object]) -> None:
-    """Print the table, and keep it and the numbers under benchmarks/results/."""
+def save(name: str, table: str, document: Mapping[str, object], folder: Path = RESULTS) -> None:
+    """Print the table, and keep it and the numbers in a folder, benchmarks/results/ unless told otherwise."""
     where = environment()
     versions = ", ".join(f"{package} {number}" for package, number in where["versions"].items())  # type: ignore[attr-defined]
     head = f"{where['date']}, {where['processor']}, {where['cores']} cores, Python {where['python']}; {versions}."
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps({"environment": where, **document}, indent=1) + "\n")
-    (RESULTS / f"{name}.md").write_text(f"{table}\n\n{head}\n")
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps({"environment": where, **document}, indent=1) + "\n")
+    (folder / f"{name}.md").write_text(f"{table}\n\n{head}\n")
     print(f"{table}\n\n{head}")

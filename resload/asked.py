@@ -137,7 +137,7 @@ def chosen_rows(reader: Reader, split: str | None, rows: Any) -> NDArray[np.int6
         if split is not None:
             raise ArgumentError("pass split= or rows=, not both")
         chosen = np.asarray(rows)
-        if chosen.ndim != 1 or chosen.dtype == bool or not set(chosen.tolist()) <= set(readable.tolist()):
+        if chosen.ndim != 1 or chosen.dtype.kind not in "iufO" or not np.isin(chosen, readable).all():
             raise ArgumentError(f"rows must be readable row numbers below {len(reader)} (see cache.rows())")
         return chosen.astype(np.int64)
     if readable.size == 0:

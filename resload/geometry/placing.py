@@ -52,9 +52,15 @@ class Rect(NamedTuple):
 
 def film_facts(table: pd.DataFrame) -> Floats:
     """FACTS of every row of a table, float64 (N, 9); NaN where a column or value is missing."""
-    columns = [_numbers(table, name) for name in FACTS[:-1]]
-    wall = table["chest_wall"].map(WALLS) if "chest_wall" in table else pd.Series(np.nan, index=table.index)
-    return np.stack([*columns, wall.to_numpy(np.float64, na_value=np.nan)], axis=1)
+    return np.stack([*(_numbers(table, name) for name in FACTS[:-1]), _walls(table)], axis=1)
+
+
+def _walls(table: pd.DataFrame) -> Floats:
+    """WALLS of every row; looked up once for each text, of which there are few."""
+    if "chest_wall" not in table:
+        return np.full(len(table), np.nan)
+    codes, texts = pd.factorize(table["chest_wall"])  # -1 where missing: the last of what follows
+    return np.array([*(WALLS.get(text, np.nan) for text in texts), np.nan])[codes]
 
 
 def native_canvas(films: Floats) -> Native:

@@ -102,4 +102,5 @@ def _number(value: Any, asked_by: str) -> float:
 
 def ids_digest(ids: Iterable[Any]) -> str:
     """16 hex digits of ids in their order: another when a row number comes to mean another radiograph."""
-    return hashlib.sha256("\n".join(map(str, ids)).encode()).hexdigest()[:16]
+    values = ids.tolist() if hasattr(ids, "tolist") else ids  # pandas hands out strings one by one much more slowly
+    return hashlib.sha256("\n".join(map(str, values)).encode()).hexdigest()[:16]
