@@ -18,7 +18,7 @@ from resload.scaling import FLOATS, Scaling
 from resload.size import Size
 from resload.store.slot import Slot
 
-_STAGED_BYTES = 1 << 20
+_STAGED_BYTES = 4 << 20
 """Of stored images read before they are converted; from 1 to 16 MB made no difference that could be measured."""
 _STAGED_SIZES = 8
 """Places for images of so many sizes are kept by each thread."""

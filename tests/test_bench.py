@@ -165,7 +165,7 @@ RULES = {
         found(READ, stage("copy to device", 1100, "device", threads=1), device="cuda"),
         found(stage("convert", 1100), stage("copy to device", 9000, "device", threads=1), device="cuda"),
     ),
-    "access='mmap'": (found(stage("storage, warm", 1400)), found(READ)),
+    "access='memory'": (found(stage("storage, warm", 1400)), found(READ)),
     "a cache of 8 bit": (
         found(stage("copy from memory", 1400), stored="uint16"),
         found(stage("copy from memory", 1400)),

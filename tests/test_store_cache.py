@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from trees import tree
 
 import resload
-from resload.errors import ArgumentError, CorruptCacheError, SizeError
+from resload.errors import ArgumentError, CacheError, CorruptCacheError, SizeError
 from resload.size import Size
 from resload.store import documents, gather, layout, opened, shard, tables
 from resload.store.joined import MOST, joined
@@ -30,16 +30,21 @@ def test_records_come_back_whatever_the_access(cache, monkeypatch):
     """pread, mmap and levels held in memory give the same bytes, for rows in any order, repeated too."""
     rng = np.random.default_rng(0)
     rows = rng.choice(cache.rows(), 100)
+    small = resload.open_cache(cache.path)
+    assert all(small.holds(size) for size in cache.sizes)
     mapped = resload.open_cache(cache.path, access="mmap")
+    kept = resload.open_cache(cache.path, access="memory")
     monkeypatch.setattr(gather, "HELD_RECORD_BYTES", 0)
     plain = resload.open_cache(cache.path)
     for size in cache.sizes:
-        held = cache.read(rows, size)
+        held = small.read(rows, size)
         assert held.shape == (100, *size)
         assert held.dtype == cache.dtype
-        assert np.array_equal(held, plain.read(rows, size))
-        assert np.array_equal(held, mapped.read(rows, size))
-        one_by_one = np.stack([cache.read([row], size)[0] for row in rows])
+        for other in (plain, mapped, kept):
+            assert np.array_equal(held, other.read(rows, size))
+        assert kept.holds(size)
+        assert not plain.holds(size)
+        one_by_one = np.stack([plain.read([row], size)[0] for row in rows])
         assert np.array_equal(held, one_by_one)
 
 
@@ -181,8 +186,7 @@ def copy(cache, tmp_path):
     return tmp_path / "copy.zarr"
 
 
-@pytest.mark.parametrize("access", ["pread", "mmap"])
-@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize(("access", "held"), [("pread", True), ("pread", False), ("mmap", False), ("memory", True)])
 def test_any_flipped_bit_of_a_shard_is_refused(copy, monkeypatch, access, held):
     """One bit, anywhere in a shard: reading all of it fails, naming the file; a record's error has both sums."""
     if not held:
@@ -224,9 +228,34 @@ def test_levels_are_held_up_to_what_the_docs_say(tmp_path, side, dtype, count, h
     """Records of at most 16 KB of pixels, levels of at most 512 MB of them; never with mapped files."""
     size = Size(side, side)
     manifest = Manifest((size,), dtype, count, 512, {}, 0, (count,), "", "complete")
-    for access, expected in (("pread", held), ("mmap", False)):
+    for access, expected in (("pread", held), ("mmap", False), ("memory", True)):
         level = gather.Level(opened.Shards(tmp_path, manifest, access=access), size, np.zeros(count, np.uint32))
         assert level.held == expected
+
+
+def test_a_damaged_record_of_a_level_in_memory_is_refused_when_it_is_asked_for(copy):
+    """The others of its shard are served; the damaged one is named, each time."""
+    cache = resload.open_cache(copy, access="memory")
+    size = cache.sizes[-1]
+    good = resload.open_cache(copy).read(cache.rows(), size)
+    flipped(copy / layout.shard_path(size, 0), 5 * layout.record_bytes(size, cache.dtype.name) + 9, 2)
+    rows = cache.rows()
+    for _ in range(2):
+        assert np.array_equal(cache.read(rows[rows != 5], size), good[rows != 5])
+        with pytest.raises(CorruptCacheError, match=r"record 5 \(row 5\) is damaged"):
+            cache.read(rows, size)
+
+
+def test_a_level_that_does_not_fit_in_memory(cache, monkeypatch):
+    """Refused with how much it would take, and the way out."""
+
+    def refuse(shape, dtype):
+        raise MemoryError
+
+    kept = resload.open_cache(cache.path, access="memory")
+    monkeypatch.setattr(gather.np, "empty", refuse)
+    with pytest.raises(CacheError, match=r"40 images of 64x64 take 0\.33 MB of memory.*access=\"pread\""):
+        kept._stored.level(kept.sizes[-1])
 
 
 @pytest.mark.parametrize("access", ["pread", "mmap"])

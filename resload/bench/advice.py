@@ -175,8 +175,12 @@ def reading(found: Found) -> str | None:
         return None
     share = f"copying records that are in memory is {_share(found, name)} of the loader's time"
     deep = ", a cache of 8 bit (build --dtype uint8)" if found.stored == "uint16" else ""
-    mapped = ", or open_cache(path, access='mmap') on a local disk" if name == WARM else ""
-    return f"{share}: fewer bytes help, a smaller size{deep}{mapped}"
+    kept = "" if name != WARM else f", or open_cache(path, access='memory') where {_all(found)}fits in memory"
+    return f"{share}: fewer bytes help, a smaller size{deep}{kept}"
+
+
+def _all(found: Found) -> str:
+    return "it " if found.level_bytes is None else f"all of it ({megabytes(int(found.level_bytes))}) "
 
 
 def summing(found: Found) -> str | None:

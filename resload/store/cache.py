@@ -41,8 +41,11 @@ def open_cache(path: str | os.PathLike[str], *, partial: bool = False, access: s
         path: the folder that `resload.build` made.
         partial: also open a cache whose first build has not finished; rows that are not there yet have the status
             "pending", and there are no targets.
-        access: "pread", or "mmap" for local disks: no system call for each record, which some machines reward; but a
-            file that is truncated while mapped kills the process.
+        access: "pread": from the files, through the system's page cache. "memory": levels in use are read once, whole
+            shards at a time, verified, and kept in this process's memory; loading is then a copy, the fastest there
+            is, at N * height * width * itemsize bytes for each level in each process. "mmap", for local disks: from
+            mapped files, without a system call, which some machines reward; but a file that is truncated while mapped
+            kills the process.
 
     Raises:
         NotACacheError, IncompleteCacheError, NewerFormatError, CorruptCacheError.

@@ -6,9 +6,9 @@ Three ways to the same bytes:
   A truncated or failing file is an error.
 * `mmap` (by choice, for local disks): a copy from mapped memory, without a system call for each. A file that is
   truncated under it kills the process (SIGBUS), which no Python code can catch.
-* held: levels of small records (at most `HELD_RECORD_BYTES`) that fit `HELD_LEVEL_BYTES` are read shard by shard
-  with large reads when first touched and kept in memory, since a system call costs more than such a record.
-  Then a batch is one numpy.take.
+* held: with access="memory" all levels, and otherwise those of small records (at most `HELD_RECORD_BYTES`) that fit
+  `HELD_LEVEL_BYTES`, are read shard by shard with large reads when first touched and kept in memory, since a system
+  call costs more than such a record. Then a batch is one numpy.take.
 
 Whichever it was, every record that comes from a file is summed once it is in memory and compared with the sum
 stored behind it and with the sum in the table of samples: neither a flipped bit nor another film's record is
@@ -20,19 +20,22 @@ import contextlib
 import os
 import sys
 import threading
-from itertools import starmap
+from collections import deque
+from ctypes import memmove
+from itertools import repeat, starmap
 
 import numpy as np
 from crc32c import crc32c
 from numpy.typing import NDArray
 
-from resload.errors import CorruptCacheError
+from resload.errors import CacheError, CorruptCacheError
 from resload.size import Size
 from resload.store import bulk, layout
 from resload.store.joined import MOST, joined
 from resload.store.opened import Shards
 from resload.store.shard import REMEDY, Shard
 from resload.store.slot import Slot
+from resload.wording import megabytes
 
 HELD_RECORD_BYTES = 16 << 10
 """Of pixels: 128 x 128 of 8 bit are just held."""
@@ -64,8 +67,8 @@ class Level:
         count = self._manifest.count
         small = self._body <= HELD_RECORD_BYTES and self._body * count <= HELD_LEVEL_BYTES
         self._held: NDArray[np.uint8] | None = None
-        if small and shards.access == "pread":
-            self._held = np.empty((count, self._body), np.uint8)  # untouched pages cost nothing
+        if (small and shards.access == "pread") or shards.access == "memory":
+            self._held = _room(count, self._body, size)
             self._sound = np.zeros(count, bool)
             self._filling = threading.Lock()
 
@@ -96,14 +99,20 @@ class Level:
         """
         if self._held is not None or not hasattr(os, "posix_fadvise"):
             return 0
-        groups, records = np.divmod(rows, self._manifest.per_shard)
         with contextlib.suppress(CorruptCacheError, OSError):
-            shards = self._shards.of(self._size, groups.tolist())  # held until the end: their files stay open
-            wanted = [(shard.descriptor, k * self._step) for shard, k in zip(shards, records.tolist(), strict=True)]
-            if not all(starmap(_in_memory, wanted[:: max(1, len(wanted) // _PROBES)])):
+            held, some = self._where(rows[:: max(1, len(rows) // _PROBES)])
+            if not all(starmap(_in_memory, some)):
+                held, wanted = self._where(rows)
                 for file, offset in wanted:
                     os.posix_fadvise(file, offset, self._step, os.POSIX_FADV_WILLNEED)
+            del held
         return len(rows) * self._step
+
+    def _where(self, rows: NDArray[np.int64]) -> tuple[list[Shard], list[tuple[int, int]]]:
+        """The open shard, and (file, offset), of each record; whoever holds the shards keeps the files open."""
+        groups, records = np.divmod(rows, self._manifest.per_shard)
+        shards = self._shards.of(self._size, groups.tolist())
+        return shards, [(shard.descriptor, k * self._step) for shard, k in zip(shards, records.tolist(), strict=True)]
 
     def _copy(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
         """From the files into the slot, verified."""
@@ -135,14 +144,22 @@ class Level:
         return bool(self._sound[rows].all())
 
     def _fill(self, held: NDArray[np.uint8], group: int, rows: range) -> None:
-        (shard,) = self._shards.of(self._size, [group])
-        records = np.empty((len(rows), self._step), np.uint8)
-        shard.read_into(records.data.cast("B"), 0)
-        pixels = np.ascontiguousarray(records[:, : -layout.CRC_BYTES])
-        stored = np.ascontiguousarray(records[:, -layout.CRC_BYTES :]).view("<u4")[:, 0]
-        found = np.array([crc32c(record) for record in pixels], np.uint32)
-        held[rows.start : rows.stop] = pixels
-        self._sound[rows.start : rows.stop] = (found == stored) & (found == self._crcs[rows.start : rows.stop])
+        self._shards.of(self._size, [group])  # which raises for a shard that cannot be read at all
+        whole = np.arange(rows.start, rows.stop)
+        slot = Slot(held[rows.start : rows.stop, None])
+        for first in range(0, len(rows), self._together):
+            some = whole[first : first + self._together]
+            self._sound[some] = self._sound_ones(some, slot, first)
+
+    def _sound_ones(self, rows: NDArray[np.int64], slot: Slot, start: int) -> bool | list[bool]:
+        """Copy these rows; which of them are as they should be."""
+        try:
+            self._copy(rows, slot, start)
+        except CorruptCacheError:
+            return len(rows) > 1 and [
+                bool(self._sound_ones(rows[k : k + 1], slot, start + k)) for k in range(len(rows))
+            ]
+        return True
 
     def _refuse(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
         """Name the first record whose three sums are not the same."""
@@ -181,9 +198,21 @@ def _pread(shards: list[Shard], records: NDArray[np.int64], slot: Slot, start: i
 
 
 def _copy_mapped(shards: list[Shard], records: NDArray[np.int64], slot: Slot, start: int) -> None:
-    sums = slot.sums.view(np.uint8).reshape(-1, layout.CRC_BYTES)
-    for i, (shard, k) in enumerate(zip(shards, records.tolist(), strict=True), start):
-        assert shard.records is not None
-        record = shard.records[k]
-        np.copyto(slot.bytes[i], record[: slot.body])
-        sums[i] = record[slot.body :]
+    """By a sweep of C code. Whoever holds the shards keeps the files mapped."""
+    count, body = len(records), slot.body
+    sources = np.array([shard.address for shard in shards]) + records * shards[0].step
+    pixels = slot.bytes.ctypes.data + np.arange(start, start + count) * body
+    sums = slot.sums.ctypes.data + np.arange(start, start + count) * layout.CRC_BYTES
+    deque(map(memmove, pixels.tolist(), sources.tolist(), repeat(body)), maxlen=0)
+    deque(map(memmove, sums.tolist(), (sources + body).tolist(), repeat(layout.CRC_BYTES)), maxlen=0)
+
+
+def _room(count: int, body: int, size: Size) -> NDArray[np.uint8]:
+    """Memory for all of a level: pages that are not touched cost nothing."""
+    try:
+        return np.empty((count, body), np.uint8)
+    except MemoryError as exc:
+        raise CacheError(
+            f"{count:,} images of {size} take {megabytes(count * body)} of memory, which this process cannot have; "
+            'open the cache with access="pread"'
+        ) from exc

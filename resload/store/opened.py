@@ -10,7 +10,7 @@ from resload.size import Size
 from resload.store import layout
 from resload.store.shard import Shard
 
-ACCESS = ("pread", "mmap")
+ACCESS = ("pread", "mmap", "memory")
 _FEWEST, _MOST = 128, 1024
 
 

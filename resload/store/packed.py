@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from resload.errors import ArgumentError, CorruptCacheError
 from resload.store import layout
 from resload.store.codecs import Codec, body_bytes
-from resload.store.shard import REMEDY, write_at
+from resload.store.pieces import write_at
+from resload.store.shard import REMEDY
 
 WAITING_BYTES = 64 << 20
 """Of records put before their turn, per writer; further ones wait in a file."""
@@ -76,7 +77,7 @@ class PackedWriter:
         return total
 
     def _append(self, stored: bytes) -> None:
-        write_at(self._descriptor, [stored], self._end)
+        write_at(self._descriptor, stored, self._end)
         self._index[self._next] = self._end, len(stored)
         self._next += 1
         self._end += len(stored)
@@ -88,7 +89,7 @@ class PackedWriter:
             return
         if self._aside is None:
             self._aside = tempfile.TemporaryFile(dir=self.path.parent, buffering=0)  # noqa: SIM115 -- closed in close()
-        write_at(self._aside.fileno(), [stored], self._aside_end)
+        write_at(self._aside.fileno(), stored, self._aside_end)
         self._waiting[k] = self._aside_end, len(stored)
         self._aside_end += len(stored)
 
@@ -108,7 +109,7 @@ class PackedWriter:
         if self._next != count or self._waiting:
             raise AssertionError(f"{self._next} of {count} records were put, {len(self._waiting)} wait for one before")
         index = self._index.tobytes()
-        write_at(self._descriptor, [index, crc32c(index).to_bytes(layout.CRC_BYTES, "little")], self._end)
+        write_at(self._descriptor, index + crc32c(index).to_bytes(layout.CRC_BYTES, "little"), self._end)
         os.fsync(self._descriptor)
         self.close()
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from resload.errors import CorruptCacheError
 from resload.size import Size
 from resload.store import layout
+from resload.store.pieces import Pieces
 
 REMEDY = "resload.verify lists what is damaged, resload.repair makes it again from the sources"
 
@@ -36,8 +37,8 @@ def index_block(count: int, per_shard: int, step: int) -> bytes:
 class ShardWriter:
     """A shard under construction, in a temporary file.
 
-    Records may be put from several threads, in any order; `finish` writes the index and syncs. Nothing is kept
-    in memory.
+    Records may be put from several threads, in any order; `finish` writes the index and syncs. A few megabytes are
+    kept in memory until then (`pieces.py`).
     """
 
     def __init__(self, path: Path, *, size: Size, dtype: str, per_shard: int) -> None:
@@ -45,6 +46,7 @@ class ShardWriter:
         self._size, self._dtype, self._per_shard = size, dtype, per_shard
         self._step = layout.record_bytes(size, dtype)
         self._descriptor = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
+        self._pieces = Pieces(self._descriptor)
 
     def put(self, k: int, pixels: NDArray[Any]) -> int:
         """Write record k, (H, W) of the level's dtype; returns its crc32c."""
@@ -52,13 +54,15 @@ class ShardWriter:
             raise AssertionError(f"record {pixels.shape} {pixels.dtype} in a shard of {self._size} {self._dtype}")
         body = little_endian(pixels)
         total = crc32c(body)
-        write_at(self._descriptor, [body, total.to_bytes(layout.CRC_BYTES, "little")], k * self._step)
+        self._pieces.put(body, k * self._step)
+        self._pieces.put(total.to_bytes(layout.CRC_BYTES, "little"), (k + 1) * self._step - layout.CRC_BYTES)
         return total
 
     def finish(self, count: int) -> None:
         """Add the index of `count` records, sync, close. Every record 0 .. count-1 must have been put."""
         index = index_block(count, self._per_shard, self._step)
-        write_at(self._descriptor, [index], count * self._step)
+        self._pieces.put(index, count * self._step)
+        self._pieces.flush(count * self._step + len(index))
         os.fsync(self._descriptor)
         self.close()
 
@@ -77,20 +81,12 @@ def little_endian(pixels: NDArray[Any]) -> memoryview:
     return pixels.data.cast("B")
 
 
-def write_at(descriptor: int, buffers: list[Any], offset: int) -> None:
-    """Write all of the buffers from `offset` on, however many calls it takes."""
-    for buffer in buffers:
-        view = memoryview(buffer)
-        while view:
-            written = os.pwrite(descriptor, view, offset)
-            view, offset = view[written:], offset + written
-
-
 class Shard:
     """An open shard: length and index checked, the file closed when nobody holds this object.
 
     `identity` tells this file as it is now from any other; a file whose identity is `checked` is not checked again.
-    `records` is a read-only (count, record_bytes) uint8 view of the mapped file with access="mmap", else None.
+    `records` is a read-only (count, record_bytes) uint8 view of the mapped file with access="mmap", else None;
+    `address` is where it begins in memory, else 0.
     """
 
     def __init__(
@@ -107,6 +103,7 @@ class Shard:
         self.path = path
         self.step = layout.record_bytes(size, dtype)
         self.records: NDArray[np.uint8] | None = None
+        self.address = 0
         try:
             self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except FileNotFoundError as exc:
@@ -118,6 +115,7 @@ class Shard:
         if access == "mmap":
             mapped = mmap.mmap(self.descriptor, 0, access=mmap.ACCESS_READ)
             self.records = np.frombuffer(mapped, np.uint8, count * self.step).reshape(count, self.step)
+            self.address = self.records.ctypes.data
 
     def _check(self, index_length: int, per_shard: int, count: int, found: int) -> None:
         """The last shard may already hold more records than `count`, when rows are being appended."""
