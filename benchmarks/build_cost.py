@@ -8,11 +8,14 @@
     build            that, and hashing, checksums, sums and writing the shards: a whole resload.build, synced
 
 for 1024 px PNG of one shape, for PNG of mixed shapes, and (pipeline only, without decoding) for one 2048 x 2048 film
-of 16 bit. At last the peak memory of building 64 and 256 such films with two threads: it must not grow. Films are
-synthetic, or real ones from --data (a folder with PNG files of 8 bit; of one shape only those of 1024 x 1024 count).
+of 16 bit. Then what reading takes of files that were just written, in pieces as a build writes them and by one call for
+each record of 256 x 256 bytes. At last the peak memory of building 64 and 256 such films with two threads: it must not
+grow. Films are synthetic, or real ones from --data (a folder with PNG files of 8 bit; of one shape only those of
+1024 x 1024 count).
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -30,6 +33,7 @@ import resload
 from resload import resampling
 from resload.decode import decode
 from resload.pipeline import make
+from resload.store.pieces import Pieces
 from resload.testing import synthetic_film
 
 SIZES = (32, 64, 128, 224, 256, 320, 448, 512, 600)
@@ -49,6 +53,7 @@ def main() -> None:
         }
         cases = {name: compared(Path(folder), files, args.rounds) for name, files in sets.items()}
         memory = {count: peak_mb(Path(folder), sets["1024 x 1024"], count) for count in (64, 256)}
+        reading = read_after_writing(Path(folder), args.rounds)
     deep = deep_film(args.rounds)
     rows = [
         f"| {name} | {what} | {case['ms'][what]['median']:.2f} | {case['ratios'].get(what, 1.0):.2f} |"
@@ -59,11 +64,13 @@ def main() -> None:
     table = "| films | what | ms per film | of decoding |\n|---|---|---|---|\n" + "\n".join(rows)
     table += "\n\nPeak memory of a build with two threads: "
     table += ", ".join(f"{peak:.0f} MB for {count} films" for count, peak in memory.items()) + "."
+    table += "\n\nReading a record of 256 x 256 bytes of a file that was just written (us): "
+    table += ", ".join(f"{found['median']:.2f} {how}" for how, found in reading.items()) + "."
     source = "real films" if args.data else "synthetic films"
     save(
         "build_cost",
         f"One thread, {source}.\n\n{table}",
-        {"films": source, "cases": cases, "deep": deep, "peak_mb": memory},
+        {"films": source, "cases": cases, "deep": deep, "peak_mb": memory, "read_us": reading},
     )
 
 
@@ -126,16 +133,42 @@ def compared(folder: Path, files: list[Path], rounds: int) -> dict[str, dict]:
 def peak_mb(folder: Path, files: list[Path], count: int) -> float:
     """The most memory a process that builds `count` films ever held, in MB."""
     program = f"""
-import pandas, resload, resource
+import pandas, resload
 files = {[str(path.resolve()) for path in files]!r}
 table = pandas.DataFrame({{"id": [str(i) for i in range({count})], "bits": 8}})
 table["path"] = [files[i % len(files)] for i in range({count})]
 resload.build(resload.Catalog(table), {str(folder / f"peak{count}.zarr")!r}, {SIZES}, threads=2, progress=False)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+status = open("/proc/self/status").read()  # not ru_maxrss, which a child begins with its parent's
+print(int(status.split("VmHWM:")[1].split()[0]) / 1e3)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     shutil.rmtree(folder / f"peak{count}.zarr")
     return float(done.stdout)
+
+
+def read_after_writing(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
+    """Microseconds of one pread of a record, page cache as the writing left it, median over random records."""
+    record, count = 256 * 256 + 4, 1024
+    data = memoryview(np.random.default_rng(0).bytes(record * count))
+    out, rng = memoryview(bytearray(record)), np.random.default_rng(1)
+
+    def once(in_pieces: bool) -> float:
+        file = os.open(folder / "written", os.O_CREAT | os.O_TRUNC | os.O_RDWR)
+        pieces = Pieces(file)
+        for at in range(0, len(data), record):
+            if in_pieces:
+                pieces.put(data[at : at + record], at)
+            else:
+                os.pwrite(file, data[at : at + record], at)
+        pieces.flush(len(data))
+        os.fsync(file)
+        places = (rng.integers(0, count, 4 * count) * record).tolist()
+        took = seconds(lambda: [os.preadv(file, [out], at) for at in places])
+        os.close(file)
+        return took * 1e6 / len(places)
+
+    found = interleaved({"in large pieces": lambda: once(True), "record by record": lambda: once(False)}, rounds)
+    return {how: summary(values) for how, values in found.items()}
 
 
 def deep_film(rounds: int) -> dict[str, float]:

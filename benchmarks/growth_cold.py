@@ -65,7 +65,7 @@ class Trial:
         """The ways, by name."""
         arms: dict[str, Callable[[], float]] = {DISK: partial(self.once, DISK, self.shards, self.in_order)}
         for name, order in (("Shuffle", Shuffle()), ("BlockShuffle", BlockShuffle())):
-            for ahead in (True, False) if reads_ahead() else (False,):
+            for ahead in (True, False):
                 called = f"Loader, {name}, {'read ahead' if ahead else 'not ahead'}"
                 arms[called] = partial(self.once, called, self.shards, partial(self.loaded, order, ahead=ahead))
         for workers in (0, 2):
@@ -100,8 +100,6 @@ class Trial:
                 f"At most {100 * max(self.left):.1f} % was left in memory; the disk then gave at least "
                 f"{100 * least:.0f} % of the bytes in every epoch (the least: {name})."
             )
-        if not reads_ahead():
-            found.append("Reading ahead was not compared: this resload has no CacheReader.ahead.")
         return found
 
     # -- the ways --
@@ -146,19 +144,14 @@ def opened(path: Path) -> Iterator[resload.Cache]:
     cache.close()
 
 
-def reads_ahead() -> bool:
-    """Whether this resload reads ahead of its plan."""
-    return hasattr(CacheReader, "ahead")
-
-
 @contextmanager
 def ahead_or_not(*, ahead: bool) -> Iterator[None]:
     """Loaders that read ahead, or whose reading ahead does nothing."""
-    if ahead or not reads_ahead():
+    if ahead:
         yield
         return
     kept = CacheReader.ahead
-    CacheReader.ahead = lambda *_, **__: None  # type: ignore[method-assign]
+    CacheReader.ahead = lambda *_, **__: 0  # type: ignore[method-assign]
     try:
         yield
     finally:

@@ -76,6 +76,7 @@ if __name__ == "__main__":
     serve(
         {
             "stored": stored,
+            "memory": functools.partial(stored, access="memory"),
             "mmap": functools.partial(stored, access="mmap"),
             "unverified": unverified,
             "dataset": functools.partial(dataset, workers=0),

@@ -37,6 +37,7 @@ class Question:
 LOADER = Entry(OURS, "ours.py", "stored")
 UNVERIFIED = Entry("resload, checks taken out", "ours.py", "unverified")
 MMAP = Entry('resload, access="mmap"', "ours.py", "mmap")
+MEMORY = Entry('resload, access="memory"', "ours.py", "memory")
 MAPPED = Entry("DataLoader, memory map, 0 workers", "torch_loader.py", "mapped")
 BATCHED = Entry("DataLoader, memory map by batch, 0 workers", "torch_loader.py", "batched")
 MAPPED_WORKERS = Entry("DataLoader, memory map, 2 workers", "torch_loader.py", "mapped workers")
@@ -58,6 +59,7 @@ QUESTIONS = {
         (
             LOADER,
             UNVERIFIED,
+            MEMORY,
             MMAP,
             Entry("resload torch_dataset, DataLoader, 0 workers", "ours.py", "dataset"),
             Entry("resload torch_dataset, DataLoader, 2 workers", "ours.py", "dataset workers"),
@@ -92,6 +94,7 @@ QUESTIONS = {
         (
             LOADER,
             UNVERIFIED,
+            MEMORY,
             MMAP,
             Entry("FFCV, table in compiled code", "ffcv_loader.py", "floats", "ffcv"),
             Entry("FFCV, Convert and torch's arithmetic", "ffcv_loader.py", "floats torch", "ffcv"),
@@ -116,7 +119,7 @@ QUESTIONS = {
             Entry("SPDL", "spdl_loader.py", "source", "spdl"),
             Entry("Hugging Face datasets, 2 workers", "huggingface_loader.py", "source", "huggingface"),
             Entry("WebDataset of PNG, 2 workers", "webdataset_loader.py", "source", "webdataset"),
-            Entry("ceiling: imagecodecs, decoding alone", "imagecodecs_alone.py", "decode"),
+            Entry("imagecodecs, decoding alone", "imagecodecs_alone.py", "decode"),
         ),
         source=True,
     ),
