@@ -261,20 +261,21 @@ class Loader:
         except Exception:
             if len(order.steps) == 1:
                 raise
-            order.work.clear()
             for step in order.steps:  # each alone, so that all before the failing one are handed over
                 pending.appendleft(self._maker.order([step])[0])
                 yield from self._taken(pending, False, steps)
             return
-        for step, batch in zip(order.steps, self._maker.batches(order), strict=True):
-            given = batch if self._batch_transform is None else self._transformed(batch)
-            del batch  # the caller alone holds it: once it lets go, its memory is used again
+        for k, step in enumerate(order.steps):
+            given = self._given(order, k)
             self._cursor.passed(step.epoch, step.number, steps)
             yield given
-            del given
+            del given  # the caller alone holds it then: once it lets go, its memory is used again
 
-    def _transformed(self, batch: Batch) -> Any:
-        assert self._batch_transform is not None
+    def _given(self, order: Order, k: int) -> Any:
+        """Batch k of an order, as the loop gets it."""
+        batch = self._maker.batch(order, k)
+        if self._batch_transform is None:
+            return batch
         found = self._batch_transform(batch)
         if found is None:
             raise ArgumentError("batch_transform= must return what the loop is to get, for example its batch")
@@ -342,10 +343,13 @@ class _Run:
 
 def _finish(order: Order) -> None:
     """Wait for the order's tasks, and do what was given to no thread. Raises what went wrong."""
-    for task in order.tasks:
-        task.result()
-    for work in order.work[len(order.tasks) :]:
-        work()
+    try:
+        for task in order.tasks:
+            task.result()
+        for work in order.work[len(order.tasks) :]:
+            work()
+    finally:
+        order.work.clear()  # which refers to the order: without a circle its memory is free at once
 
 
 def _help(pending: deque[Order]) -> None:

@@ -226,13 +226,8 @@ class Maker:
 
     # -- the batch --
 
-    def batches(self, order: Order) -> Iterator[Batch]:
-        """What was made, with everything that is known of it. An order gives its batches once."""
-        order.work.clear()  # which refers to the order: without a circle its memory is free at once
-        for k in range(len(order.steps)):
-            yield self._batch(order, k)
-
-    def _batch(self, order: Order, k: int) -> Batch:
+    def batch(self, order: Order, k: int) -> Batch:
+        """What was made of step k, with everything that is known of it; handed over once."""
         step, part, valid = order.steps[k], slice(order.bounds[k], order.bounds[k + 1]), order.valid
         rows, size, device = order.rows[part], order.parts[0].size, self._device
         images = {one.size: self._filler.images(one, k, rows, valid) for one in order.parts}
@@ -244,7 +239,7 @@ class Maker:
         if device.type != "cpu":
             fields = {name: moved(value, device) for name, value in fields.items()}
         return Batch.made(
-            Told(self._particulars, step, rows, valid, _plain(size), self._hidden(step.size), device),
+            Told(self._particulars, step, rows, valid, size, self._hidden(step.size), device),
             images=images[size],
             size=_plain(size),
             level=level,

@@ -136,7 +136,7 @@ class Told:
 
     def geometry(self) -> Geometry:
         """Of the batch's size."""
-        return Geometry(self._size, self.facts()[:, PLACES.start :])
+        return Geometry(Size(*self._size), self.facts()[:, PLACES.start :])
 
     def valid(self) -> torch.Tensor:
         """Everywhere, where no place is padding."""

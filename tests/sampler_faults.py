@@ -177,10 +177,10 @@ def loaders_say_what_is_prefetched(patch):
     taken = Loader._taken
 
     def _taken(self, pending, helping, steps):
-        ahead = pending[-1].step
-        batch = taken(self, pending, helping, steps)
-        self._cursor.passed(ahead.epoch, ahead.number, len(self.sampler))
-        return batch
+        ahead = pending[-1].steps[-1]
+        for batch in taken(self, pending, helping, steps):
+            self._cursor.passed(ahead.epoch, ahead.number, len(self.sampler))
+            yield batch
 
     patch.setattr(Loader, "_taken", _taken)
 

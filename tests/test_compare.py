@@ -280,7 +280,7 @@ def test_last_words_name_no_address():
 def test_ours_torch_and_imagecodecs_from_end_to_end(config):
     """The true workers deliver the records: stored, normalised, from files, and decoding alone."""
     for name in ("stored256", "float256", "source256"):
-        own = {"resload", "DataLoader, memory map by batch, 0 workers", "ceiling: imagecodecs, decoding alone"}
+        own = {"resload", "DataLoader, memory map by batch, 0 workers", "imagecodecs, decoding alone"}
         question = QUESTIONS[name]
         chosen = tuple(entry for entry in question.entries if entry.label in own)
         small = replace(question, side=SIDE, entries=chosen)

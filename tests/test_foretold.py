@@ -15,7 +15,7 @@ from resload.samplers import Fixed, Images, Mix, Sampler
 from resload.size import Size
 from resload.store import gather
 
-tells = pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system has no posix_fadvise")
+tells = pytest.mark.skipif(not gather._TELLS, reason="this system has no posix_fadvise, or no RWF_NOWAIT")
 
 
 class Told(NumberReader):

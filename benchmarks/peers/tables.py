@@ -8,6 +8,7 @@ SHORT = ("stored256", "stored64", "float256", "source256", "cold256")
 OURS, CEILING = "resload", "ceiling"
 NAMES = {
     OURS: "**resload**, every record verified",
+    'resload, access="memory"': "resload, levels kept in memory",
     "FFCV": "FFCV",
     "DataLoader": "torch DataLoader, the best of its ways",
     "DALI": "NVIDIA DALI on the CPU",
@@ -17,7 +18,8 @@ NAMES = {
     "WebDataset": "WebDataset",
     "MosaicML": "MosaicML Streaming",
     "Hugging Face": "Hugging Face datasets",
-    CEILING: "ceiling: bare numpy on two threads; imagecodecs decoding alone",
+    "imagecodecs": "imagecodecs, decoding alone",
+    CEILING: "ceiling: bare numpy on two threads",
 }
 """How a loader's labels begin, and what the README calls it; in this order."""
 

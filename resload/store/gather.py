@@ -46,6 +46,8 @@ what was just read is still in the processor's cache."""
 _PROBES = 4
 """Records of a batch that are looked for in memory before any of it is asked for from storage: some 5 us, where asking
 for all of it would be a tenth of the time that reading it from memory takes."""
+_TELLS = hasattr(os, "posix_fadvise") and hasattr(os, "RWF_NOWAIT")
+"""Whether the system can be told of reads to come, and asked what it has in memory: Linux."""
 _SUM_RELEASES_GIL = 32 << 10
 """Below this many bytes (some 2 us of summing) giving up the GIL for a checksum costs more than it gains."""
 
@@ -97,7 +99,7 @@ class Level:
         Returns how many bytes they are; 0 where nothing is ever to be fetched, as in a level that is held. A shard
         that cannot be opened is left to `read`.
         """
-        if self._held is not None or not hasattr(os, "posix_fadvise"):
+        if self._held is not None or not _TELLS:
             return 0
         with contextlib.suppress(CorruptCacheError, OSError):
             held, some = self._where(rows[:: max(1, len(rows) // _PROBES)])
