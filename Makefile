@@ -59,7 +59,9 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/mixed_sizes.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/transforms.py
+	$(BIN)/python benchmarks/limits.py
 	$(BIN)/python benchmarks/compare.py
+	$(BIN)/python benchmarks/targets.py
 
 compare: $(STAMP)
 	$(BIN)/python benchmarks/peers/install.py $(if $(SYSTEM),--system)

@@ -13,7 +13,7 @@ Measured at each size, images/s over one epoch in a shuffled order, page cache w
     DataLoader 0, 2        torch DataLoader over the same memory map, with 0 and 2 workers
     Loader                 ours: every record verified, uint8 as stored
     Loader f32             ours: float32, normalised
-    Loader mmap            ours with open_cache(access="mmap")
+    Loader mmap, memory    ours with open_cache(access="mmap") and "memory"
 
 Rounds are interleaved and ratios are taken round by round, so a machine that slows down slows all alike. At the end,
 the time to open a cache of 112,120 radiographs, and to import resload.
@@ -46,7 +46,7 @@ CEILINGS = ("take 2", "take 2 kept", "write f32 2", "write f32 2 kept", "DataLoa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--images", type=int, default=4096, help="records at 256 px; 64 px has 8 times as many")
+    parser.add_argument("--images", type=int, default=16384, help="records at 256 px; 64 px has 8 times as many")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 256, 512])
     parser.add_argument("--folder", type=Path, help="where to put the records (default: a temporary folder)")
@@ -86,9 +86,10 @@ def at_size(folder: Path, side: int, args: argparse.Namespace) -> dict[str, obje
         "Loader": lambda: rate(count, drained, loader(cache, side, dtype=torch.uint8)),
         "Loader f32": lambda: rate(count, drained, loader(cache, side, normalize=normal)),
     }
-    mmap_cache = resload.open_cache(path, access="mmap")
-    work["Loader mmap"] = lambda: rate(count, drained, loader(mmap_cache, side, dtype=torch.uint8))
-    work["Loader mmap f32"] = lambda: rate(count, drained, loader(mmap_cache, side, normalize=normal))
+    others = {access: resload.open_cache(path, access=access) for access in ("mmap", "memory")}
+    for access, other in others.items():
+        work[f"Loader {access}"] = functools.partial(measured, count, other, side, dtype=torch.uint8)
+        work[f"Loader {access} f32"] = functools.partial(measured, count, other, side, normalize=normal)
     rates = interleaved(work, args.rounds)
     against = {name: {ceiling: ratio(values, rates[ceiling]) for ceiling in CEILINGS} for name, values in rates.items()}
     rows = [
@@ -98,7 +99,9 @@ def at_size(folder: Path, side: int, args: argparse.Namespace) -> dict[str, obje
         for name, values in rates.items()
     ]
     cache.close()
-    mmap_cache.close()
+    for other in others.values():
+        other.close()
+    LOADERS.clear()
     rates_summary = {name: summary(values) for name, values in rates.items()}
     return {"images": count, "rates": rates_summary, "ratios": against, "rows": rows}
 
@@ -180,6 +183,10 @@ def loader(cache: resload.Cache, side: int, **options) -> resload.Loader:
     if key not in LOADERS:
         LOADERS[key] = resload.Loader(cache, size=side, batch_size=BATCH, shuffle=True, **options)
     return LOADERS[key]
+
+
+def measured(count: int, cache: resload.Cache, side: int, **options) -> float:
+    return rate(count, drained, loader(cache, side, **options))
 
 
 def drained(batches) -> None:
