@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from resload.bench.machine import processor
+
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("resload", "torch", "numpy", "imagecodecs", "crc32c", "pyarrow", "zarr", "pydicom")
 
@@ -68,16 +70,6 @@ def environment() -> dict[str, object]:
         "python": platform.python_version(),
         "versions": versions,
     }
-
-
-def processor() -> str:
-    """The processor's name as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
 
 
 def save(name: str, table: str, document: Mapping[str, object], folder: Path = RESULTS) -> None:

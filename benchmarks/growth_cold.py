@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from cached_loading import Mapped
 from common import drained, interleaved, seconds
 from curves import Curve
 from growth_points import Records
@@ -122,19 +123,6 @@ class Trial:
         """An epoch of a torch DataLoader over a memory map."""
         data = Mapped(np.load(self.flat, mmap_mode="r"))  # a new map each time: pages in use cannot be dropped
         drained(torch.utils.data.DataLoader(data, batch_size=self.batch, shuffle=True, num_workers=workers))
-
-
-class Mapped(torch.utils.data.Dataset):
-    """One record of a memory map after another, as people write it."""
-
-    def __init__(self, mapped: np.ndarray) -> None:
-        self.mapped = mapped
-
-    def __len__(self) -> int:
-        return len(self.mapped)
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        return torch.from_numpy(np.array(self.mapped[index]))
 
 
 @contextmanager

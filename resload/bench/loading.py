@@ -61,7 +61,7 @@ class Loading:
             if step is not None:
                 step(batch)
             settle(self._device)
-            return len(batch.rows)
+            return len(batch)
 
         with self._loader(threads) as loader:
             return of_stream(lambda: loader, done, self._settings.seconds, skip=PREFETCH + 2)
@@ -79,6 +79,6 @@ class Loading:
         def once() -> int:
             step(batch)
             settle(self._device)
-            return len(batch.rows)
+            return len(batch)
 
         return alone(once, self._settings.seconds)

@@ -20,7 +20,7 @@ def machine(device: str) -> dict[str, Any]:
     import imagecodecs
 
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": thread_count(None),
         "cores_of_machine": os.cpu_count(),
         "cgroup_cores": cgroup_cores(),
@@ -62,7 +62,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's name as the system tells it."""
     info = Path("/proc/cpuinfo")
     if info.exists():
