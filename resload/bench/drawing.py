@@ -15,7 +15,8 @@ from typing import Any
 
 from resload.bench.clock import Rate
 from resload.bench.found import Found, bottleneck
-from resload.errors import ArgumentError, require
+from resload.errors import require
+from resload.picture import png_path
 
 FONT = "DejaVu Sans"
 STEP, CEILING, LOADER, NEED = "#56B4E9", "#BBBBBB", "#0072B2", "#D55E00"
@@ -29,11 +30,7 @@ def checked(path: str | os.PathLike[str]) -> Path:
 
     Raises ArgumentError for one that does not end in .png, MissingPackageError without matplotlib.
     """
-    target = Path(path)
-    if target.suffix.lower() != ".png":
-        raise ArgumentError(f"the picture is a PNG, so its path must end in .png; found {str(path)!r}")
-    require("matplotlib.figure", "figures", "to draw what was measured")
-    return target
+    return png_path(path, "the picture", "to draw what was measured")
 
 
 def draw(found: Found, path: str | os.PathLike[str], *, dpi: int = 200) -> None:

@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resload.errors import ArgumentError, require
+from resload.errors import require
 from resload.overview.lines import PLURALS
 from resload.overview.mix import ATTRIBUTES, TargetCounts
 from resload.overview.shortcuts import Shortcut
+from resload.picture import png_path
 
 if TYPE_CHECKING:
     from resload.overview.document import CatalogReport
@@ -44,11 +45,7 @@ def checked(path: str | os.PathLike[str]) -> Path:
 
     Raises ArgumentError for one that does not end in .png, MissingPackageError without matplotlib.
     """
-    target = Path(path)
-    if target.suffix.lower() != ".png":
-        raise ArgumentError(f"the figure is a PNG, so its path must end in .png; found {str(path)!r}")
-    require("matplotlib.figure", "figures", WHY)
-    return target
+    return png_path(path, "the figure", WHY)
 
 
 def draw(report: "CatalogReport", path: str | os.PathLike[str], *, dpi: int) -> None:

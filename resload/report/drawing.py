@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resload.errors import ArgumentError, require
+from resload.errors import require
+from resload.picture import png_path
 from resload.report.films import FILM
 from resload.report.numbers import Spread
 from resload.size import Size
@@ -39,11 +40,7 @@ def checked(path: str | os.PathLike[str]) -> Path:
 
     Raises ArgumentError for one that does not end in .png, MissingPackageError without matplotlib.
     """
-    target = Path(path)
-    if target.suffix.lower() != ".png":
-        raise ArgumentError(f"the figure is a PNG, so its path must end in .png; found {str(path)!r}")
-    require("matplotlib.figure", "figures", "to draw a report")
-    return target
+    return png_path(path, "the figure", "to draw a report")
 
 
 def draw(report: "Report", path: str | os.PathLike[str], *, dpi: int) -> None:
