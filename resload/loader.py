@@ -88,7 +88,7 @@ class Loader:
         threads: how many images, or parts of a batch, are made at once (from a cache, one of them on the caller's
             thread while it waits).
         prefetch: how many batches are made ahead of the one in use; where batches are small, how many handfuls of
-            them, since those of one task (up to 4 MB) are made together.
+            them, since those of one task (up to 8 MB) are made together.
         drop_last: leave out the images that do not fill a last batch.
         rank, world: which process this is, of how many; each is served its part of every step, as long as any other's:
             a last step that is kept and cannot be shared evenly ends in padding (`Batch.valid` False). When None,

@@ -33,7 +33,7 @@ _MASKS_TASK = 16
 """Films in a task whose images take no time and whose masks are decompressed."""
 _TRANSFORMED_TASK = 8
 """Films in a task that transforms them, at most."""
-_TOGETHER_BYTES = 4 << 20
+_TOGETHER_BYTES = 8 << 20
 """Of images that are made together, where a single batch is less than a task."""
 
 

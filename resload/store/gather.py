@@ -40,7 +40,7 @@ from resload.wording import megabytes
 HELD_RECORD_BYTES = 16 << 10
 """Of pixels: 128 x 128 of 8 bit are just held."""
 HELD_LEVEL_BYTES = 512 << 20
-_TOGETHER_BYTES = 4 << 20
+_TOGETHER_BYTES = 8 << 20
 """Records are read by one call, and summed as one, so many bytes at a time: a call costs some 8 us before it reads, and
 what was just read is still in the processor's cache."""
 _PROBES = 4

@@ -15,7 +15,7 @@ import numpy as np
 from crc32c import crc32c
 from numpy.typing import NDArray
 
-MOST = 64
+MOST = 128
 """Records per joint sum: tables of 256 KB for each length of records."""
 _BITS = np.uint32(1) << np.arange(32, dtype=np.uint32)
 _PLACES = np.arange(MOST * 4) * 256
