@@ -57,14 +57,13 @@ def main() -> None:
         trained = model(Path(folder), device, args)
     moved = bus(device)
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else "no card: the same code on the CPU"
-    table = f"Images/s to normalised float32 on the device ({card}).\n\n| what | images/s | least | most |\n|---|---|---|---|\n"
+    table = f"Images/s to normalised float32 on the device ({card}).\n\n"
+    table += "| what | images/s | least | most |\n|---|---|---|---|\n"
     table += "\n".join(
         f"| {name} | {one['median']:,.0f} | {one['least']:,.0f} | {one['most']:,.0f} |" for name, one in rates.items()
     )
     table += "\n\n| copies to the device | GB/s pinned | GB/s ordinary |\n|---|---|---|\n"
-    table += "\n".join(
-        f"| {one['megabytes']} MB | {one['pinned']:.1f} | {one['ordinary']:.1f} |" for one in moved
-    )
+    table += "\n".join(f"| {one['megabytes']} MB | {one['pinned']:.1f} | {one['ordinary']:.1f} |" for one in moved)
     if trained:
         table += "\n\n| ResNet-34, bfloat16, 224 px | images/s | share of time waiting |\n|---|---|---|\n"
         table += "\n".join(f"| {name} | {one['rate']:,.0f} | {one['waiting']:.1%} |" for name, one in trained.items())

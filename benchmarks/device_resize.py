@@ -143,8 +143,8 @@ def sum_of_products(weights: list[torch.Tensor], images: list[torch.Tensor], tur
     for i, weight in enumerate(weights):
         for j, image in enumerate(images):
             if i + j < 3:
-                left, right = (image, weight.T.expand(len(image), -1, -1)) if turned else (weight.expand(len(image), -1, -1), image)
-                one = torch.bmm(left, right, out_dtype=torch.float32)
+                every = (weight.T if turned else weight).expand(len(image), -1, -1)
+                one = torch.bmm(*((image, every) if turned else (every, image)), out_dtype=torch.float32)
                 total = one if total is None else total.add_(one)
     assert total is not None
     return total
@@ -154,30 +154,30 @@ if triton is not None:
 
     @triton.jit
     def _columns(
-        source, out, starts, taps, height, width, target, TAPS: tl.constexpr, WIDE: tl.constexpr, SIGNED: tl.constexpr
+        source, out, starts, taps, height, width, target, many: tl.constexpr, wide: tl.constexpr, signed: tl.constexpr
     ):
         row, image = tl.program_id(0), tl.program_id(1)
-        across = tl.program_id(2) * WIDE + tl.arange(0, WIDE)
+        across = tl.program_id(2) * wide + tl.arange(0, wide)
         inside = across < width
         start = tl.load(starts + row)
-        total = tl.zeros((WIDE,), tl.float32)
+        total = tl.zeros((wide,), tl.float32)
         base = source + image.to(tl.int64) * height * width + start * width + across
-        for k in range(TAPS):
+        for k in range(many):
             value = tl.load(base + k * width, mask=inside, other=0).to(tl.int32)
-            if SIGNED:
+            if signed:
                 value = value & 0xFFFF
-            total += tl.load(taps + row * TAPS + k) * value.to(tl.float32)
+            total += tl.load(taps + row * many + k) * value.to(tl.float32)
         tl.store(out + (image.to(tl.int64) * target + row) * width + across, total, mask=inside)
 
     @triton.jit
-    def _rows(source, out, starts, taps, width, target, TAPS: tl.constexpr, WIDE: tl.constexpr):
+    def _rows(source, out, starts, taps, width, target, many: tl.constexpr, wide: tl.constexpr):
         line = tl.program_id(0).to(tl.int64)
-        across = tl.program_id(1) * WIDE + tl.arange(0, WIDE)
+        across = tl.program_id(1) * wide + tl.arange(0, wide)
         inside = across < target
         start = tl.load(starts + across, mask=inside, other=0)
-        total = tl.zeros((WIDE,), tl.float32)
-        for k in range(TAPS):
-            weight = tl.load(taps + across * TAPS + k, mask=inside, other=0)
+        total = tl.zeros((wide,), tl.float32)
+        for k in range(many):
+            weight = tl.load(taps + across * many + k, mask=inside, other=0)
             total += weight * tl.load(source + line * width + start + k, mask=inside, other=0)
         tl.store(out + line * target + across, total, mask=inside)
 
@@ -190,9 +190,9 @@ def by_kernels(images: torch.Tensor, starts: torch.Tensor, taps: torch.Tensor, t
     stored = images.view(torch.int16) if signed else images
     number = taps.shape[1]
     _columns[(target, count, triton.cdiv(width, 512))](
-        stored, columns, starts, taps, height, width, target, TAPS=number, WIDE=512, SIGNED=signed
+        stored, columns, starts, taps, height, width, target, many=number, wide=512, signed=signed
     )
-    _rows[(count * target, triton.cdiv(target, 256))](columns, out, starts, taps, width, target, TAPS=number, WIDE=256)
+    _rows[(count * target, triton.cdiv(target, 256))](columns, out, starts, taps, width, target, many=number, wide=256)
     return out
 
 

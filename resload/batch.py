@@ -138,10 +138,15 @@ class Batch(_Asked):
 
 def moved(value: Any, device: torch.device | str, *, non_blocking: bool = False) -> Any:
     """A field of a batch with its tensors on a device; the same object where it holds none."""
+    return with_tensors(value, lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+
+def with_tensors(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """A field of a batch with its tensors changed; the same object where it holds none."""
     if isinstance(value, torch.Tensor):
-        return value.to(device, non_blocking=non_blocking)
+        return change(value)
     if isinstance(value, list) and value and isinstance(value[0], torch.Tensor):
-        return [moved(one, device, non_blocking=non_blocking) for one in value]
+        return [change(one) for one in value]
     return value
 
 

@@ -2,7 +2,8 @@
 
 part     block from the pool -> lent: the view whose tensors the caller will hold
 fill     rows -> reader -> (converter) -> the block, some images at a time, on any thread
-images   the lent view -> (device) -> (resized there) -> finished
+send     the block -> on its way to another device
+images   the lent view, or what arrived there -> (resized there) -> finished
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from resload.convert import Converter
+from resload.devices import Bus, Crossing, onto
 from resload.readers import CacheReader, Reader
 from resload.size import Size
 from resload.store.slot import Slot
@@ -29,8 +31,12 @@ class Part:
     """What tasks make: the size, or the stored level that the device makes it of."""
     shape: tuple[int, ...]
     block: Block
+    bounds: list[int]
+    """Images bounds[k] .. bounds[k + 1] are those of batch k."""
     lent: list[NDArray[Any] | None]
-    """The block as callers will hold it, (n, C, H, W) for each batch; None once it was handed over."""
+    """The block as callers will hold it, (n, C, H, W) for each batch; None once it was handed over, or sent."""
+    sent: Crossing | None = None
+    """The block on its way to the device."""
 
     def tensor(self, k: int = 0) -> torch.Tensor:
         """A tensor on what is lent: whoever keeps it, or a part of it, keeps the memory from being used again."""
@@ -42,8 +48,9 @@ class Part:
 class Filler:
     """Makes the images of a loader's batches. Thread-safe, each image filled by one thread."""
 
-    def __init__(self, reader: Reader, converter: Converter, device: torch.device, pool: Pool) -> None:
-        self._reader, self._converter, self._device, self._pool = reader, converter, device, pool
+    def __init__(self, reader: Reader, converter: Converter, bus: Bus | None) -> None:
+        self._reader, self._converter, self._bus = reader, converter, bus
+        self.pool = Pool() if bus is None else Pool(bus.memory)
         self._together = getattr(reader, "fill_sizes", None)
         """Of a reader that has a way to make several sizes from one decode."""
 
@@ -51,8 +58,9 @@ class Filler:
         """Memory for images of a size: bounds[k] .. bounds[k + 1] of batch k."""
         made = self._made(size)
         shape = self._converter.shape(bounds[-1], made)
-        block = self._pool.block(self._converter.bytes(shape))
-        return Part(size, made, shape, block, [*self._pool.lend(block, shape, self._converter.stored, bounds)])
+        block = self.pool.block(self._converter.bytes(shape))
+        lent = self.pool.lend(block, shape, self._converter.stored, bounds)
+        return Part(size, made, shape, block, [*bounds], [*lent])
 
     def bytes(self, count: int, size: Size) -> int:
         """Of so many images of a size."""
@@ -91,17 +99,28 @@ class Filler:
         for part in parts:
             part.block.view(part.shape, self._converter.stored)[start:stop] = 0
 
+    def send(self, parts: Sequence[Part]) -> None:
+        """Begin to copy what was made to the loader's device, where that is another one; once."""
+        if self._bus is None:
+            return
+        for part in parts:
+            if part.sent is None:
+                part.sent = self._bus.send(part.block.view(part.shape, self._converter.stored))
+                self.pool.hold([view for view in part.lent if view is not None], part.sent)
+                part.lent = [None] * len(part.lent)
+
     def images(self, part: Part, k: int, rows: NDArray[np.int64], valid: NDArray[np.bool_] | None) -> torch.Tensor:
         """What was made of batch k at one size, finished, on the loader's device; the part lets go of it.
 
         rows: of the batch, any row where `valid` is False.
         """
-        images, part.lent[k] = part.tensor(k), None
-        if self._device.type != "cpu":
-            images = images.to(self._device)
+        if part.sent is None:
+            images, part.lent[k] = part.tensor(k), None
+        else:
+            images = part.sent.arrived()[part.bounds[k] : part.bounds[k + 1]]
         if part.made != part.size and isinstance(self._reader, CacheReader):
             images = self._reader.resize_on_device(images, rows, part.made, part.size)
         images = self._converter.finished(images)
         if valid is not None and self._converter.late:  # zeros as stored are no zeros once normalised
-            images[torch.from_numpy(~valid).to(images.device)] = 0
+            images.masked_fill_(onto(torch.from_numpy(~valid), images.device).view(-1, 1, 1, 1), 0)
         return images

@@ -64,7 +64,7 @@ class RadiographDataset(torch.utils.data.Dataset[Sample]):
         frame = reader.table[list(reader.targets)]
         self._own = frozenset(rows.tolist())
         self._targets = torch.from_numpy(np.array(frame.to_numpy(np.float32, na_value=np.nan)))
-        self._unknown = torch.full((self._targets.shape[1],), torch.nan)
+        self._unknown = torch.full((self._targets.shape[1],), torch.nan, dtype=torch.float32, device="cpu")
 
     def __len__(self) -> int:
         return len(self.rows)

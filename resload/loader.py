@@ -28,6 +28,7 @@ from resload.asked import decoders_of, planned_sizes, reader_of, recipe_of, samp
 from resload.augment import Transform
 from resload.batch import Batch
 from resload.catalog import Catalog
+from resload.devices import usable_device
 from resload.errors import ArgumentError
 from resload.foretold import telling
 from resload.making import Maker, Order
@@ -37,7 +38,6 @@ from resload.samplers import Sampler, Step
 from resload.samplers.cursor import Cursor
 from resload.samplers.place import said_aloud
 from resload.samplers.sizes import at_least, scales_of
-from resload.scaling import usable_device
 from resload.size import SizeLike, Spacing
 from resload.store.cache import Cache
 from resload.threads import thread_count
@@ -265,11 +265,19 @@ class Loader:
                 pending.appendleft(self._maker.order([step])[0])
                 yield from self._taken(pending, False, steps)
             return
+        self._sent_ahead(order, pending)
         for k, step in enumerate(order.steps):
             given = self._given(order, k)
             self._cursor.passed(step.epoch, step.number, steps)
             yield given
             del given  # the caller alone holds it then: once it lets go, its memory is used again
+            self._maker.handed()
+
+    def _sent_ahead(self, order: Order, pending: deque[Order]) -> None:
+        """Begin to copy this order to the loader's device, and the next one where it is made."""
+        self._maker.send(order)
+        if pending and pending[0].tasks and all(task.done() and not task.exception() for task in pending[0].tasks):
+            self._maker.send(pending[0])
 
     def _given(self, order: Order, k: int) -> Any:
         """Batch k of an order, as the loop gets it."""

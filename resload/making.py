@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from resload import padding
 from resload.asked import hidden_targets, mask_rule
 from resload.augment import Sample, Transform, applied, undisturbed
-from resload.batch import Batch, moved
+from resload.batch import Batch, with_tensors
 from resload.convert import Converter
+from resload.devices import bus_to, onto
 from resload.filling import Filler, Part
 from resload.geometry.placing import PLACES
 from resload.masks.inside import thresholded
@@ -27,7 +28,6 @@ from resload.particulars import Particulars, Tensors, Told
 from resload.readers import Reader
 from resload.samplers import Sampler, Step
 from resload.size import Native, Size
-from resload.transfer import Pool
 
 _MASKS_TASK = 16
 """Films in a task whose images take no time and whose masks are decompressed."""
@@ -89,13 +89,13 @@ class Maker:
         transform: Transform | None = None,
     ) -> None:
         self.reader, self._device, self._transform = reader, device, transform
+        self._bus = None if device.type == "cpu" else bus_to(device)
         late = works_late(device) and transform is None  # a transform sees images that are finished
         converter = Converter(reader.dtype, dtype, channels, normalization, late=late)
         self.scaling = converter.scaling
-        self._pool = Pool()
         self._served: dict[tuple[Size, ...], list[Size]] = {}
         self._joined: dict[tuple[int, tuple[Size, ...]], int] = {}
-        self._filler = Filler(reader, converter, device, self._pool)
+        self._filler = Filler(reader, converter, self._bus)
         self._particulars = Particulars(reader, columns, boxes)
         self._hidden = hidden_targets(reader, sampler)
         self._mask_rule = mask_rule(reader, masks)
@@ -184,7 +184,8 @@ class Maker:
     def _room_for_boxes(self, count: int) -> tuple[Tensors, Tensors] | None:
         if self._transform is None or self._particulars.box_names is None:
             return None
-        return [torch.empty(0, 4)] * count, [torch.empty(0, dtype=torch.int64)] * count
+        none = (torch.from_numpy(np.empty((0, 4), np.float32)), torch.from_numpy(np.empty(0, np.int64)))
+        return [none[0]] * count, [none[1]] * count
 
     # -- tasks --
 
@@ -226,8 +227,18 @@ class Maker:
 
     # -- the batch --
 
+    def send(self, order: Order) -> None:
+        """Begin to copy an order that is made to the loader's device, where that is another one; again does nothing."""
+        self._filler.send(order.parts)
+
+    def handed(self) -> None:
+        """The caller is back from its work on a batch."""
+        if self._bus is not None:
+            self._bus.handed()
+
     def batch(self, order: Order, k: int) -> Batch:
         """What was made of step k, with everything that is known of it; handed over once."""
+        self.send(order)
         step, part, valid = order.steps[k], slice(order.bounds[k], order.bounds[k + 1]), order.valid
         rows, size, device = order.rows[part], order.parts[0].size, self._device
         images = {one.size: self._filler.images(one, k, rows, valid) for one in order.parts}
@@ -237,7 +248,7 @@ class Maker:
         if self._transform is not None:  # which may have changed them
             fields["known"] = torch.from_numpy(~np.isnan(targets))
         if device.type != "cpu":
-            fields = {name: moved(value, device) for name, value in fields.items()}
+            fields = {name: with_tensors(value, lambda one: onto(one, device)) for name, value in fields.items()}
         return Batch.made(
             Told(self._particulars, step, rows, valid, size, self._hidden(step.size), device),
             images=images[size],

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from resload.asked import as_objects, boxes_of, known_columns, targets_of
-from resload.batch import moved
+from resload.batch import with_tensors
+from resload.devices import onto
 from resload.geometry import Geometry
 from resload.geometry.placing import CONTENT, PLACES, SHAPE, SPACING
 from resload.padding import blanked
@@ -106,7 +107,7 @@ class Told:
 
     def __call__(self, name: str) -> Any:
         """The value of a field; tensors on the batch's device."""
-        return moved(getattr(self, name)(), self._device)
+        return with_tensors(getattr(self, name)(), lambda tensor: onto(tensor, self._device))
 
     def facts(self) -> NDArray[np.float32]:
         """Looked up once."""

@@ -48,6 +48,7 @@ class Scaling:
         self.source, self.dtype, self.channels = source, dtype, channels
         self._scale, self._bias = self._arithmetic(normalization)
         self.made = _NUMPY.get(dtype, _NUMPY[torch.float32])
+        self._there: dict[torch.device, tuple[torch.Tensor, ...]] = {}
 
     def _arithmetic(self, normalization: tuple[Any, Any] | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         top = float(np.iinfo(self.source).max)
@@ -99,20 +100,18 @@ class Scaling:
             floats = images.view(torch.int16).to(torch.int32).bitwise_and_(0xFFFF).to(torch.float32)
         else:
             floats = images.to(torch.float32)
-        scale, bias = (torch.from_numpy(part).to(images.device).view(-1, 1, 1) for part in (self._scale, self._bias))
+        scale, bias = self._on(images.device)
         return floats * scale + bias
+
+    def _on(self, device: torch.device) -> tuple[torch.Tensor, ...]:
+        """Scale and bias there, brought once."""
+        found = self._there.get(device)
+        if found is None:
+            found = self._there[device] = tuple(
+                torch.from_numpy(part).to(device).view(-1, 1, 1) for part in (self._scale, self._bias)
+            )
+        return found
 
     def finished(self, images: torch.Tensor) -> torch.Tensor:
         """What was made, as `dtype`: half precisions rounded to nearest; `images` itself where it is that already."""
         return images.to(self.dtype) if self.dtype in FLOATS else images
-
-
-def usable_device(device: str | torch.device) -> torch.device:
-    """A device that is there. Raises ArgumentError for another one."""
-    try:
-        found = torch.device(device)
-    except RuntimeError as exc:
-        raise ArgumentError(f"device={device!r}: not a device that torch knows") from exc
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise ArgumentError(f"device={str(found)!r}: torch finds no CUDA device here; use device='cpu'")
-    return found

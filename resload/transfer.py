@@ -7,21 +7,26 @@ storage alive. So when the view dies, no tensor on the block lives, and a weak r
     lend            block -> view(s), one for each batch -> tensor(s) the caller holds
     last one dies   view dies -> weakref callback -> block is free again
 
+Where batches end up on another device, a block is memory that copies to it start from, and its views are held until the
+copy is done (`devices.Crossing`): they die with the last copy, and the rest is the same.
+
 Blocks are plain bytes, so a change of resolution between batches re-uses the same memory: after the first few batches
 of a plan that mixes sizes, every block is large enough for all of them. Nothing bounds how many
 batches a caller may keep: a block that is kept is simply not there to be re-used, and a new one is made.
 """
 
 import math
+import threading
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count, pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from resload.devices import Crossing
 from resload.store.slot import Slot
 
 KEPT_SLOTS = 8
@@ -30,11 +35,16 @@ KEPT_BLOCKS = 8
 """Free blocks kept for re-use; beyond the prefetched batches more would be memory for nothing."""
 
 
+def touched_later(size: int) -> NDArray[np.uint8]:
+    """Memory that costs nothing until it is touched."""
+    return np.empty(size, np.uint8)
+
+
 class Block:
     """Some bytes, and the slots (views for reading into them) that were made on them."""
 
-    def __init__(self, capacity: int) -> None:
-        self.raw = np.empty(capacity, np.uint8)
+    def __init__(self, raw: NDArray[np.uint8]) -> None:
+        self.raw = raw
         self._slots: dict[tuple[tuple[int, ...], str], Slot] = {}
 
     def view(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -57,10 +67,15 @@ class Block:
 
 
 class Pool:
-    """Blocks to lend. Thread-safe; blocks may come back from any thread, also from inside garbage collection."""
+    """Blocks to lend, of `memory(bytes)`. Thread-safe; blocks may come back from any thread, also from inside garbage
+    collection.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Callable[[int], NDArray[np.uint8]] = touched_later) -> None:
+        self._memory = memory
         self._free: deque[Block] = deque()  # append and pop are single steps: a callback may interrupt anything
+        self._crossing: deque[tuple[Crossing, list[NDArray[Any]]]] = deque()
+        self._held = threading.Lock()  # of what crosses; never taken by a callback
         self._lent: dict[int, weakref.ref[NDArray[Any]]] = {}
         self._largest = 0
 
@@ -69,11 +84,12 @@ class Pool:
         dropped.
         """
         self._largest = max(self._largest, size)
+        self._let_go()
         while True:
             try:
                 block = self._free.pop()  # the one that was given back last: most of it is still in the cache
             except IndexError:
-                return Block(self._largest)  # memory that is not touched costs nothing
+                return Block(self._memory(self._largest))
             if len(block.raw) >= size:
                 return block
 
@@ -96,6 +112,20 @@ class Pool:
             held = weakref.ref(view, give_back)
             self._lent[id(held)] = held
         return views
+
+    def hold(self, views: list[NDArray[Any]], crossing: Crossing) -> None:
+        """Keep lent views, and so their block, until a copy from it is done; waits where many are not."""
+        with self._held:
+            self._crossing.append((crossing, views))
+            while len(self._crossing) > KEPT_BLOCKS:
+                self._crossing[0][0].wait()
+                self._crossing.popleft()
+
+    def _let_go(self) -> None:
+        """Of what was copied, in the order in which it was sent."""
+        with self._held:
+            while self._crossing and self._crossing[0][0].done():
+                self._crossing.popleft()
 
     @property
     def free(self) -> int:

@@ -285,8 +285,8 @@ def test_a_block_serves_every_smaller_size():
     large = Loader(reader, size=64, batch_size=4)
     for _ in large:
         pass
-    assert 1 <= large._maker._pool.free <= 8
-    block = large._maker._pool.block(4)
+    assert 1 <= large._maker._filler.pool.free <= 8
+    block = large._maker._filler.pool.block(4)
     assert len(block.raw) == 4 * 64 * 64 * 4
 
 

@@ -285,9 +285,9 @@ def test_changing_resolution_makes_no_new_memory(dtype, keep, monkeypatch):
     made = {"blocks": [], "slots": []}
 
     class CountedBlock(resload.transfer.Block):
-        def __init__(self, capacity):
+        def __init__(self, raw):
             made["blocks"].append(step)
-            super().__init__(capacity)
+            super().__init__(raw)
 
     class CountedSlot(Slot):
         def __init__(self, out):

@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
+from resload.devices import usable_device
 from resload.errors import ArgumentError
-from resload.scaling import DTYPES, FLOATS, usable_device
+from resload.scaling import DTYPES, FLOATS
 from resload.size import Native, Size, SizeLike, Spacing, as_size
 from resload.threads import thread_count
 

@@ -57,11 +57,12 @@ class Weights:
     """(t, K): weights of the K level pixels from there on; each row sums to 1."""
     bags: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = field(init=False, repr=False)
     """The same as `torch.embedding_bag` wants it: level pixels, where each output's begin, weights."""
+    _there: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         count, width = self.taps.shape
         pixels = self.index[:, None] + np.arange(width, dtype=np.int32)
-        begins = torch.arange(0, count * width, width, dtype=torch.int32)
+        begins = torch.arange(0, count * width, width, dtype=torch.int32, device="cpu")
         flat = torch.from_numpy(self.taps.copy().reshape(-1))
         object.__setattr__(self, "bags", (torch.from_numpy(pixels.reshape(-1)), begins, flat))
         self.index.setflags(write=False)
@@ -71,6 +72,15 @@ class Weights:
     def target(self) -> int:
         """Pixels of the axis it makes."""
         return len(self.index)
+
+    def on(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Level pixels and their weights on a device, int32 and float32 (t, K); brought there once."""
+        found = self._there.get(device)
+        if found is None:
+            pixels, _, taps = self.bags
+            shape = self.taps.shape
+            found = self._there[device] = pixels.view(shape).to(device), taps.view(shape).to(device)
+        return found
 
 
 # -- weights ----------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ class _Scratch(threading.local):
     def floats(self, name: str, rows: int, columns: int) -> torch.Tensor:
         held = self._held.get(name)
         if held is None or held.numel() < rows * columns:
-            held = self._held[name] = torch.empty(rows * columns)
+            held = self._held[name] = torch.empty(rows * columns, dtype=torch.float32, device="cpu")
         return held[: rows * columns].view(rows, columns)
 
 
@@ -92,10 +92,8 @@ def resample_tensor(images: torch.Tensor, vertical: Weights, horizontal: Weights
 
 
 def _gathered(images: torch.Tensor, axis: Weights, dim: int) -> torch.Tensor:
-    index, _, taps = axis.bags
+    index, taps = axis.on(images.device)
     shape = (axis.target, 1) if dim == -2 else (axis.target,)
-    index = index.view(axis.target, -1).to(images.device)
-    taps = taps.view(axis.target, -1).to(images.device)
     total = images.index_select(dim, index[:, 0]) * taps[:, 0].view(shape)
     for k in range(1, index.shape[1]):
         total.addcmul_(images.index_select(dim, index[:, k]), taps[:, k].view(shape))

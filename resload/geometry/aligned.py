@@ -93,7 +93,7 @@ class Geometry:
         found = []
         for one, (sy, sx, oy, ox) in zip(given, self.affine.tolist(), strict=True):
             values = _float64(one).reshape(-1, width)
-            scale, offset = (torch.tensor(pair * (width // 2)) for pair in ([sy, sx], [oy, ox]))
+            scale, offset = (values.new_tensor(pair * (width // 2)) for pair in ([sy, sx], [oy, ox]))
             if width == 4:
                 scale, offset = scale.flip(0), offset.flip(0)  # boxes name x first
             found.append((values - offset) / scale if back else values * scale + offset)

@@ -19,6 +19,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from resload.devices import usable_device
 from resload.errors import ArgumentError, DecodeError
 from resload.geometry import ASPECTS, Affine, Fit, Pad, Stretch, as_fit
 from resload.geometry.fits import plain
@@ -28,7 +29,6 @@ from resload.pipeline import tensors
 from resload.pipeline.cpu import Film, Known, as_radiograph, is_film, make
 from resload.pipeline.model_input import ModelInput
 from resload.reference import KERNELS
-from resload.scaling import usable_device
 from resload.size import NATIVE, Native, Size, as_ladder, field_of
 from resload.threads import ordered_map, thread_count
 

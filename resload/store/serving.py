@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from resload import composite, geometry
+from resload.devices import onto
 from resload.errors import ArgumentError, SizeError
 from resload.geometry import Crop, Pad, Rect, Stretch, facts_at
 from resload.geometry.placing import film_facts, places
@@ -241,10 +242,10 @@ class Serving:
         for (own, wanted), members in alike.items():
             stored, target = Rect(*own[4:]), Rect(*wanted[4:])
             weights = self._weights((Rect(*own[:4]), stored), (Rect(*wanted[:4]), target))
-            every = torch.tensor(members, device=images.device)
+            every = None if len(alike) == 1 else onto(torch.tensor(members, device="cpu"), images.device)
             shown = _taken(images, every)[..., stored.slices[0], stored.slices[1]]
-            made = composite.resample_tensor(shown, *weights)
-            out[every, :, target.slices[0], target.slices[1]] = made.add_(0.5).floor_().clamp_(0, top)
+            made = composite.resample_tensor(shown, *weights).add_(0.5).floor_().clamp_(0, top)
+            out[slice(None) if every is None else every, :, target.slices[0], target.slices[1]] = made
         return out
 
     def region_level(
@@ -294,9 +295,9 @@ def _fits(size: Size, within: Size) -> bool:
     return size.height <= within.height and size.width <= within.width
 
 
-def _taken(images: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
-    """Some images; all of them without a copy. Sixteen-bit ones by their bits: torch gathers no uint16."""
-    if len(members) == len(images):
+def _taken(images: torch.Tensor, members: torch.Tensor | None) -> torch.Tensor:
+    """Some images; all of them (None) without a copy. Sixteen-bit ones by their bits: torch gathers no uint16."""
+    if members is None:
         return images
     if images.dtype == torch.uint16:
         return images.view(torch.int16)[members].view(torch.uint16)
