@@ -199,7 +199,7 @@ def drained(batches) -> None:
 
 def make_cache(path: Path, count: int, *sides: int) -> Path:
     """A cache of random records at these sizes, written through the very code that a build uses."""
-    sizes = as_ladder(sides)
+    sizes, film = as_ladder(sides), 2 * max(sides)
     per_shard = 1024 if max(sides) <= 256 else 256
     recipe = {name: value for name, value in resload.Pipeline(1).settings().items() if name != "dtype"}
     manifest = Manifest(sizes, "uint8", count, per_shard, recipe, 0, (count,), "0" * 64, "building")
@@ -207,6 +207,8 @@ def make_cache(path: Path, count: int, *sides: int) -> Path:
         **{name: 1.0 if kind == "float64" else "" if kind == "str" else 1 for name, kind in tables.RESULTS.items()},
         "status": "ok",
         "levels": {str(size): [0, 0, 0] for size in sizes},
+        **{"height": film, "width": film, "content_y": 0, "content_x": 0},
+        **{"content_height": film, "content_width": film},
     }
     results = tables.results_frame([record], sizes)
     results = results.loc[results.index.repeat(count)].reset_index(drop=True)

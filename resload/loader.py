@@ -265,7 +265,8 @@ class Loader:
                 pending.appendleft(self._maker.order([step])[0])
                 yield from self._taken(pending, False, steps)
             return
-        self._sent_ahead(order, pending)
+        if self._maker.crosses:
+            self._sent_ahead(order, pending)
         for k, step in enumerate(order.steps):
             given = self._given(order, k)
             self._cursor.passed(step.epoch, step.number, steps)

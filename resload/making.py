@@ -90,6 +90,8 @@ class Maker:
     ) -> None:
         self.reader, self._device, self._transform = reader, device, transform
         self._bus = None if device.type == "cpu" else bus_to(device)
+        self.crosses = self._bus is not None
+        """Whether batches are copied to another device."""
         late = works_late(device) and transform is None  # a transform sees images that are finished
         converter = Converter(reader.dtype, dtype, channels, normalization, late=late)
         self.scaling = converter.scaling
