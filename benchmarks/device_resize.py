@@ -4,11 +4,12 @@
 
 64 images that are on the device already, uint8 or uint16 -> float32 in stored units, by the direct triangle kernel:
 
-    gathered     sums of gathered rows and columns, tap by tap: what `composite.resample_tensor` does
+    gathered     sums of gathered rows and columns, tap by tap
     dense        two matrix products with the float64-made weights of both axes, float32 without TF32
     bf16 x 3     the same on the matrix units: pixels and weights as sums of bfloat16 parts, float32 sums
     interpolate  torch's, antialias=True: its weights are made in float32
     triton       two kernels: cast and columns, then rows; only the taps that weigh
+    resload      `composite.resample_tensor`: the same kernels, compiled once for all numbers of taps
     read         a pass over the stored pixels alone: no resize can be faster
 
 Errors are the largest difference from the float64 definition (`resload.reference`), in 1/255 of the range.
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 from common import save
 
-from resload import reference
+from resload import composite, reference
 
 BATCH = 64
 CASES = ((1024, 512), (1024, 224), (2048, 512), (512, 320))
@@ -99,6 +100,8 @@ def ways(source: int, target: int, device: torch.device) -> dict[str, Callable[[
     found = {"gathered": gathered, "dense": products, "interpolate": interpolated}
     if device.type == "cuda":
         found["bf16 x 3"] = by_parts
+    axis = composite.weights(source, source, target)
+    found["resload"] = lambda images: composite.resample_tensor(images, axis, axis)
     if triton is not None and device.type == "cuda":
         found["triton"] = lambda images: by_kernels(images, starts.int(), taps.contiguous(), target)
     return found

@@ -56,7 +56,7 @@ class Filler:
 
     def part(self, bounds: Sequence[int], size: Size) -> Part:
         """Memory for images of a size: bounds[k] .. bounds[k + 1] of batch k."""
-        made = self._made(size)
+        made = self.made(size)
         shape = self._converter.shape(bounds[-1], made)
         block = self.pool.block(self._converter.bytes(shape))
         lent = self.pool.lend(block, shape, self._converter.stored, bounds)
@@ -64,9 +64,10 @@ class Filler:
 
     def bytes(self, count: int, size: Size) -> int:
         """Of so many images of a size."""
-        return self._converter.bytes(self._converter.shape(count, self._made(size)))
+        return self._converter.bytes(self._converter.shape(count, self.made(size)))
 
-    def _made(self, size: Size) -> Size:
+    def made(self, size: Size) -> Size:
+        """What tasks make of a size: itself, or the stored level that the device makes it of."""
         late = self._converter.late and isinstance(self._reader, CacheReader)
         return self._reader.before_resize(size) if late else size  # type: ignore[attr-defined]  # a CacheReader
 

@@ -88,7 +88,7 @@ class Loader:
         threads: how many images, or parts of a batch, are made at once (from a cache, one of them on the caller's
             thread while it waits).
         prefetch: how many batches are made ahead of the one in use; where batches are small, how many handfuls of
-            them, since those of one task (up to 8 MB) are made together.
+            them, since those of one task (up to 8 MB) are made together. More where threads would have no task else.
         drop_last: leave out the images that do not fill a last batch.
         rank, world: which process this is, of how many; each is served its part of every step, as long as any other's:
             a last step that is kept and cannot be shared evenly ends in padding (`Batch.valid` False). When None,
@@ -226,12 +226,18 @@ class Loader:
         try:
             for some in self._maker.together(telling(self.sampler.parts(epoch, start=start, at=at), self.reader)):
                 pending.append(self._begun(some, executor))
-                if len(pending) > self._prefetch:
+                while len(pending) > self._prefetch and self._all_at_work(pending):
                     yield from self._taken(pending, helping, steps)
             while pending:
                 yield from self._taken(pending, helping, steps)
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
+
+    def _all_at_work(self, pending: deque[Order]) -> bool:
+        """Whether there is a task for each thread: many threads need more batches ahead than were asked for where one
+        batch is one task.
+        """
+        return not pending[-1].tasks or sum(len(order.tasks) for order in pending) >= self._threads
 
     def _caller_works(self) -> bool:
         """Whether the caller's thread makes images too: unless every step of the plan has a task for each image.

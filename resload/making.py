@@ -109,7 +109,7 @@ class Maker:
 
     def grain(self, sizes: Sequence[Size]) -> int:
         """Images of a task that makes each at these sizes; 0 where a thread is not worth it."""
-        worth = [grain for grain in map(self.reader.grain, sizes) if grain]
+        worth = [grain for size in sizes if (grain := self.reader.grain(self._filler.made(size)))]
         grain = min(worth, default=0 if self._mask_rule is None else _MASKS_TASK)
         return min(grain or _TRANSFORMED_TASK, _TRANSFORMED_TASK) if self._transform is not None else grain
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resload import composite, intensity, reference, resampling
-from resload.composite import Error, axis
+from resload.composite import Error, axis, products
 from resload.decode import decode
 from resload.errors import ArgumentError
 from resload.size import Size
@@ -219,6 +219,31 @@ def test_the_tensor_form_is_the_same(device, dtype):
     assert made.device.type == device
     unit = 257 if dtype == np.uint16 else 1
     assert np.abs(made.cpu().numpy().reshape(exact.shape) - exact).max() < 2e-3 * unit
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize(("target", "kernel"), [(63, "triangle"), (20, "lanczos3"), (90, "cubic")])
+def test_kernels_and_gathered_sums_are_the_same(monkeypatch, dtype, target, kernel):
+    """On CUDA by both ways, also of a part of larger images: the same but for float32's last digits."""
+    depth = "uint16" if dtype == np.uint16 else "uint8"
+    vertical = composite.weights(300, 100, target, depth=depth, kernel=kernel)
+    horizontal = composite.weights(150, 120, 50, depth=depth, kernel=kernel)
+    images = noise((5, 1, 140, 130), np.uint16 if dtype == np.uint16 else np.uint8).astype(dtype)
+    shown = torch.from_numpy(images).cuda()[..., 20:120, 3:123]
+    assert products._kernels(shown.device) is not None
+    made = composite.resample_tensor(shown, vertical, horizontal)
+    monkeypatch.setattr(products, "_kernels", lambda device: None)
+    torch.testing.assert_close(made, composite.resample_tensor(shown, vertical, horizontal), rtol=1e-5, atol=1e-3)
+
+
+def test_a_device_without_kernels_is_told_once(caplog):
+    """What cannot be compiled is no error: a line says what it costs."""
+    caplog.set_level("INFO", "resload")
+    products._kernels.cache_clear()
+    assert products._kernels(torch.device("cpu")) is None
+    assert products._kernels(torch.device("cpu")) is None
+    assert caplog.text.count("are made without Triton's kernels, more slowly") == 1
 
 
 def test_threads_do_not_share_their_memory():

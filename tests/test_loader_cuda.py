@@ -49,6 +49,100 @@ def test_memory_dropped_while_the_device_still_reads_it():
     assert torch.cat(sums).cpu().tolist() == list(range(256))
 
 
+def test_stored_bytes_dropped_while_the_device_still_reads_them():
+    """The copy itself is what the loop gets, was allocated on the loader's stream, and is read on another."""
+    loader = Loader(NumberReader(512, grain=8), size=256, batch_size=8, device="cuda", dtype=torch.uint16)
+    ballast = torch.randn(4096, 4096, device="cuda")
+    sums = []
+    for images, _ in loader:
+        for _ in range(3):
+            ballast = (ballast @ ballast).tanh()
+        sums.append(images.view(torch.int16)[:, 0, 17, 3].clone())
+        del images
+    assert torch.cat(sums).cpu().tolist() == list(range(512))
+
+
+def test_several_loaders_at_once_on_streams_of_the_caller(cache):
+    """Three loaders in turn, each batch worked on in a stream of its own: every batch is its own."""
+    readers = [NumberReader(96, grain=g) for g in (1, 8, 64)]
+    loaders = [Loader(reader, size=64, batch_size=8, device="cuda", dtype=torch.uint16) for reader in readers]
+    streams = [torch.cuda.Stream() for _ in loaders]
+    found = [[] for _ in loaders]
+    iterators = [iter(loader) for loader in loaders]
+    for _ in range(12):
+        for batches, stream, held in zip(iterators, streams, found, strict=True):
+            with torch.cuda.stream(stream):
+                held.append(next(batches).images.view(torch.int16)[:, 0, 5, 5].clone())
+    torch.cuda.synchronize()
+    assert [torch.cat(held).tolist() for held in found] == [list(range(96))] * 3
+
+
+@pytest.mark.parametrize("options", [{"normalize": (0.4, 0.2), "channels": 3}, {"dtype": torch.uint16}, {"size": 50}])
+def test_nothing_waits_for_the_device(cache, options):
+    """torch refuses what would wait for the caller's stream, and refuses nothing; targets and facts included."""
+    loader = Loader(cache, **{"size": 64, "batch_size": 7, "device": "cuda", **options})
+    for _ in loader:  # constants are brought to the device once
+        pass
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for batch in loader:
+            assert batch.targets.device == batch.known.device == batch.rows.device == batch.spacing.device
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_padding_waits_for_nothing_either(cache):
+    """Places without a film are blanked on the device."""
+    loader = Loader(
+        cache, size=64, batch_size=2, device="cuda", normalize=(0.4, 0.2), rows=cache.rows()[:7], rank=1, world=3
+    )
+    same = Loader(cache, size=64, batch_size=2, normalize=(0.4, 0.2), rows=cache.rows()[:7], rank=1, world=3)
+    list(loader)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        loader.set_epoch(0)
+        found = list(loader)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for one, other in zip(found, same, strict=True):
+        torch.testing.assert_close(one.images.cpu(), other.images)
+        assert torch.equal(one.valid.cpu(), other.valid)
+
+
+def test_a_host_far_ahead_of_the_device_takes_no_more_memory():
+    """300 batches of 4 MB whose work is queued behind slow products: a few are on the device at a time."""
+    loader = Loader(NumberReader(300 * 8, grain=8), size=512, batch_size=8, device="cuda", dtype=torch.uint16)
+    ballast = torch.randn(4096, 4096, device="cuda")
+    total = torch.zeros((), device="cuda")
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    for images, _ in loader:
+        ballast = (ballast @ ballast).tanh()
+        total += images.view(torch.int16)[:, 0, 0, 0].sum()
+        del images
+    torch.cuda.synchronize()
+    products = 4 * ballast.numel() * 4
+    assert torch.cuda.max_memory_allocated() - before < products + 24 * 8 * 512 * 512 * 2
+
+
+def test_the_callers_settings_change_nothing_on_the_device(cache8):
+    """TF32, autocast and a default device: stored and other sizes are what they are without."""
+    options = {"size": [64, 50], "batch_size": 5, "device": "cuda", "normalize": (0.4, 0.2), "threads": 3}
+    plain = [batch.scales for batch in Loader(cache8, **options)]
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        with torch.device("cuda"), torch.autocast("cuda", dtype=torch.bfloat16):
+            found = [batch.scales for batch in Loader(cache8, **options)]
+            on_cpu = next(iter(Loader(cache8, **options | {"device": "cpu"}))).images
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+    assert on_cpu.device.type == "cpu"
+    for one, other in zip(found, plain, strict=True):
+        assert all(torch.equal(one[size], other[size]) for size in other)
+
+
 def test_autocast_of_the_caller_changes_nothing_on_the_device(cache):
     """Inside torch.autocast the batches are those of outside."""
     options = {"size": 32, "batch_size": 8, "device": "cuda", "normalize": (0.4, 0.2)}

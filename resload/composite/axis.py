@@ -57,7 +57,9 @@ class Weights:
     """(t, K): weights of the K level pixels from there on; each row sums to 1."""
     bags: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = field(init=False, repr=False)
     """The same as `torch.embedding_bag` wants it: level pixels, where each output's begin, weights."""
-    _there: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = field(init=False, repr=False, default_factory=dict)
+    _there: dict[torch.device, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = field(
+        init=False, repr=False, default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         count, width = self.taps.shape
@@ -73,13 +75,14 @@ class Weights:
         """Pixels of the axis it makes."""
         return len(self.index)
 
-    def on(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Level pixels and their weights on a device, int32 and float32 (t, K); brought there once."""
+    def on(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """First level pixels (t,) and all (t, K), int32, and their weights (t, K) float32, brought there once."""
         found = self._there.get(device)
         if found is None:
             pixels, _, taps = self.bags
             shape = self.taps.shape
-            found = self._there[device] = pixels.view(shape).to(device), taps.view(shape).to(device)
+            first, pixels = torch.from_numpy(self.index.copy()), pixels.view(shape)
+            found = self._there[device] = first.to(device), pixels.to(device), taps.view(shape).to(device)
         return found
 
 

@@ -1,6 +1,9 @@
-"""Levels through two axes of weights: on the CPU by `torch.embedding_bag`, on any device tap by tap."""
+"""Levels through two axes of weights: on the CPU by `torch.embedding_bag`, on CUDA by kernels, elsewhere tap by tap."""
 
+import logging
 import threading
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -9,6 +12,8 @@ from numpy.typing import NDArray
 
 from resload.composite.axis import Weights
 from resload.errors import ArgumentError
+
+_log = logging.getLogger("resload")
 
 Pixels = NDArray[Any]
 
@@ -79,20 +84,44 @@ def _summed(rows: torch.Tensor, axis: Weights) -> torch.Tensor:
 def resample_tensor(images: torch.Tensor, vertical: Weights, horizontal: Weights) -> torch.Tensor:
     """Levels (..., H, W) uint8, uint16 or float32 on any device -> float32 there, in stored units, before rounding.
 
-    Sums of gathered rows and columns, tap by tap: no matrix product, so that neither TF32 nor autocast can take its
-    bits. Within 2e-3 of 255 of `resample_float`.
+    Weighted sums of rows, then of columns: no matrix product, so that neither TF32 nor autocast can take its bits.
+    Within 2e-3 of 255 of `resample_float`. On CUDA by two kernels where Triton can compile them, else tap by tap.
     """
     if images.shape[-2:] != (vertical.level, horizontal.level):
         raise ArgumentError(
             f"these weights take images of shape {(vertical.level, horizontal.level)}; found {tuple(images.shape)}"
         )
+    if images.device.type == "cuda" and (kernels := _kernels(images.device)) is not None:
+        (above, _, down), (before, _, across) = (axis.on(images.device) for axis in (vertical, horizontal))
+        found: torch.Tensor = kernels.resample(images, (above, down), (before, across))
+        return found
     if images.dtype == torch.uint16:  # carried by torch, but hardly computed on: its bits as int16, put right
         images = images.view(torch.int16).to(torch.int32).bitwise_and_(0xFFFF)
     return _gathered(_gathered(images.to(torch.float32), vertical, -2), horizontal, -1)
 
 
+@cache
+def _kernels(device: torch.device) -> ModuleType | None:
+    """The kernels for CUDA, once they were compiled and gave what they should; None where they cannot be had."""
+    try:
+        from resload.composite import kernels
+
+        image = torch.arange(12, dtype=torch.uint8, device=device).view(3, 4)
+        axis = (
+            torch.tensor([0, 1], dtype=torch.int32, device=device),
+            torch.tensor([[1, 2]] * 2, dtype=torch.float32, device=device),
+        )
+        if kernels.resample(image, axis, axis).tolist() == [[30.0, 39.0], [66.0, 75.0]]:
+            return kernels
+        why = "they compute something else"
+    except Exception as exc:  # what a compiler that is not there, or is another, may raise
+        why = f"{type(exc).__name__}: {exc}"
+    _log.info("sizes that are not stored are made without Triton's kernels, more slowly: %s", why)
+    return None
+
+
 def _gathered(images: torch.Tensor, axis: Weights, dim: int) -> torch.Tensor:
-    index, taps = axis.on(images.device)
+    _, index, taps = axis.on(images.device)
     shape = (axis.target, 1) if dim == -2 else (axis.target,)
     total = images.index_select(dim, index[:, 0]) * taps[:, 0].view(shape)
     for k in range(1, index.shape[1]):
