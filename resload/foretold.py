@@ -5,15 +5,35 @@ told                    made next     fetches from storage, so many bytes lie be
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
 
 from resload.readers import Reader
 from resload.samplers import Step
 from resload.samplers.keys import PADDING
 from resload.size import Size
+from resload.store.whole import Sweep
 
 AHEAD_BYTES = 64 << 20
 """Told of and not yet read: enough requests at once for any storage, and small beside the page cache."""
+
+
+@contextmanager
+def swept(reader: Reader, rows: NDArray[np.int64], sizes: Sequence[Size]) -> Iterator[None]:
+    """While an epoch of these rows at these sizes is read: the reader may read whole shards before."""
+    begin = getattr(reader, "sweep", None)
+    found: Sweep | None = None if begin is None else begin(rows, sizes)
+    if found is None:
+        yield
+        return
+    try:
+        found.wait()
+        yield
+    finally:
+        found.close()
 
 
 def telling(steps: Iterable[Step], reader: Reader) -> Iterator[Step]:

@@ -30,7 +30,7 @@ from resload.batch import Batch
 from resload.catalog import Catalog
 from resload.devices import usable_device
 from resload.errors import ArgumentError
-from resload.foretold import telling
+from resload.foretold import swept, telling
 from resload.making import Maker, Order
 from resload.pipeline import ModelInput, Pipeline
 from resload.readers import DetailReader, Reader
@@ -223,13 +223,15 @@ class Loader:
         helping = self._threads > 1 and self._caller_works()
         executor = ThreadPoolExecutor(self._threads - helping, thread_name_prefix="resload")
         pending: deque[Order] = deque()
+        plan = telling(self.sampler.parts(epoch, start=start, at=at), self.reader)
         try:
-            for some in self._maker.together(telling(self.sampler.parts(epoch, start=start, at=at), self.reader)):
-                pending.append(self._begun(some, executor))
-                while len(pending) > self._prefetch and self._all_at_work(pending):
+            with swept(self.reader, self.sampler.rows, self._sizes):
+                for some in self._maker.together(plan):
+                    pending.append(self._begun(some, executor))
+                    while len(pending) > self._prefetch and self._all_at_work(pending):
+                        yield from self._taken(pending, helping, steps)
+                while pending:
                     yield from self._taken(pending, helping, steps)
-            while pending:
-                yield from self._taken(pending, helping, steps)
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
 

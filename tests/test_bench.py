@@ -23,11 +23,12 @@ from resload.bench.drawing import draw
 from resload.bench.films import FilmSteps
 from resload.bench.found import bottleneck, lane_sum, shares
 from resload.bench.lines import lines
-from resload.bench.machine import cgroup_cores, free_bytes, machine, pillow
+from resload.bench.machine import cgroup_cores, machine, pillow
 from resload.bench.model import step_of
 from resload.bench.records import sample
 from resload.cli import main
 from resload.errors import ArgumentError, CatalogError
+from resload.memory import free_bytes
 from resload.store import layout
 from resload.testing import write_synthetic
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 
+from resload.memory import CGROUP, free_bytes, words_of
 from resload.pipeline.model_input import decoders_here
 from resload.threads import thread_count
-
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def machine(device: str) -> dict[str, Any]:
@@ -77,28 +76,12 @@ def _device(device: torch.device) -> str | None:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else None
 
 
-def cgroup_cores(root: Path = _CGROUP) -> float | None:
+def cgroup_cores(root: Path = CGROUP) -> float | None:
     """How many cores' time a container's limit allows (cgroup v2 `cpu.max`, v1 `cpu.cfs_*`); None without one."""
-    words = _words(root / "cpu.max") or [
-        *_words(root / "cpu/cpu.cfs_quota_us"),
-        *_words(root / "cpu/cpu.cfs_period_us"),
+    words = words_of(root / "cpu.max") or [
+        *words_of(root / "cpu/cpu.cfs_quota_us"),
+        *words_of(root / "cpu/cpu.cfs_period_us"),
     ]
     if len(words) != 2 or not words[0].isdigit():  # "max", or -1
         return None
     return int(words[0]) / int(words[1])
-
-
-def free_bytes(root: Path = _CGROUP, meminfo: Path = Path("/proc/meminfo")) -> int | None:
-    """Memory that files may be kept in: what the system says is available, within a container's limit."""
-    lines = meminfo.read_text().splitlines() if meminfo.exists() else []
-    free = [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable")]
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        free += [int(word) for word in _words(root / name) if word.isdigit()]
-    return min(free) if free else None
-
-
-def _words(path: Path) -> list[str]:
-    try:
-        return path.read_text().split()
-    except OSError:
-        return []

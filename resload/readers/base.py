@@ -13,9 +13,10 @@ from resload.store.slot import Slot
 class Reader(Protocol):
     """(rows, size) -> pixels. `fill` is called from several threads at once, on different images.
 
-    A reader may have two methods more. `fill_sizes(slots, rows, sizes, start)` fills several sizes from one decode.
+    A reader may have three methods more. `fill_sizes(slots, rows, sizes, start)` fills several sizes from one decode.
     `ahead(rows, size) -> int` hears of rows that are read soon, on the caller's thread, to have them fetched meanwhile;
-    it returns at once how many bytes they are, 0 where it fetches nothing ahead.
+    it returns at once how many bytes they are, 0 where it fetches nothing ahead. `sweep(rows, sizes)` hears of all that
+    an epoch reads before it begins, and returns None or what is waited for, a moment, and closed at its end (`Sweep`).
     """
 
     @property

@@ -1,5 +1,6 @@
 """Pixels from a cache: verified records of a stored level, or another size made from them."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +13,7 @@ from resload.samplers.columns import ids_digest
 from resload.size import Native, Size, SizeLike, Spacing
 from resload.store.cache import Cache
 from resload.store.slot import Slot
+from resload.store.whole import Sweep
 
 _TASK_BYTES = 8 << 20
 """Some milliseconds of work: much more than it costs to hand a task to a thread and to hear that it is done."""
@@ -88,6 +90,10 @@ class CacheReader:
     def ahead(self, rows: NDArray[np.int64], size: Size) -> int:
         """See `Cache.ahead`."""
         return self.cache.ahead(rows, size, allow_upsample=self._allow_upsample)
+
+    def sweep(self, rows: NDArray[np.int64], sizes: Sequence[Size]) -> Sweep | None:
+        """See `Cache.sweep`."""
+        return self.cache.sweep(rows, sizes, allow_upsample=self._allow_upsample)
 
     def fill(self, slot: Slot, rows: NDArray[np.int64], size: Size, start: int) -> None:
         """Read and verify; resize where the size is not stored."""

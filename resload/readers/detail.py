@@ -4,6 +4,8 @@ They cost the model what images of the served size cost and hold the detail of t
 of detail from the value of computation.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from resload.pipeline.cpu import enlarged
 from resload.readers.base import Reader
 from resload.size import Native, Size, SizeLike, Spacing, as_size
 from resload.store.slot import Slot
+from resload.store.whole import Sweep
 
 
 class DetailReader:
@@ -68,6 +71,11 @@ class DetailReader:
         """At `detail`, where the reader fetches what it is told of."""
         tell = getattr(self.inner, "ahead", None)
         return 0 if tell is None else int(tell(rows, self.detail))
+
+    def sweep(self, rows: NDArray[np.int64], sizes: Sequence[Size]) -> Sweep | None:
+        """At `detail`, where the reader reads whole shards."""
+        begin = getattr(self.inner, "sweep", None)
+        return None if begin is None else begin(rows, [self.detail])
 
     def facts(self, rows: NDArray[np.int64], size: Size) -> NDArray[np.float32]:
         """Those of the served size: that is where things lie."""

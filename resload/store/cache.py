@@ -32,6 +32,7 @@ from resload.store.run import no_masks, read_rows
 from resload.store.serving import Served, Serving
 from resload.store.slot import Slot
 from resload.store.stored import Stored
+from resload.store.whole import Sweep
 
 
 def open_cache(path: str | os.PathLike[str], *, partial: bool = False, access: str = "pread") -> "Cache":
@@ -235,6 +236,15 @@ class Cache:
         for the steps that come next. Arguments are not checked again, and damage is left to `read`. Thread-safe.
         """
         return self._stored.ahead(self._rows[rows], size, allow_upsample=allow_upsample)
+
+    def sweep(self, rows: NDArray[np.int64], sizes: Sequence[Size], *, allow_upsample: bool = False) -> Sweep | None:
+        """Say that these rows are all read soon, at these sizes: most of a level that is not in memory, and fits into
+        it, is read there from beginning to end, which makes this and every later read faster.
+
+        Returns at once: a thread reads, until the `Sweep` is closed; None where nothing is to be read. `Loader` calls
+        it for each epoch. Arguments are not checked again, and damage is left to `read`. Thread-safe.
+        """
+        return self._stored.sweep(self._rows[rows], sizes, allow_upsample=allow_upsample)
 
     def read_masks(
         self, rows: ArrayLike, size: SizeLike | Spacing | str, *, allow_upsample: bool = False

@@ -1,6 +1,7 @@
 """What all views of one cache share: its open files, and pixels of any size from them."""
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from resload.pipeline import Pipeline
 from resload.pipeline.cpu import levels_of
 from resload.resampling import pyramid
 from resload.size import Native, Size
-from resload.store import tables
+from resload.store import tables, whole
 from resload.store.gather import Level
 from resload.store.layout import Masks
 from resload.store.native import Packed
@@ -105,6 +106,17 @@ class Stored:
         """These rows are read soon, at this size; how many bytes that will be, 0 where the system is not told."""
         level = self.serving.served(size, allow_upsample=allow_upsample).level
         return 0 if isinstance(level, Native) else self.level(level).ahead(rows)
+
+    def sweep(
+        self, rows: NDArray[np.int64], sizes: Sequence[Size], *, allow_upsample: bool = False
+    ) -> whole.Sweep | None:
+        """Begin to read the shards of these rows at these sizes, as `whole` says; None where nothing is to be read."""
+        levels = {self.serving.served(size, allow_upsample=allow_upsample).level for size in sizes}
+        stored = sorted(level for level in levels if not isinstance(level, Native))
+        files = [path for level in stored for path in self.level(level).cold(rows)]
+        if not files or not whole.SWEEPS or not whole.fits(sum(path.stat().st_size for path in files if path.exists())):
+            return None
+        return whole.Sweep(files)
 
     def fill_regions(
         self,
