@@ -1,4 +1,6 @@
-"""The cold half of `growth.py`: an epoch whose pages are not in memory, with and without reading ahead of the plan.
+"""The cold half of `growth.py`: an epoch whose pages are not in memory, and the one after it.
+
+The first is swept shard by shard, read ahead of the plan, or neither; the next finds pages where the first left them.
 
 Before every epoch the files are synced and dropped from the page cache (posix_fadvise, POSIX_FADV_DONTNEED), which the
 kernel may decline; so it is asked how much is left (mincore), and after the epoch how much was read from the disk
@@ -28,6 +30,7 @@ from resload.samplers import BlockShuffle, Fixed, Images, Sampler, Shuffle
 
 SIDE = 256
 DISK = "the files read in order"
+SWEPT, AHEAD, NEITHER = WAYS = ("swept", "read ahead", "neither")
 LEFT = 0.05
 """More than this share of the bytes left in memory is not cold."""
 
@@ -66,9 +69,11 @@ class Trial:
         """The ways, by name."""
         arms: dict[str, Callable[[], float]] = {DISK: partial(self.once, DISK, self.shards, self.in_order)}
         for name, order in (("Shuffle", Shuffle()), ("BlockShuffle", BlockShuffle())):
-            for ahead in (True, False):
-                called = f"Loader, {name}, {'read ahead' if ahead else 'not ahead'}"
-                arms[called] = partial(self.once, called, self.shards, partial(self.loaded, order, ahead=ahead))
+            for way in WAYS:
+                called = f"Loader, {name}, {way}"
+                arms[called] = partial(self.once, called, self.shards, partial(self.loaded, order, way))
+        for way in WAYS[:2]:
+            arms[f"Loader, Shuffle, {way}: the epoch after"] = partial(self.after, way)
         for workers in (0, 2):
             called = f"DataLoader, mmap, {workers} workers"
             arms[called] = partial(self.once, called, [self.flat], partial(self.mapped, workers))
@@ -113,11 +118,24 @@ class Trial:
                 while file.readinto(buffer):
                     pass
 
-    def loaded(self, order: Any, *, ahead: bool) -> None:
+    def loaded(self, order: Any, way: str) -> None:
         """An epoch of a Loader, opened anew."""
-        with opened(self.cache) as cache, ahead_or_not(ahead=ahead):
-            sampler = Sampler(cache, order=order, sizes=Fixed(SIDE), budget=Images(self.batch), tail="exact")
-            drained(resload.Loader(cache, sampler=sampler, dtype=torch.uint8, threads=2))
+        with opened(self.cache) as cache, only(way):
+            drained(self.loader(cache, order))
+
+    def after(self, way: str) -> float:
+        """Images/s of the second epoch of a Loader, whose first was cold."""
+        for path in self.shards:
+            drop(path)
+        with opened(self.cache) as cache, only(way):
+            loader = self.loader(cache, Shuffle())
+            drained(loader)
+            return self.count / seconds(partial(drained, loader))
+
+    def loader(self, cache: resload.Cache, order: Any) -> resload.Loader:
+        """Stored bytes, by two threads."""
+        sampler = Sampler(cache, order=order, sizes=Fixed(SIDE), budget=Images(self.batch), tail="exact")
+        return resload.Loader(cache, sampler=sampler, dtype=torch.uint8, threads=2)
 
     def mapped(self, workers: int) -> None:
         """An epoch of a torch DataLoader over a memory map."""
@@ -133,17 +151,17 @@ def opened(path: Path) -> Iterator[resload.Cache]:
 
 
 @contextmanager
-def ahead_or_not(*, ahead: bool) -> Iterator[None]:
-    """Loaders that read ahead, or whose reading ahead does nothing."""
-    if ahead:
-        yield
-        return
-    kept = CacheReader.ahead
-    CacheReader.ahead = lambda *_, **__: 0  # type: ignore[method-assign]
+def only(way: str) -> Iterator[None]:
+    """Loaders as they are, or that do not sweep, or that do not read ahead either."""
+    kept = CacheReader.sweep, CacheReader.ahead
+    if way != SWEPT:
+        CacheReader.sweep = lambda *_, **__: None  # type: ignore[method-assign]
+    if way == NEITHER:
+        CacheReader.ahead = lambda *_, **__: 0  # type: ignore[method-assign]
     try:
         yield
     finally:
-        CacheReader.ahead = kept  # type: ignore[method-assign]
+        CacheReader.sweep, CacheReader.ahead = kept  # type: ignore[method-assign]
 
 
 # -- the page cache --------------------------------------------------------------------------------------

@@ -63,7 +63,8 @@ class Loader:
         sampler: a `samplers.Sampler`, instead of size, batch_size, split, rows, shuffle, seed and drop_last.
         split, rows: which radiographs: those of a split, or these row numbers. Quarantined ones are left out.
         shuffle: a new order each epoch, drawn from (seed, epoch); else row order.
-        device: where batches end up. Stored bytes travel; floats are made there, by the calling thread.
+        device: where batches end up; "cuda" is the device that is current now. Stored bytes travel, on CUDA beside the
+            caller's work; floats are made there, on the caller's current stream.
         dtype: float32, float16 or bfloat16 (values in [0, 1], then normalised), or uint8 / uint16 as stored
             (uint8 widened to uint16 keeps its place in the range; uint16 is never narrowed).
         channels: copies of the gray image along C, for models that want three.

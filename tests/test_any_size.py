@@ -459,6 +459,8 @@ def test_levels_travel_and_are_resized_where_they_arrive(tmp_path, monkeypatch, 
     plain = by_row(Loader(cache, size=(70, 60), batch_size=2, channels=2, normalize=(0.5, 0.25)))
     monkeypatch.setattr("resload.making.works_late", lambda device: True)
     loader = Loader(cache, size=[(70, 60), 128], batch_size=2, channels=2, normalize=(0.5, 0.25))
+    level, resized = (loader.reader.grain(size) for size in (Size(128, 128), Size(70, 60)))
+    assert loader._maker.grain([Size(70, 60)]) == level > resized
     unit = 4 / np.iinfo(cache.dtype).max
     for batch in loader:
         assert batch.scales[Size(128, 128)].shape == (len(batch), 2, 128, 128)

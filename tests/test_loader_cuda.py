@@ -77,6 +77,10 @@ def test_several_loaders_at_once_on_streams_of_the_caller(cache):
     assert [torch.cat(held).tolist() for held in found] == [list(range(96))] * 3
 
 
+WATCHED = "ignore:Synchronization debug mode is a prototype"
+
+
+@pytest.mark.filterwarnings(WATCHED)
 @pytest.mark.parametrize("options", [{"normalize": (0.4, 0.2), "channels": 3}, {"dtype": torch.uint16}, {"size": 50}])
 def test_nothing_waits_for_the_device(cache, options):
     """torch refuses what would wait for the caller's stream, and refuses nothing; targets and facts included."""
@@ -91,6 +95,7 @@ def test_nothing_waits_for_the_device(cache, options):
         torch.cuda.set_sync_debug_mode("default")
 
 
+@pytest.mark.filterwarnings(WATCHED)
 def test_padding_waits_for_nothing_either(cache):
     """Places without a film are blanked on the device."""
     loader = Loader(

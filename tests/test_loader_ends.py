@@ -279,6 +279,20 @@ def test_batches_that_are_dropped_give_their_memory_back(cache, batch_size, toge
     assert together <= len(places) <= blocks * together
 
 
+def test_many_threads_each_have_a_task():
+    """Where a batch is one task, more batches are made ahead than were asked for; not where batches have many tasks."""
+    for grain, batch_size in ((4, 4), (2, 4), (1, 16)):
+        reader = NumberReader(240, delay=0.004, grain=grain)
+        found = all_rows(Loader(reader, size=4, batch_size=batch_size, threads=8, prefetch=1))
+        assert found == list(range(240))
+        assert 6 <= reader.most_at_once <= 8
+    reader = NumberReader(400, delay=0.001, grain=1)
+    batches = iter(Loader(reader, size=4, batch_size=20, threads=4, prefetch=1))
+    next(batches)
+    time.sleep(0.3)
+    assert len(reader.filled) == 40  # the one that was taken, and one ahead: more than a task for each thread
+
+
 def test_a_block_serves_every_smaller_size():
     """After a large size, smaller ones live in the same memory."""
     reader = NumberReader(400)

@@ -102,5 +102,5 @@ def _asked(found: Found) -> str:
     return (
         f"{found.size}{origin}, {found.dtype}, batches of {found.batch_size}, {found.device}, {threads}. "
         f"Bottleneck: {bottleneck(found)}.\n"
-        f"Light blue: steps of the loader, each alone. Dark blue: the loader. Grey: no part of it once warm.{model}"
+        f"Light blue: its steps, each alone. Dark blue: the loader. Grey: no part of it once warm.{model}"
     )

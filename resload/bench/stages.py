@@ -1,5 +1,7 @@
 """Steps that loading from a cache and from films have in common: conversion, and the way to the device."""
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -7,6 +9,7 @@ from numpy.typing import NDArray
 from resload.bench.clock import Work, alone, on_threads
 from resload.bench.found import CONVERT, COPY, DEVICE, THREADS, Stage
 from resload.bench.settings import Settings
+from resload.devices import bus_to
 from resload.scaling import Scaling
 from resload.size import Size
 
@@ -68,18 +71,19 @@ def to_device(images: NDArray[np.generic], settings: Settings, batch: int) -> li
     else:
         channels, kind = 1, images.dtype
     size = Size(*images.shape[1:])
-    sent = torch.from_numpy(np.ones((batch, channels, *size), kind))
     device = torch.device(settings.device)
+    bus, shape = bus_to(device), (batch, channels, *size)
+    sent = bus.memory(math.prod(shape) * kind.itemsize).view(kind).reshape(shape)
+    sent.fill(1)
 
     def copied() -> int:
-        sent.to(device)
-        settle(device)
+        bus.send(sent).wait()
         return batch
 
     bytes_each = channels * size.pixels * kind.itemsize
     found = [Stage(COPY, alone(copied, settings.seconds), 1, bytes_each, DEVICE, f"{kind} to {device}")]
     if settings.late:
-        there = sent.to(device)
+        there = torch.from_numpy(sent).to(device)
 
         def converted() -> int:
             scaling.finished(scaling.on_device(there))
