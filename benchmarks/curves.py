@@ -149,22 +149,27 @@ def _number(value: float) -> str:
 
 
 def draw(curves: Sequence[Curve], path: Path, *, heading: str, foot: str) -> None:
-    """One panel for each curve, as a PNG; without pyplot, so that no global state is touched."""
+    """One panel for each curve, as a PNG, bars across the page; without pyplot, so that no global state is touched."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     columns = min(COLUMNS, len(curves))
-    lines = -(-len(curves) // columns)
+    cells, place = [], 0
+    for curve in curves:
+        place = place if curve.along else -(-place // columns) * columns  # bars begin a line, and fill it
+        cells.append(place)
+        place += 1 if curve.along else columns
+    lines = -(-place // columns)
     with rc_context({"font.family": FONT, "font.size": 9}):
         figure = Figure(figsize=(WIDTH * columns, HEIGHT * lines + 0.9), dpi=120)
         canvas = FigureCanvasAgg(figure)
-        panels = figure.subplots(lines, columns, squeeze=False).ravel()
-        for axes, curve in zip(panels, curves, strict=False):
+        grid = figure.add_gridspec(lines, columns)
+        for cell, curve in zip(cells, curves, strict=True):
+            line, column = divmod(cell, columns)
+            axes = figure.add_subplot(grid[line, column] if curve.along else grid[line, :])
             axes.set_title(curve.title, loc="left", fontweight="bold", fontsize=10)
             (_lines if curve.along else _bars)(axes, curve)
-        for axes in panels[len(curves) :]:
-            axes.set_axis_off()
         figure.suptitle(heading, fontsize=12, fontweight="bold")
         figure.text(0.5, 0.012, foot, ha="center", va="bottom", fontsize=8, color="0.3")
         figure.tight_layout(rect=(0, 0.035, 1, 0.99), w_pad=2.0, h_pad=2.0)
@@ -223,12 +228,11 @@ def _bars(axes: Any, curve: Curve) -> None:
         [one["most"] - one["median"] for one in found],
     ]
     colours = [CEILING if name == curve.ceiling else COLOURS["DataLoader" in name] for name in names]
-    axes.barh(range(len(names)), middle, xerr=around, color=colours, alpha=0.85, ecolor="0.2", capsize=2, height=0.4)
-    axes.set_yticks([])
-    axes.set_ylim(len(names) - 0.6, -0.75)
-    axes.set_xlim(0, max(one["most"] for one in found) * 1.25)
-    for place, (name, one) in enumerate(zip(names, found, strict=True)):
-        axes.annotate(name, (0, place - 0.36), (3, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.barh(range(len(names)), middle, xerr=around, color=colours, alpha=0.85, ecolor="0.2", capsize=2, height=0.7)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlim(0, max(one["most"] for one in found) * 1.1)
+    for place, one in enumerate(found):
         value = _number(one["median"])
         axes.annotate(value, (one["most"], place), (4, 0), textcoords="offset points", va="center", fontsize=8)
     axes.locator_params(axis="x", nbins=5)
