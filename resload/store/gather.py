@@ -42,8 +42,8 @@ HELD_RECORD_BYTES = 16 << 10
 """Of pixels: 128 x 128 of 8 bit are just held."""
 HELD_LEVEL_BYTES = 512 << 20
 _TOGETHER_BYTES = 8 << 20
-"""Records are read by one call, and summed as one, so many bytes at a time: each costs some microseconds, and a wait for
-Python's lock."""
+"""Records are read by one call, and summed as one, so many bytes at a time: each call costs some microseconds, and a
+wait for Python's lock."""
 _PROBES = 4
 """Records of a batch that are looked for in memory before any of it is asked for from storage: some 5 us, where asking
 for all of it would be a tenth of the time that reading it from memory takes."""

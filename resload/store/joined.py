@@ -16,7 +16,7 @@ from crc32c import crc32c
 from numpy.typing import NDArray
 
 MOST = 128
-"""Records per joint sum: tables of 256 KB for each length of records."""
+"""Records per joint sum: tables of 512 KB for each length of records."""
 _BITS = np.uint32(1) << np.arange(32, dtype=np.uint32)
 _PLACES = np.arange(MOST * 4) * 256
 
