@@ -95,7 +95,7 @@ def test_views_start_at_the_blocks_first_byte():
 
 def test_a_slot_is_made_once_for_a_shape():
     """The same shape: the same slot; another shape: another, over the same memory."""
-    block = Block(1000)
+    block = Block(np.empty(1000, np.uint8))
     slot = block.slot((5, 10, 10), UINT8)
     assert block.slot((5, 10, 10), UINT8) is slot
     other = block.slot((2, 10, 10), UINT8)
