@@ -45,18 +45,14 @@ class Sweep:
         self._thread.join()
 
     def _run(self) -> None:
-        null = os.open(os.devnull, os.O_WRONLY)
-        try:
-            for path in self._files:
-                with contextlib.suppress(OSError):  # a shard that is not there, or a file system that cannot
-                    self._read(path, null)
-        finally:
-            os.close(null)
+        for path in self._files:
+            with contextlib.suppress(OSError):  # a shard that is not there, or a file system that cannot
+                self._read(path)
 
-    def _read(self, path: Path, null: int) -> None:
-        with path.open("rb", buffering=0) as file:
+    def _read(self, path: Path) -> None:
+        with path.open("rb", buffering=0) as file, Path(os.devnull).open("wb", buffering=0) as null:
             at = 0
-            while not self._ends.is_set() and (sent := os.sendfile(null, file.fileno(), at, _PIECE)):
+            while not self._ends.is_set() and (sent := os.sendfile(null.fileno(), file.fileno(), at, _PIECE)):
                 at += sent
 
 
