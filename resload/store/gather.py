@@ -48,7 +48,7 @@ _PROBES = 4
 """Records of a batch that are looked for in memory before any of it is asked for from storage: some 5 us, where asking
 for all of it would be a tenth of the time that reading it from memory takes."""
 _SAMPLED = 32
-"""Records of a level that are looked for in memory, to say whether it is there: a tenth of a millisecond."""
+"""Records of a level that are looked for in memory, to say whether it is there."""
 _TELLS = hasattr(os, "posix_fadvise") and hasattr(os, "RWF_NOWAIT")
 """Whether the system can be told of reads to come, and asked what it has in memory: Linux."""
 _SUM_RELEASES_GIL = 32 << 10
