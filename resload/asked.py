@@ -115,14 +115,16 @@ def reader_of(
     threads: int | None = None,
     *,
     allow_upsample: bool = False,
+    decode: str = "cpu",
+    device: str | torch.device = "cpu",
 ) -> Reader:
     """Whatever people load from, as a reader. Raises ArgumentError for anything else, and for a missing pipeline."""
     if isinstance(data, Catalog):
         if pipeline is None:
             raise ArgumentError("a Catalog needs pipeline=, for example pipeline=resload.Pipeline(256)")
-        return SourceReader(data, pipeline, threads=threads)
-    if pipeline is not None:
-        raise ArgumentError("pipeline= goes with a Catalog; a cache knows its own")
+        return SourceReader(data, pipeline, threads=threads, decode=decode, device="cpu" if decode == "cpu" else device)
+    if pipeline is not None or decode != "cpu":
+        raise ArgumentError("pipeline= and decode= go with a Catalog; a cache knows its own, and holds decoded films")
     if isinstance(data, Cache):
         return CacheReader(data, allow_upsample=allow_upsample)
     if not hasattr(data, "fill"):

@@ -132,10 +132,11 @@ class StateError(ResloadError, ValueError):
     """A saved position belongs to another plan (other data, seed, batch size or order)."""
 
 
-def require(package: str, extra: str, why: str) -> ModuleType:
+def require(package: str, extra: str, why: str, *, name: str = "") -> ModuleType:
     """Import an optional package, or say which extra brings it.
 
-    `require("matplotlib.pyplot", "figures", "to draw a contact sheet")`
+    `require("matplotlib.pyplot", "figures", "to draw a contact sheet")`; `name` where the package is not called as its
+    first module is.
     """
     try:
         return importlib.import_module(package)
@@ -144,5 +145,5 @@ def require(package: str, extra: str, why: str) -> ModuleType:
         if exc.name is not None and exc.name.partition(".")[0] != top:
             raise  # the package is there; something it needs is not, and that message is the useful one
         raise MissingPackageError(
-            f"{top} is needed {why} and is not installed: pip install 'resload[{extra}]'", name=top
+            f"{name or top} is needed {why} and is not installed: pip install 'resload[{extra}]'", name=top
         ) from exc

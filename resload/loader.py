@@ -95,6 +95,8 @@ class Loader:
             a last step that is kept and cannot be shared evenly ends in padding (`Batch.valid` False). When None,
             torch.distributed or the environment of torchrun or srun says so, when the first batch is asked for.
         pipeline: with a Catalog, the recipe; its sizes do not matter here.
+        decode: with a Catalog, "cpu", or "dali": NVIDIA DALI decodes JPEG, JPEG 2000 and HTJ2K, also inside DICOM, on
+            `device`, where films are then resized too.
 
     Raises:
         ArgumentError: for contradicting or impossible arguments. While iterating: CorruptCacheError, DecodeError.
@@ -128,13 +130,15 @@ class Loader:
         rank: int | None = None,
         world: int | None = None,
         pipeline: Pipeline | None = None,
+        decode: str = "cpu",
     ) -> None:
-        self.reader = reader_of(data, pipeline, threads, allow_upsample=allow_upsample)
+        device = usable_device(device)
+        self.reader = reader_of(data, pipeline, threads, allow_upsample=allow_upsample, decode=decode, device=device)
+        waiting: int = getattr(self.reader, "waiting", 0)
         if detail is not None:
             self.reader = DetailReader(self.reader, detail, recipe_of(self.reader, "detail="))
-        self._threads = thread_count(threads)
+        self._threads = thread_count(threads) + waiting
         self._prefetch = at_least(prefetch, "prefetch")
-        device = usable_device(device)
         self.sampler = sampler_of(
             self.reader,
             sampler,

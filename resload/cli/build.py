@@ -29,6 +29,8 @@ OPTIONS = (
     "shard_mb",
     "on_error",
     "check",
+    "decode",
+    "device",
     "threads",
 )
 """Passed on when they are given, so that `resload.build` alone says what holds when they are not."""
@@ -57,6 +59,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     kept.add_argument("--shard-mb", type=float, metavar="MB", help="most MiB in a file (512)")
     kept.add_argument("--on-error", metavar="NAME", help="a film that cannot be read: quarantine or raise (quarantine)")
     kept.add_argument("--check", metavar="NAME", help="compare files of stored films by: stamp, hash or none (stamp)")
+    parser.add_argument("--decode", metavar="NAME", help="who decodes JPEG, JPEG 2000 and HTJ2K: cpu or dali (cpu)")
+    parser.add_argument("--device", metavar="NAME", help="where films are resized: cpu or cuda (cpu)")
     parser.add_argument("--threads", type=int, metavar="N", help="how many films at once (default: one per core)")
 
 

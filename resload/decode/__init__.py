@@ -8,6 +8,7 @@
     raster.py -- png.py, jpeg.py, tiff.py      dicom.py -- dictionary.py, elements.py, image.py, fragments.py,
                                                frames.py, groups.py, luts.py, meaning.py, spacing.py
         codestream.py  claims and end markers of JPEG, JPEG-LS and JPEG 2000      window.py  bytes of a file
+        others.py      decoders in the place of imagecodecs
 
 Every function here may be called from many threads at once; the codecs release the GIL. A file is refused
 with a `resload.errors.DecodeError`, and no other exception: its claim is compared with a limit before
@@ -19,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+from resload.decode import jpeg
 from resload.decode.dictionary import PHOTOMETRIC, named
 from resload.decode.radiograph import Header, Lut, Radiograph, Values
 from resload.decode.raster import FORMATS
@@ -33,6 +35,7 @@ from resload.errors import (
 )
 
 if TYPE_CHECKING:
+    from resload.decode.others import Other
     from resload.decode.tags import Tag, Tagged
 
 __all__ = [
@@ -132,7 +135,14 @@ def read_tags(path: "str | os.PathLike[str]", tags: "Sequence[Tag]") -> "Tagged"
     return _guarded(read, path)
 
 
-def decode(source: Source, *, frame: int = 0, max_pixels: int = MAX_PIXELS, colour: str = "luma") -> Radiograph:
+def decode(
+    source: Source,
+    *,
+    frame: int = 0,
+    max_pixels: int = MAX_PIXELS,
+    colour: str = "luma",
+    other: "Other | None" = None,
+) -> Radiograph:
     """One radiograph: `pixels` (height, width) uint8 or uint16, owned by the caller.
 
     Args:
@@ -141,6 +151,7 @@ def decode(source: Source, *, frame: int = 0, max_pixels: int = MAX_PIXELS, colo
         max_pixels: refuse a header that claims more.
         colour: `luma` (BT.601) of images in colour, palettes and gray images stored as RGB among them; or `reject`
             them by what the header says, whether or not their pixels happen to be gray.
+        other: decodes the compressed streams that it takes (`decode.others`).
 
     Raises:
         ArgumentError: `colour` is neither.
@@ -154,18 +165,20 @@ def decode(source: Source, *, frame: int = 0, max_pixels: int = MAX_PIXELS, colo
     if colour not in COLOURS:
         raise ArgumentError(f"colour is one of {', '.join(COLOURS)}; found {colour!r}")
     if isinstance(source, bytes | bytearray | memoryview):
-        return _guarded(lambda: _decode(bytes(source), frame, max_pixels, colour), None)
-    return _guarded(lambda: _decode(Path(source).read_bytes(), frame, max_pixels, colour), source)
+        return _guarded(lambda: _decode(bytes(source), frame, max_pixels, colour, other), None)
+    return _guarded(lambda: _decode(Path(source).read_bytes(), frame, max_pixels, colour, other), source)
 
 
-def _decode(data: bytes, frame: int, max_pixels: int, colour: str) -> Radiograph:
+def _decode(data: bytes, frame: int, max_pixels: int, colour: str, other: "Other | None") -> Radiograph:
     if colour == "reject":
         _check_gray(_header(data, max_pixels))
     name = sniff(data)
     if name == "dicom":
         from resload.decode import dicom
 
-        return dicom.decode(data, frame, max_pixels)
+        return dicom.decode(data, frame, max_pixels, other)
+    if name == "jpeg":
+        return jpeg.decode(data, frame, max_pixels, other)
     return FORMATS[name].decode(data, frame, max_pixels)
 
 

@@ -19,6 +19,8 @@ from resload.errors import DecodeError, TruncatedFileError
 
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 """SOF0 to SOF15 but DHT, JPG and DAC; and JPEG-LS's SOF55 (T.87 C.1.1)."""
+LOSSLESS = 0xC3
+"""SOF3, the frame header of lossless JPEG (T.81 annex H)."""
 _NO_BODY = frozenset({0x01, *range(0xD0, 0xD9)})
 """TEM, RST0 to RST7 and SOI stand alone."""
 _MOST_SEGMENTS = 4096
@@ -26,6 +28,10 @@ _MOST_TILE_PARTS = 1 << 20
 _MOST_RUBBISH = 4096
 """Bytes between two segments."""
 _END = b"\xff\xd9"
+_CODING_STYLE, _REVERSIBLE = b"\xff\x52", 1
+"""COD, and the wavelet of it that loses nothing."""
+_PART_15 = 0x40
+"""Bit 14 of SIZ's capabilities, in the first of their bytes: the stream uses T.814 (T.814 A.2)."""
 _TILE_PART, _TILE_PART_HEAD = b"\xff\x90", 14
 """SOT, and the least bytes of a tile-part: its SOT segment and SOD. A length of 0 means: up to the end."""
 
@@ -47,6 +53,12 @@ class Codestream:
     """Where entropy-coded data may begin."""
     tiles: int = 1
     """Pieces that are coded by themselves (JPEG 2000 only)."""
+    process: int = 0
+    """The marker of its frame header: 0xC0 baseline, 0xC2 progressive, 0xC3 lossless, ... (JPEG and JPEG-LS only)."""
+    high_throughput: bool = False
+    """HTJ2K (T.814): its block coder is another one than T.800's."""
+    reversible: bool = False
+    """What was compressed comes back exactly: by its wavelet (T.800 A.6.1; layers may still have been cut off)."""
 
 
 def parse_jpeg(data: Bytes, label: str = "JPEG") -> Codestream:
@@ -58,7 +70,7 @@ def parse_jpeg(data: Bytes, label: str = "JPEG") -> Codestream:
         raise DecodeError(f"the {label} data is damaged", detail="it does not start with SOI")
     at = 2
     claim: tuple[int, int, int, int] | None = None
-    tagged = False
+    tagged, process = False, 0
     for _ in range(_MOST_SEGMENTS):
         marker, at = _next_marker(data, at, label)
         if marker in _NO_BODY:
@@ -68,7 +80,7 @@ def parse_jpeg(data: Bytes, label: str = "JPEG") -> Codestream:
             raise TruncatedFileError(f"the {label} data ends early")
         (length,) = struct.unpack(">H", body[:2])
         if marker in _START_OF_FRAME:
-            claim = _frame_header(body, label)
+            claim, process = _frame_header(body, label), marker
         elif marker == 0xDA:
             break
         elif marker == 0xD9:
@@ -77,7 +89,7 @@ def parse_jpeg(data: Bytes, label: str = "JPEG") -> Codestream:
         at += max(2, length)
     if claim is None:
         raise DecodeError(f"the {label} data is damaged", detail="no frame header before the first scan")
-    return Codestream(*claim, tagged=tagged, data_at=at)
+    return Codestream(*claim, tagged=tagged, data_at=at, process=process, reversible=process == LOSSLESS)
 
 
 def _tells_colours(marker: int, length: int, body: bytes) -> bool:
@@ -130,7 +142,19 @@ def parse_jpeg2000(data: bytes, label: str = "JPEG 2000") -> Codestream:
         signed=depth > 0x7F,
         data_at=at + 4,
         tiles=across * down,
+        high_throughput=bool(size[2] & _PART_15),
+        reversible=_wavelet(data, at + 2) == _REVERSIBLE,
     )
+
+
+def _wavelet(data: bytes, at: int) -> int | None:
+    """The transformation that the COD segment of a main header names (T.800 A.6.1, table A.20); None without one."""
+    while data[at : at + 1] == b"\xff" and data[at : at + 2] not in (_TILE_PART, _END):
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        if data[at : at + 2] == _CODING_STYLE:
+            return data[at + 13] if length >= 12 and len(data) > at + 13 else None
+        at += 2 + max(2, length)
+    return None
 
 
 def check_tiles(data: bytes, stream: Codestream, label: str = "JPEG 2000") -> None:

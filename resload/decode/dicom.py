@@ -24,6 +24,7 @@ from resload.decode.groups import of_frame
 from resload.decode.image import Image, image_of
 from resload.decode.luts import palette, palette_bits
 from resload.decode.meaning import values_of, voi_kinds
+from resload.decode.others import Other
 from resload.decode.radiograph import Header, Pixels, Radiograph, check_frame, contiguous
 from resload.decode.spacing import aspect_of, spacing_of
 from resload.decode.window import Bytes
@@ -67,15 +68,15 @@ def header_of(dataset: DataSet) -> Header:
     )
 
 
-def decode(data: bytes, frame: int, max_pixels: int) -> Radiograph:
+def decode(data: bytes, frame: int, max_pixels: int, other: Other | None = None) -> Radiograph:
     """One frame of a DICOM file."""
     dataset = data_set(data, max_pixels)
     image = image_of(dataset, max_pixels)
     with within(dictionary.FRAMES):
         check_frame(frame, image.frames)
-    samples = stored(dataset, image, frame)
+    samples = stored(dataset, image, frame, other)
     dataset = of_frame(dataset, frame)
-    spacing, decoder = spacing_of(dataset), _decoder(dataset)
+    spacing, decoder = spacing_of(dataset), samples.decoder or _decoder(dataset)
     if image.samples > 1:
         return Radiograph(_luma(samples, image), image.bits_stored, spacing, decoder)
     codes = _codes(samples, image)

@@ -17,6 +17,7 @@ from resload.decode.dictionary import COLUMNS, PIXEL_DATA, ROWS, SAMPLES, TRANSF
 from resload.decode.elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, UNDEFINED, DataSet
 from resload.decode.fragments import TRUNCATED, frame_bytes
 from resload.decode.image import Image
+from resload.decode.others import Other, decoded
 from resload.errors import DecodeError, NotARadiographError, TruncatedFileError, UnknownFormatError
 
 _PREFIX = "1.2.840.10008.1.2"
@@ -61,6 +62,8 @@ class Stored:
     """Samples may lie outside the range of those that were compressed."""
     signed: bool = False
     """The stream says that they are, whatever the header says (JPEG 2000 only)."""
+    decoder: str = ""
+    """Who decoded a compressed stream."""
 
 
 def codec_of(dataset: DataSet) -> str:
@@ -71,7 +74,7 @@ def codec_of(dataset: DataSet) -> str:
     return codec
 
 
-def stored(dataset: DataSet, image: Image, frame: int) -> Stored:
+def stored(dataset: DataSet, image: Image, frame: int, other: Other | None = None) -> Stored:
     """The samples of one frame, as stored: no unused bits removed, no sign, no lookup table."""
     codec = codec_of(dataset)
     encapsulated = dataset.elements[PIXEL_DATA].length == UNDEFINED
@@ -84,7 +87,9 @@ def stored(dataset: DataSet, image: Image, frame: int) -> Stored:
         return _native(dataset, image, frame)
     data = frame_bytes(dataset, frame, image.frames)
     with within(PIXEL_DATA):
-        return _rle(data, image) if codec == "dicomrle" else _compressed(codec, data, image, dataset.syntax in _LOSSY)
+        if codec == "dicomrle":
+            return _rle(data, image)
+        return _compressed(codec, data, image, dataset.syntax in _LOSSY, other)
 
 
 def _native(dataset: DataSet, image: Image, frame: int) -> Stored:
@@ -150,7 +155,7 @@ def _check_segments(data: bytes, planes: int) -> None:
         raise TruncatedFileError("the RLE data ends early")
 
 
-def _compressed(codec: str, data: bytes, image: Image, lossy: bool) -> Stored:
+def _compressed(codec: str, data: bytes, image: Image, lossy: bool, other: Other | None) -> Stored:
     label = _LABELS[codec]
     parse = parse_jpeg if codec != "jpeg2k" else parse_jpeg2000
     stream = parse(data, label)
@@ -163,7 +168,7 @@ def _compressed(codec: str, data: bytes, image: Image, lossy: bool) -> Stored:
     data = ended(data, stream, label)
     if codec == "jpeg2k":
         check_tiles(data, stream, label)
-    samples = np.asarray(run(codec, data, **options))
+    samples, decoder = decoded(codec, data, stream, other, **options)
     if samples.ndim == 3 and samples.shape[2] == 1:
         samples = samples[..., 0]
     expected = (image.rows, image.columns) if image.samples == 1 else (image.rows, image.columns, image.samples)
@@ -171,7 +176,7 @@ def _compressed(codec: str, data: bytes, image: Image, lossy: bool) -> Stored:
         raise DecodeError(f"the {label} data is damaged", detail=f"decoded to {samples.shape} {samples.dtype}")
     # The colour transforms of JPEG and JPEG 2000 are part of the stream and undone by its codec.
     rgb = codec == "jpeg" or image.photometric in ("RGB", "YBR_RCT", "YBR_ICT")
-    return Stored(samples, stream.precision, rgb, lossy, stream.signed)
+    return Stored(samples, stream.precision, rgb, lossy, stream.signed, decoder)
 
 
 def _jpeg_colours(stream: Codestream, image: Image) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """JPEG files: gray and colour, sequential and progressive, 8 and 12 bits."""
 
-from resload.decode.codecs import decoder_name, run
 from resload.decode.codestream import Codestream, ended, parse_jpeg
 from resload.decode.gray import to_gray
+from resload.decode.others import Other, decoded
 from resload.decode.radiograph import Header, Radiograph, check_claim, check_frame
 from resload.decode.window import Bytes
 from resload.errors import DecodeError, NotARadiographError
@@ -29,12 +29,12 @@ def header(data: Bytes) -> Header:
     return Header("jpeg", stream.height, stream.width, max(8, stream.precision), photometric, None)
 
 
-def decode(data: bytes, frame: int, max_pixels: int) -> Radiograph:
+def decode(data: bytes, frame: int, max_pixels: int, other: Other | None = None) -> Radiograph:
     """Colour goes to RGB and then to luma, the one rule of `gray.py`. EXIF orientation is not applied."""
     stream = _parse(data)
     check_claim(stream.height, stream.width, max_pixels)
     check_frame(frame, 1)
-    pixels = run("jpeg", ended(data, stream, "JPEG"))
+    pixels, decoder = decoded("jpeg", ended(data, stream, "JPEG"), stream, other)
     if pixels.shape[:2] != (stream.height, stream.width):
         raise DecodeError("the JPEG data is damaged", detail="two sizes in one file")
-    return Radiograph(to_gray(pixels), max(8, stream.precision), None, decoder_name("jpeg"))
+    return Radiograph(to_gray(pixels), max(8, stream.precision), None, decoder)

@@ -27,8 +27,20 @@ Statistics are those of the whole film at its own resolution: intensities come b
 value, or one that is all padding, is black in `minmax` and `percentile`.
 """
 
-from resload.intensity.films import Applied, apply, pixel_table, resolve, table
+from resload.intensity.films import Applied, Tabled, apply, pixel_table, resolve, shown, table, tabled
 from resload.intensity.gather import mapped
 from resload.intensity.grammar import RECIPES, Recipe
 
-__all__ = ["RECIPES", "Applied", "Recipe", "apply", "mapped", "pixel_table", "resolve", "table"]
+__all__ = [
+    "RECIPES",
+    "Applied",
+    "Recipe",
+    "Tabled",
+    "apply",
+    "mapped",
+    "pixel_table",
+    "resolve",
+    "shown",
+    "table",
+    "tabled",
+]

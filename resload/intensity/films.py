@@ -39,6 +39,15 @@ class Applied(NamedTuple):
     """The stored value that became black; NaN with `scale`."""
 
 
+class Tabled(NamedTuple):
+    """A radiograph's table, and what undoes it, as in `Applied`."""
+
+    table: Pixels | None
+    """From codes to pixels; None where it would change nothing."""
+    scale: float
+    offset: float
+
+
 def resolve(recipe: str, radiograph: Radiograph) -> str:
     """The canonical spelling of a recipe, with `auto` decided for a film. Raises ArgumentError for unknown ones."""
     return str(_resolved(recipe, radiograph))
@@ -80,14 +89,24 @@ def apply(radiograph: Radiograph, *, dtype: DTypeLike, recipe: str = "auto", bit
 
     May be called from many threads; releases the GIL.
     """
+    found, scale, offset = tabled(radiograph, dtype=dtype, recipe=recipe, bits=bits)
+    return Applied(shown(radiograph, found), scale, offset)
+
+
+def tabled(radiograph: Radiograph, *, dtype: DTypeLike, recipe: str = "auto", bits: int | None = None) -> Tabled:
+    """The table of `table`, and what undoes it; nothing is looked up in it yet. Arguments and errors as there."""
     target = _checked(dtype)
     values, ends = _floats(radiograph, target, _resolved(recipe, radiograph), _bits(radiograph, bits))
     found = _rounded(values, radiograph, target)
-    pixels = radiograph.pixels if found is None else looked_up(found, radiograph.pixels)
     if ends is None:
-        return Applied(pixels, math.nan, math.nan)
+        return Tabled(found, math.nan, math.nan)
     black, white = ends
-    return Applied(pixels, (white - black) / int(np.iinfo(target).max), black)
+    return Tabled(found, (white - black) / int(np.iinfo(target).max), black)
+
+
+def shown(radiograph: Radiograph, found: Pixels | None) -> Pixels:
+    """The radiograph's pixels through a table of its own: the radiograph's array itself where there is none."""
+    return radiograph.pixels if found is None else looked_up(found, radiograph.pixels)
 
 
 def pixel_table(

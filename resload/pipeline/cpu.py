@@ -1,4 +1,4 @@
-"""The CPU engine: one film in, every size out, from one decode.
+"""One film in, every size out, from one decode: on the CPU, or with a decoder and a device of an `Engine`.
 
     file, bytes, dataset, array  --decode-->  codes  --intensity table-->  values  --place, resample-->  levels
 
@@ -6,8 +6,8 @@ All stages release the GIL for nearly all of their time; `make` is safe in any n
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,9 +22,11 @@ from resload.geometry import Crop, Fit, Pad, Rect
 from resload.geometry.fits import CHEST_WALL
 from resload.geometry.placing import WALLS, placed
 from resload.intensity import Recipe
+from resload.pipeline.engine import CPU, Engine
 from resload.size import Native, Size
 
 if TYPE_CHECKING:
+    from resload.decode.others import Other
     from resload.pipeline.recipe import Pipeline
 
 
@@ -79,23 +81,25 @@ class Known(NamedTuple):
 _NOTHING = Known()
 
 
-def make(pipeline: "Pipeline", source: object, known: Known = _NOTHING) -> Film:
+def make(pipeline: "Pipeline", source: object, known: Known = _NOTHING, engine: Engine = CPU) -> Film:
     """Decode a film once and make each of the pipeline's sizes directly from it.
 
     source: a path, the bytes of a file, a pydicom dataset, a (H, W) uint8 or uint16 array, or a Radiograph.
     The pipeline's dtype must be resolved. Raises DecodeError for a film that cannot be made.
     """
-    radiograph = as_radiograph(source, frame=known.frame, colour=Recipe.parse(pipeline.intensity).colour)
+    colour = Recipe.parse(pipeline.intensity).colour
+    radiograph = as_radiograph(source, frame=known.frame, colour=colour, other=engine.other)
     recipe = intensity.resolve(pipeline.intensity, radiograph)
-    dtype = np.dtype(pipeline.dtype)
-    pixels, scale, offset = intensity.apply(radiograph, dtype=dtype, recipe=recipe, bits=known.bits)
+    table, scale, offset = intensity.tabled(radiograph, dtype=pipeline.dtype, recipe=recipe, bits=known.bits)
+    if engine.device is None or _looks(pipeline.fit):  # else the device does it
+        radiograph, table = replace(radiograph, pixels=intensity.shown(radiograph, table)), None
     spacing = told(known.spacing, radiograph.spacing)
-    content, wall = _looked_at(pipeline.fit, pixels, radiograph.content, known.laterality)
-    facts = np.array([*pixels.shape, *spacing, *content, WALLS.get(wall, math.nan)], np.float64)
+    content, wall = _looked_at(pipeline.fit, radiograph.pixels, radiograph.content, known.laterality)
+    facts = np.array([*radiograph.pixels.shape, *spacing, *content, WALLS.get(wall, math.nan)], np.float64)
     rects = [_place(pipeline, facts, size) for size in pipeline.sizes]
     return Film(
-        levels=tuple(levels_of(pipeline, pixels, rects)),
-        size=Size(*pixels.shape),
+        levels=tuple(_levels(pipeline, radiograph.pixels, table, rects, engine)),
+        size=Size(*radiograph.pixels.shape),
         bits=radiograph.bits if known.bits is None else known.bits,
         scale=scale,
         offset=offset,
@@ -112,6 +116,27 @@ def told(known: tuple[float, float], header: tuple[float, float] | None) -> tupl
     """Mm per pixel (y, x): what is known, else what the header tells, else NaN."""
     y, x = header or (math.nan, math.nan)
     return y if math.isnan(known[0]) else known[0], x if math.isnan(known[1]) else known[1]
+
+
+def _levels(
+    pipeline: "Pipeline",
+    codes: NDArray[Any],
+    table: NDArray[Any] | None,
+    rects: Sequence[tuple[Rect, Rect]],
+    engine: Engine,
+) -> list[NDArray[Any]]:
+    """Each of the pipeline's sizes, where the engine makes them. table: None where codes went through it."""
+    if engine.device is None:
+        return levels_of(pipeline, codes, rects)
+    from resload.pipeline import device
+
+    with device.own_stream(engine.device):
+        return levels_of(pipeline, device.there(codes, table, engine.device), rects, device.pyramid)
+
+
+def _looks(fit: Fit) -> bool:
+    """Whether a fit may look at the film's own pixels."""
+    return (isinstance(fit, Crop) and fit.to == "content") or (isinstance(fit, Pad) and fit.align == CHEST_WALL)
 
 
 def _looked_at(
@@ -141,14 +166,22 @@ def _place(pipeline: "Pipeline", facts: NDArray[np.float64], size: Size) -> tupl
     return found
 
 
-def levels_of(pipeline: "Pipeline", pixels: NDArray[Any], rects: Sequence[tuple[Rect, Rect]]) -> list[NDArray[Any]]:
-    """Each of the pipeline's sizes, resized from its rectangle of the film (H, W) and put on its canvas."""
+def levels_of(
+    pipeline: "Pipeline",
+    pixels: Any,
+    rects: Sequence[tuple[Rect, Rect]],
+    pyramid: Callable[..., list[NDArray[Any]]] = resampling.pyramid,
+) -> list[NDArray[Any]]:
+    """Each of the pipeline's sizes, resized from its rectangle of the film (H, W) and put on its canvas.
+
+    pixels: an array; or a tensor, with the `pyramid` that takes it.
+    """
     made: dict[Size, NDArray[Any]] = {}
     for source in dict.fromkeys(source for source, _ in rects):
         wanted = {size: to for size, (own, to) in zip(pipeline.sizes, rects, strict=True) if own == source}
         shapes = dict.fromkeys(Size(to.height, to.width) for to in wanted.values())
         shown = pixels[source.slices]
-        found = dict(zip(shapes, resampling.pyramid(shown, shapes, kernel=pipeline.kernel), strict=True))
+        found = dict(zip(shapes, pyramid(shown, shapes, kernel=pipeline.kernel), strict=True))
         for size, to in wanted.items():
             image = found[Size(to.height, to.width)]
             own = isinstance(size, Native)
@@ -178,18 +211,18 @@ def enlarged(image: NDArray[Any], shown: Rect, place: Rect, size: Size, recipe: 
     return on_canvas(film, size, place, geometry.canvas_value(recipe.fit, image.dtype))
 
 
-def as_radiograph(source: object, *, frame: int = 0, colour: str = "luma") -> Radiograph:
-    """Any of the forms in which people hold a film, decoded. colour: as `decode.decode` takes it."""
+def as_radiograph(source: object, *, frame: int = 0, colour: str = "luma", other: "Other | None" = None) -> Radiograph:
+    """Any of the forms in which people hold a film, decoded. colour, other: as `decode.decode` takes them."""
     if isinstance(source, Radiograph):
         return source
     if isinstance(source, str | Path):
-        return decode.decode(Path(source), frame=frame, colour=colour)
+        return decode.decode(Path(source), frame=frame, colour=colour, other=other)
     if isinstance(source, bytes | bytearray | memoryview):
-        return decode.decode(bytes(source), frame=frame, colour=colour)
+        return decode.decode(bytes(source), frame=frame, colour=colour, other=other)
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if hasattr(source, "save_as") and hasattr(source, "Rows"):  # a pydicom dataset, without importing pydicom
-        return decode.decode(_as_file(source), frame=frame, colour=colour)
+        return decode.decode(_as_file(source), frame=frame, colour=colour, other=other)
     raise ArgumentError(
         f"a film is a path, bytes, a pydicom dataset or a (height, width) array; found {type(source).__name__}"
     )

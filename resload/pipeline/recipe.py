@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from resload.geometry.placing import affine_of, distorted, film_facts, native_ca
 from resload.intensity import Recipe
 from resload.pipeline import tensors
 from resload.pipeline.cpu import Film, Known, as_radiograph, is_film, make
+from resload.pipeline.engine import Engine, engine_of
 from resload.pipeline.model_input import ModelInput
 from resload.reference import KERNELS
 from resload.size import NATIVE, Native, Size, as_ladder, field_of
@@ -47,7 +49,8 @@ class Result:
     """What a pipeline made of many films."""
 
     images: dict[Size, torch.Tensor]
-    """{size: (B, 1, H, W)} of the pipeline's dtype; a film that failed is zeros. Freshly allocated."""
+    """{size: (B, 1, H, W)} of the pipeline's dtype, on the device asked for; a film that failed is zeros. Freshly
+    allocated."""
     geometry: dict[Size, list[Affine | None]]
     """{size: one map from source to target pixels per film}; None for a film that failed."""
     errors: list[DecodeError | None]
@@ -160,22 +163,37 @@ class Pipeline:
         return replace(self, sizes=[NATIVE if isinstance(size, Native) else size for size in self.sizes])  # type: ignore[arg-type]  # made a ladder when it is checked
 
     def __call__(
-        self, films: object, *, known: Known | Sequence[Known] | None = None, threads: int | None = None
+        self,
+        films: object,
+        *,
+        known: Known | Sequence[Known] | None = None,
+        decode: str = "cpu",
+        device: str | torch.device = "cpu",
+        threads: int | None = None,
     ) -> Result:
         """Make every size of every film; each is decoded once, on `threads` threads.
 
-        films: a sequence of paths, bytes, pydicom datasets or (H, W) arrays, or a pair (catalog, rows).
-        known: what a catalog would know of them (spacing, bits, frame, laterality): one for all, or one for each.
         A film that cannot be decoded does not stop the others: see `Result.errors`. Thread-safe.
 
         With dtype "auto", the result is uint16 if any of these films has more than 8 bits: resolve the pipeline
         first when calls must agree.
+
+        Args:
+            films: a sequence of paths, bytes, pydicom datasets or (H, W) arrays, or a pair (catalog, rows).
+            known: what a catalog would know of them (spacing, bits, frame, laterality): one for all, or one for each.
+            decode: "cpu", or "dali": NVIDIA DALI decodes JPEG, JPEG 2000 and HTJ2K, also inside DICOM, on the device.
+            device: where films are decoded by DALI, where they are resized, and where the images end up.
+            threads: how many films are made at once.
+
+        Raises ArgumentError for arguments that cannot be, MissingPackageError where DALI is not installed.
         """
+        count = thread_count(threads)
+        engine = engine_of(decode, device, count)
         sources = _sources(films, known)
         recipe = (self._with_depth_of(sources) if self.dtype == "auto" else self).without_canvas()
-        count = thread_count(threads)
-        made = list(ordered_map(recipe._try, sources, threads=count, window=len(sources) + 1))
-        return recipe._result(made)
+        work = partial(recipe._try, engine)
+        made = list(ordered_map(work, sources, threads=count + engine.waiting, window=len(sources) + 1))
+        return recipe._result(made, engine.device)
 
     def tensor(
         self,
@@ -217,13 +235,13 @@ class Pipeline:
                 continue  # reported again, with its place, when it is made
         return replace(self, dtype="uint16" if deepest > 8 else "uint8")
 
-    def _try(self, source: "Source") -> Film | DecodeError:
+    def _try(self, engine: Engine, source: "Source") -> Film | DecodeError:
         try:
-            return make(self, *source)
+            return make(self, *source, engine)
         except DecodeError as error:
             return error
 
-    def _result(self, made: Sequence[Film | DecodeError]) -> Result:
+    def _result(self, made: Sequence[Film | DecodeError], device: torch.device | None) -> Result:
         images, maps = {}, {}
         for i, asked in enumerate(self.sizes):
             size = asked
@@ -236,7 +254,7 @@ class Pipeline:
                 if isinstance(film, Film):
                     level = film.levels[i]
                     row[0, : level.shape[0], : level.shape[1]] = level
-            images[size] = torch.from_numpy(pixels)
+            images[size] = torch.from_numpy(pixels).to(device or "cpu")
             maps[size] = [affine_of(*film.places[i]) if isinstance(film, Film) else None for film in made]
         return Result(images, maps, [film if isinstance(film, DecodeError) else None for film in made])
 

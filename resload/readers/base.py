@@ -17,6 +17,7 @@ class Reader(Protocol):
     `ahead(rows, size) -> int` hears of rows that are read soon, on the caller's thread, to have them fetched meanwhile;
     it returns at once how many bytes they are, 0 where it fetches nothing ahead. `sweep(rows, sizes)` hears of all that
     an epoch reads before it begins, and returns None or what is waited for, a moment, and closed at its end (`Sweep`).
+    `waiting`, a number of threads to have beyond those asked for: `fill` waits for something else most of its time.
     """
 
     @property

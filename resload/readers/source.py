@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from resload.catalog import Catalog
@@ -15,20 +16,34 @@ from resload.masks.inside import nearest as nearest_of
 from resload.masks.rects import whole
 from resload.masks.table import MaskTable, coverages
 from resload.pipeline import Pipeline, make
+from resload.pipeline.engine import engine_of
 from resload.pipeline.recipe import CatalogFilms
 from resload.samplers.columns import ids_digest
 from resload.size import Native, Size, SizeLike, Spacing, as_size
 from resload.store.rows import rows_in
 from resload.store.slot import Slot
+from resload.threads import thread_count
 
 
 class SourceReader:
     """Serves any size by decoding and resizing; the same pixels that a cache of the same pipeline stores.
 
+    decode, device: as a call of the pipeline takes them; images are filled in on the CPU all the same.
+
     Thread-safe. A file that cannot be read raises DecodeError, naming it.
     """
 
-    def __init__(self, catalog: Catalog, pipeline: Pipeline, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        pipeline: Pipeline,
+        *,
+        threads: int | None = None,
+        decode: str = "cpu",
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self._engine = engine_of(decode, device, thread_count(threads))
+        self.waiting = self._engine.waiting
         self.catalog = catalog
         self.pipeline = pipeline.resolve(catalog, threads=threads)
         self.targets = catalog.targets
@@ -127,7 +142,7 @@ class SourceReader:
         for i, row in enumerate(rows.tolist()):
             path, known = self._films.source(row)
             try:
-                film = make(recipe, path, known)
+                film = make(recipe, path, known, self._engine)
             except DecodeError as error:
                 raise error.at(path) from error
             for slot, size in zip(slots, sizes, strict=True):

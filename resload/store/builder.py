@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from resload.errors import ArgumentError, CacheMismatchError
 from resload.geometry import Fit, as_fit
 from resload.pipeline import Pipeline
+from resload.pipeline.engine import engine_of
 from resload.size import Native, Size, as_ladder, ladder_for, largest_asked, reaches
 from resload.store import layout, tables
 from resload.store.cache import Cache, open_cache
@@ -18,6 +19,8 @@ from resload.store.pseudonyms import names_of
 from resload.threads import thread_count
 
 if TYPE_CHECKING:
+    import torch
+
     from resload.catalog import Catalog
 
 CHECKS = ("stamp", "hash", "none")
@@ -41,6 +44,8 @@ def build(
     shuffle_seed: int = 0,
     on_error: str = "quarantine",
     check: str = "stamp",
+    decode: str = "cpu",
+    device: "str | torch.device" = "cpu",
     threads: int | None = None,
     progress: bool = True,
 ) -> Cache:
@@ -69,6 +74,9 @@ def build(
         on_error: "quarantine" stores zeros and the reason for a film that cannot be read, "raise" stops.
         check: how a stored film's source is compared with the file that is there now: "stamp" by size and
             modification time, and by content when these differ; "hash" always by content; "none" not at all.
+        decode: "cpu", or "dali": NVIDIA DALI decodes JPEG, JPEG 2000 and HTJ2K, also inside DICOM, on `device`. Where
+            those lose nothing the cache is the same but for its column `decoder`.
+        device: "cuda" resizes films there, within the same bounds of the exact resize; the cache says nothing of it.
         threads: how many films at once; as many as this process may use when None.
         progress: say what is done, on stderr.
 
@@ -78,6 +86,7 @@ def build(
         CatalogError: no film of the catalog can be read.
         BuildInProgressError: another process is building this cache.
         DecodeError: a film cannot be read, with on_error="raise".
+        MissingPackageError: decode="dali" without DALI.
     """
     _check_choices(on_error, check, shard_mb)
     parts = {"intensity": intensity, "fit": as_fit(fit), "aspect": aspect, "kernel": kernel, "dtype": dtype}
@@ -90,10 +99,23 @@ def build(
             )
         kept = replace(kept, identifiers=tables.PSEUDONYMS)
     count = thread_count(threads)
+    engine = engine_of(decode, device, count)
     cache = Path(path)
     _claim(cache)
     with alone(cache):
-        job = Job(names.catalog(catalog), cache, recipe, kept, names, shard_mb, shuffle_seed, on_error, count, progress)
+        job = Job(
+            names.catalog(catalog),
+            cache,
+            recipe,
+            kept,
+            names,
+            shard_mb,
+            shuffle_seed,
+            on_error,
+            count,
+            progress,
+            engine,
+        )
         job.bring_up_to_date(check)
     return open_cache(cache)
 

@@ -29,6 +29,7 @@ from resload.geometry import film_facts
 from resload.geometry.placing import native_canvas
 from resload.masks.table import MaskTable
 from resload.pipeline import Pipeline
+from resload.pipeline.engine import Engine
 from resload.pipeline.recipe import CatalogFilms
 from resload.size import NATIVE, Native, Size
 from resload.store import layout, plan, pseudonyms, tables
@@ -63,6 +64,7 @@ class Job:
     on_error: str
     threads: int
     progress: bool
+    engine: Engine
 
     @cached_property
     def films(self) -> CatalogFilms:
@@ -235,8 +237,9 @@ class Job:
             present={} if known is None else self._present_levels(known),
             packed={} if known is None else self._present_packed(known),
             masks=self._mask_table(step.goal.masks),
+            engine=self.engine,
         )
-        run(left, sources, self.cache, threads=self.threads, progress=self.progress)
+        run(left, sources, self.cache, threads=self.threads + self.engine.waiting, progress=self.progress)
         return self._commit(step, ids, known)
 
     def _present_levels(self, known: pd.DataFrame) -> dict[Size, Level]:
@@ -344,7 +347,7 @@ class Job:
             self._say(f"{done} row groups are there already")
         if self.progress and step.tasks:
             recipe = levels_recipe(replace(self.recipe, dtype=step.goal.dtype), step.tasks[0].sizes)
-            minutes = how_long(recipe, self.films, step.films, self.threads)
+            minutes = how_long(recipe, self.films, step.films, self.threads, self.engine)
             self._say(f"{step.films} films -> {megabytes(step.bytes())} in {step.files()} files, about {minutes}")
 
     def _say(self, words: str) -> None:

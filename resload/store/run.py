@@ -27,6 +27,7 @@ from resload.masks.runs import Mask
 from resload.masks.table import MaskTable, areas, coverages
 from resload.pipeline import Film, Pipeline, make
 from resload.pipeline.cpu import plain_number
+from resload.pipeline.engine import CPU, Engine
 from resload.pipeline.recipe import CatalogFilms
 from resload.size import Size
 from resload.store import layout, tables
@@ -64,6 +65,8 @@ class Sources:
     """The present arrays of compressed records, for the same."""
     masks: MaskTable | None = None
     """Of the catalog, by its rows, in the order of the goal's labels."""
+    engine: Engine = CPU
+    """What decodes and resizes."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ def make_record(sources: Sources, item: _Item) -> Record:
     if known is not None and known["status"] == "failed":
         return {"id": name, "levels": _write(item, {}), **no_masks(item.goal)}
     try:
-        film, source_hash, stamp = film_of(films, catalog_row, levels_recipe(sources.recipe, item.task.sizes))
+        recipe = levels_recipe(sources.recipe, item.task.sizes)
+        film, source_hash, stamp = film_of(films, catalog_row, recipe, sources.engine)
         found = masks_of(sources.masks, catalog_row, film, item.goal)
     except DecodeError as error:
         if sources.on_error == "raise" or known is not None:
@@ -114,12 +118,12 @@ def make_record(sources: Sources, item: _Item) -> Record:
     return {"id": name, **facts, "levels": _write(item, made), **mask_facts(found, item.goal)}
 
 
-def film_of(films: CatalogFilms, row: int, recipe: Pipeline) -> tuple[Film, str, str]:
+def film_of(films: CatalogFilms, row: int, recipe: Pipeline, engine: Engine = CPU) -> tuple[Film, str, str]:
     """A catalog's film at every size of the recipe, the (sealed) hash of its file and its stamp; errors name it."""
     path, known = films.source(row)
     data, stamp = read_file(path)
     try:
-        film = make(recipe, data, known)
+        film = make(recipe, data, known, engine)
     except DecodeError as error:
         raise error.at(path) from error
     return film, films.seal(content_hash(data)), stamp

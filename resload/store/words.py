@@ -6,18 +6,19 @@ import numpy as np
 
 from resload.errors import DecodeError
 from resload.pipeline import Pipeline, make
+from resload.pipeline.engine import Engine
 from resload.pipeline.recipe import CatalogFilms
 from resload.size import Size
 
 
-def how_long(recipe: Pipeline, films: CatalogFilms, count: int, threads: int) -> str:
+def how_long(recipe: Pipeline, films: CatalogFilms, count: int, threads: int, engine: Engine) -> str:
     """How long `count` films will take, from the time that three of them take now."""
     times = []
     for row in np.linspace(0, len(films.paths) - 1, 3).astype(int).tolist():
         path, known = films.source(row)
         begun = time.perf_counter()
         try:
-            make(recipe, path, known)
+            make(recipe, path, known, engine)
         except DecodeError:
             continue
         times.append(time.perf_counter() - begun)
