@@ -1,6 +1,7 @@
 """Fixtures every test may use. Those of a session are shared: copy before changing."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,22 @@ SIZES = (32, 64, (48, 40))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `gpu` are reported as skipped where there is no CUDA device."""
-    marked = [item for item in items if item.get_closest_marker("gpu")]
-    if not marked:
-        return
+    """Tests marked `gpu` or `dali` are reported as skipped where there is no CUDA device or no DALI."""
+    for marker, is_there, reason in (("gpu", _has_cuda, "no CUDA device here"), ("dali", _has_dali, "no DALI here")):
+        marked = [item for item in items if item.get_closest_marker(marker)]
+        if marked and not is_there():
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _has_cuda() -> bool:
     import torch
 
-    if not torch.cuda.is_available():
-        for item in marked:
-            item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
+    return torch.cuda.is_available()
+
+
+def _has_dali() -> bool:
+    return find_spec("nvidia") is not None and find_spec("nvidia.dali") is not None
 
 
 @pytest.fixture(scope="session")

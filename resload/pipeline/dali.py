@@ -18,9 +18,12 @@ fails at is an error of that film alone.
 """
 
 import logging
+import os
 import threading
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -34,6 +37,7 @@ from resload.errors import DecodeError, require
 
 _log = logging.getLogger("resload")
 
+_LEVEL = "OPENCV_LOG_LEVEL"
 _BATCH = 64
 """Streams of one run, at most."""
 _PROVEN = 3
@@ -170,7 +174,12 @@ class _Line:
 
     def _decoded(self, streams: list[bytes]) -> list[NDArray[Any]]:
         if self._pipeline is None:
-            self._pipeline = _pipeline(*self._made_of)
+            with _quiet():
+                self._pipeline = _pipeline(*self._made_of)
+                return self._fed(streams)
+        return self._fed(streams)
+
+    def _fed(self, streams: list[bytes]) -> list[NDArray[Any]]:
         self._pipeline.feed_input("streams", [np.frombuffer(data, np.uint8) for data in streams])
         (found,) = self._pipeline.run()
         host = found.as_cpu()
@@ -195,6 +204,20 @@ def _pipeline(depth: int, device: torch.device | None, threads: int) -> Any:
         )
     made.build()
     return made
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """While DALI's libraries are loaded: its OpenCV else prints a line for every JPEG 2000 that names no colour space,
+    which no radiograph inside DICOM does. It looks once.
+    """
+    before = os.environ.get(_LEVEL)
+    os.environ.setdefault(_LEVEL, "ERROR")
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(_LEVEL, None)
 
 
 def _reason(error: Exception) -> str:

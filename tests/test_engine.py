@@ -1,0 +1,390 @@
+"""Other decoders and devices without either: a DALI made of imagecodecs, the device's arithmetic on CPU tensors."""
+
+import logging
+import re
+import sys
+import threading
+from dataclasses import replace
+from types import ModuleType
+
+import imagecodecs
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from dicom_files import J2K, JPEG_70, make_dicom, noise
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from streams import LOSSLESS, LOSSY, FakePipeline, dicom_of, film, parsed
+
+import resload
+from resload import Pipeline, reference
+from resload.decode import decode
+from resload.errors import ArgumentError, DecodeError, MissingPackageError
+from resload.pipeline import cpu, dali, device, make
+from resload.pipeline.engine import CPU, Engine, engine_of
+from resload.size import Size
+
+HERE = Engine(torch.device("cpu"))
+"""The device's engine, where tensors are on the CPU."""
+
+
+# -- which engine --
+
+
+def test_the_usual_engine_is_the_cpus():
+    """decode="cpu" on the CPU is what films are made by when nothing is said."""
+    assert engine_of("cpu", "cpu", 2) == CPU == Engine(None, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("decode_", "device_", "words"),
+    [
+        ("gpu", "cpu", "decode must be one of cpu, dali; found 'gpu'"),
+        ("cpu", "meta", "on the CPU or on a CUDA device; found device='meta'"),
+        ("cpu", "nowhere", "not a device that torch knows"),
+    ],
+)
+def test_engines_that_cannot_be(decode_, device_, words):
+    """Refused by name, wherever it is asked for."""
+    with pytest.raises(ArgumentError, match=words):
+        engine_of(decode_, device_, 2)
+    with pytest.raises(ArgumentError, match=words):
+        Pipeline(32)([film(8)], decode=decode_, device=device_)
+
+
+@pytest.fixture
+def without_dali(monkeypatch):
+    """An environment in which DALI is not installed."""
+    dali.decoder.cache_clear()
+    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
+    monkeypatch.setitem(sys.modules, "nvidia", ModuleType("nvidia"))
+
+
+@pytest.mark.usefixtures("without_dali")
+def test_without_dali_the_extra_is_named(films, tmp_path):
+    """Before anything is written."""
+    words = r"nvidia-dali is needed to decode with decode='dali' and is not installed: pip install 'resload\[dali\]'"
+    with pytest.raises(MissingPackageError, match=words):
+        resload.build(films, tmp_path / "a.zarr", 32, decode="dali", progress=False)
+    assert not (tmp_path / "a.zarr").exists()
+    with pytest.raises(MissingPackageError, match=words):
+        resload.Loader(films, pipeline=Pipeline(32), size=32, batch_size=4, decode="dali")
+
+
+def test_a_cache_is_not_decoded(cache):
+    """decode= beside a cache is a mistake."""
+    with pytest.raises(ArgumentError, match="pipeline= and decode= go with a Catalog"):
+        resload.Loader(cache, size=32, batch_size=4, decode="dali")
+
+
+# -- DALI, as far as it is ours --
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """A decoder whose pipelines are FakePipelines, with what they do to samples, and the pipelines made."""
+
+    class Made(list):
+        spoil = staticmethod(lambda samples: samples)
+
+        def decoder(self, where=None):
+            return dali.Decoder(where, 2)
+
+    made = Made()
+    package = ModuleType("nvidia.dali")
+    package.__version__ = "0.fake"
+    monkeypatch.setitem(sys.modules, "nvidia", ModuleType("nvidia"))
+    monkeypatch.setitem(sys.modules, "nvidia.dali", package)
+
+    def pipeline(depth, where, threads):
+        made.append(FakePipeline(lambda samples: made.spoil(samples)))  # noqa: PLW0108 - tests change `spoil` later
+        return made[-1]
+
+    monkeypatch.setattr(dali, "_pipeline", pipeline)
+    return made
+
+
+GPU = torch.device("cuda", 0)
+
+
+@pytest.mark.parametrize("kind", LOSSLESS | LOSSY)
+@pytest.mark.parametrize("where", [None, GPU], ids=["cpu", "gpu"])
+def test_films_are_what_imagecodecs_makes_of_them(fake, kind, where):
+    """Bit for bit, whoever decodes, and the name of who did is told."""
+    other = fake.decoder(where)
+    for seed in range(6):
+        file = (LOSSLESS | LOSSY)[kind](seed)
+        found, expected = decode(file, other=other), decode(file)
+        assert (found.pixels == expected.pixels).all()
+        assert found.bits == expected.bits
+    takes = kind in ("JPEG", "progressive JPEG", "JPEG in DICOM") or "JPEG 2000" in kind or "HTJ2K" in kind
+    takes |= where is GPU and kind.startswith("lossless JPEG")
+    codec = "jpeg2k" if "2000" in kind or "HTJ2K" in kind else "jpeg"
+    name = f"dali.{codec}.{'cpu' if where is None else 'cuda'} 0.fake"
+    assert found.decoder == (name if takes else expected.decoder)
+    assert bool(fake) == takes
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda samples: samples << 4, "values differ by up to 3.*e.03 of 255"),
+        (lambda samples: np.minimum(samples, 255), "values differ by up to 2"),
+        (np.zeros_like, "values differ by up to 2"),
+        (lambda samples: samples + 1, "values differ by up to 0.0623 of 255, by 0.0623 on average"),
+        (lambda samples: samples[:-1], r"it decodes to \(119, 96\), not \(120, 96\)"),
+    ],
+    ids=["rescaled", "clipped", "black", "one more", "smaller"],
+)
+@pytest.mark.parametrize("syntax", [J2K, JPEG_70])
+def test_a_kind_that_is_decoded_wrongly_goes_to_imagecodecs(fake, caplog, spoil, words, syntax):
+    """From the first film on, said once, and the films are right; other kinds and precisions still go to DALI."""
+    other = fake.decoder(GPU)
+    files = [dicom_of(syntax, 12, seed) for seed in range(3)]
+    fake.spoil = spoil
+    with caplog.at_level(logging.WARNING, "resload"):
+        found = [decode(file, other=other) for file in files]
+    assert [(one.pixels == decode(file).pixels).all() for one, file in zip(found, files, strict=True)] == [True] * 3
+    assert {one.decoder.partition(" ")[0] for one in found} == {f"imagecodecs.{'jpeg2k' if syntax == J2K else 'jpeg'}"}
+    (record,) = caplog.records
+    assert "DALI 0.fake on this GPU does not decode" in record.getMessage()
+    assert "of 12 bits as imagecodecs does (" in record.getMessage()
+    assert re.search(words, record.getMessage())
+    fake.spoil = lambda samples: samples
+    assert decode(dicom_of(syntax, 16), other=other).decoder.startswith("dali.")
+
+
+def test_a_kind_that_turns_black_later_is_found_out(fake, caplog):
+    """Films of one value are decoded twice: a right one stays DALI's, a wrong one ends the trust."""
+    other = fake.decoder(GPU)
+    files = [dicom_of(J2K, 12, seed) for seed in range(4)]
+    for file in files:
+        decode(file, other=other)
+    blank = make_dicom(np.full((40, 30), 7, np.uint16), J2K, bits=12)
+    assert decode(blank, other=other).decoder.startswith("dali.")
+    fake.spoil = np.zeros_like
+    with caplog.at_level(logging.WARNING, "resload"):
+        found = decode(files[0], other=other)
+    assert (found.pixels == decode(files[0]).pixels).all()
+    assert found.decoder.startswith("imagecodecs.")
+    assert len(caplog.records) == 1
+
+
+def test_a_lossy_kind_may_be_a_rounding_apart(fake):
+    """Two right decoders of lossy JPEG differ by one here and there: that is DALI's film, and three apart is not."""
+    rng = np.random.default_rng(0)
+    fake.spoil = lambda samples: np.where(rng.random(samples.shape) < 0.05, samples ^ 1, samples)
+    file = LOSSY["JPEG"](0)
+    assert decode(file, other=fake.decoder()).decoder.startswith("dali.")
+    fake.spoil = lambda samples: samples + np.uint8(3)
+    assert decode(file, other=fake.decoder()).decoder.startswith("imagecodecs.")
+
+
+def test_signed_colour_and_other_streams_do_not_reach_it(fake):
+    """Colour, signed samples, JPEG-LS, 12-bit JPEG, PNG, arithmetic coding."""
+    other = fake.decoder(GPU)
+    for file in (
+        make_dicom(noise((20, 24), 12, signed=True), J2K, bits=12),
+        imagecodecs.jpeg8_encode(noise((20, 24, 3), 8)),
+        *(EVERY(0) for EVERY in (LOSSLESS["JPEG-LS"], LOSSY["JPEG of 12 bits in DICOM"], LOSSLESS["PNG of 8 bits"])),
+    ):
+        assert not decode(file, other=other).decoder.startswith("dali.")
+    assert fake == []
+    codec, stream = parsed(LOSSY["JPEG"](0))
+    assert dali.kind_of(codec, stream, on_gpu=True) == "JPEG"
+    assert dali.kind_of(codec, replace(stream, process=0xC9), on_gpu=True) is None
+    assert dali.kind_of(codec, replace(stream, precision=12), on_gpu=True) is None
+
+
+def test_a_damaged_film_proves_nothing_and_names_its_damage(fake):
+    """What imagecodecs says of it is raised while nothing is trusted, what DALI says afterwards; others are fine."""
+    other = fake.decoder()
+    good = [dicom_of(J2K, 12, seed) for seed in range(4)]
+    coded = bytearray(imagecodecs.jpeg2k_encode(film(12), level=0, codecformat="j2k", bitspersample=12))
+    at = coded.index(b"\xff\x93")
+    coded[at + 2 : at + 60] = b"\xff" * 58
+    codec, stream = parsed(bytes(coded))
+    with pytest.raises(DecodeError, match="the JPEG 2000 data is damaged"):
+        other.samples(codec, bytes(coded), stream)
+    for file in good:
+        assert decode(file, other=other).decoder.startswith("dali.")
+    with pytest.raises(DecodeError, match="the compressed data is damaged") as caught:
+        other.samples(codec, bytes(coded), stream)
+    assert "Failed to decode a sample" in caught.value.detail
+    assert decode(good[0], other=other).decoder.startswith("dali.")
+
+
+def test_many_threads_share_runs(fake):
+    """Streams that wait are decoded together, each thread gets its own film, and a bad one fails alone."""
+    other = fake.decoder()
+    files = [dicom_of(J2K, 12, seed) for seed in range(24)]
+    for file in files[:3]:
+        decode(file, other=other)
+    line, (codec, stream) = other._lines[16], parsed(imagecodecs.jpeg2k_encode(film(12), level=0, bitspersample=12))
+    bad = b"\xff\x4f\xff\x51 nothing"
+    found, errors = {}, {}
+    held = threading.Barrier(25)
+
+    def work(k):
+        held.wait()
+        try:
+            if k == 24:
+                line.decode(bad)
+            else:
+                found[k] = decode(files[k], other=other).pixels
+        except DecodeError as error:
+            errors[k] = error
+
+    with line._turn:  # nobody decodes before all of them wait
+        threads = [threading.Thread(target=work, args=(k,)) for k in range(25)]
+        for thread in threads:
+            thread.start()
+        while len(line._waiting) < 25:
+            pass
+    for thread in threads:
+        thread.join()
+    assert list(errors) == [24]
+    assert all((found[k] == decode(files[k]).pixels).all() for k in range(24))
+    assert 25 in [run for pipeline in fake for run in pipeline.runs]
+    assert stream.precision == 12
+    assert codec == "jpeg2k"
+
+
+def test_an_interrupted_run_leaves_nobody_waiting(fake):
+    """Ctrl-C in the thread that decodes: it goes up, and those that waited for the run hear of it."""
+    line = fake.decoder()._lines[8]
+
+    def interrupt(samples):
+        raise KeyboardInterrupt
+
+    fake.spoil = interrupt
+    data, errors = imagecodecs.jpeg8_encode(film(8)), []
+
+    def work():
+        try:
+            line.decode(data)
+        except (KeyboardInterrupt, DecodeError) as error:
+            errors.append(type(error))
+
+    with line._turn:
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        while len(line._waiting) < 3:
+            pass
+    for thread in threads:
+        thread.join(20)
+    assert sorted(error.__name__ for error in errors) == ["DecodeError", "DecodeError", "KeyboardInterrupt"]
+
+
+def test_builds_loaders_and_calls_take_it(fake, films, tmp_path, monkeypatch):
+    """Through every door the pixels are those of imagecodecs, and a cache records who decoded."""
+    monkeypatch.setattr(dali, "decoder", dali.Decoder)
+    root = tmp_path / "films"
+    root.mkdir()
+    for k, (_, file) in enumerate((LOSSLESS | LOSSY).items()):
+        (root / f"{k:02}.bin").write_bytes(file(k))
+    names = sorted(path.name for path in root.iterdir())
+    catalog = resload.Catalog(pd.DataFrame({"id": names, "path": names}), root=root)
+    one = resload.build(catalog, tmp_path / "dali", (32, 48), decode="dali", progress=False)
+    two = resload.build(catalog, tmp_path / "cpu", (32, 48), progress=False)
+    same = two.table.columns.drop("decoder")
+    assert one.table[same].equals(two.table[same])
+    assert one.table["decoder"].str.startswith("dali.").sum() == 10
+    for size in (32, 48):
+        assert (one.read(range(len(one)), size) == two.read(range(len(two)), size)).all()
+    recipe, options = Pipeline(48, dtype="uint16"), {"size": 48, "batch_size": 5}
+    loaders = [resload.Loader(catalog, pipeline=recipe, decode=name, **options) for name in ("dali", "cpu")]
+    for found, expected in zip(*loaders, strict=True):
+        assert (found.images == expected.images).all()
+    paths = [root / name for name in names]
+    assert (recipe(paths, decode="dali").images[Size(48, 48)] == recipe(paths).images[Size(48, 48)]).all()
+
+
+# -- the device's arithmetic --
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("kernel", sorted(reference.KERNELS))
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_a_resize_on_a_device_keeps_the_contract(dtype, kernel, data):
+    """Any shape to any size: within 0.52 units of the float64 definition, the film itself untouched."""
+    sides = st.integers(1, 300)
+    height, width, down, across = (data.draw(sides) for _ in range(4))
+    top = np.iinfo(dtype).max
+    image = np.random.default_rng(data.draw(st.integers(0, 99))).integers(0, top + 1, (height, width), dtype)
+    (found,) = device.pyramid(torch.from_numpy(image), [Size(down, across)], kernel=kernel)
+    exact = reference.resample(image, (down, across), kernel=kernel).clip(0, top)
+    assert found.dtype == dtype
+    assert found.shape == (down, across)
+    assert np.abs(found - exact).max() <= 0.52
+
+
+@pytest.mark.parametrize("source", [(4096, 64), (64, 4096), (2500, 2048)])
+def test_large_ratios_of_16_bits_keep_it_too(source):
+    """Hundreds of weights for one pixel, summed in float32."""
+    image = np.random.default_rng(0).integers(0, 65536, source, np.uint16)
+    for size in (Size(32, 32), Size(9, 21)):
+        (found,) = device.pyramid(torch.from_numpy(image), [size], kernel="triangle")
+        assert np.abs(found - reference.resample(image, size)).max() <= 0.52
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad", "crop", resload.geometry.Crop("content")])
+@pytest.mark.parametrize("intensity", ["auto", "minmax", "percentile(1, 99)", "window(1000, 900)"])
+def test_films_made_on_a_device_are_those_of_the_cpu(fit, intensity):
+    """Every intensity, every fit, several sizes and the film itself: within the two contracts of each other."""
+    file = dicom_of(J2K, 12)
+    recipe = Pipeline((20, 48, "native"), dtype="uint16", fit=fit, intensity=intensity)
+    found, expected = (make(recipe, file, engine=engine) for engine in (HERE, CPU))
+    assert found.places == expected.places
+    assert (found.size, found.content, found.scale, found.offset) == (
+        expected.size,
+        expected.content,
+        expected.scale,
+        expected.offset,
+    ) or np.isnan(found.scale)
+    for one, other in zip(found.levels, expected.levels, strict=True):
+        assert one.dtype == other.dtype
+        assert np.abs(one.astype(int) - other).max() <= 1
+    assert (found.levels[-1] == expected.levels[-1]).all()
+
+
+@pytest.mark.parametrize("bits", [8, 12])
+def test_8_bit_pixels_of_a_device(bits):
+    """uint8 of films of 8 and 12 bits, within the CPU's 1.01 and the device's 0.52."""
+    file = dicom_of(J2K, bits)
+    found, expected = (make(Pipeline((31, 64), dtype="uint8"), file, engine=engine) for engine in (HERE, CPU))
+    for one, other in zip(found.levels, expected.levels, strict=True):
+        assert one.dtype == np.uint8
+        assert np.abs(one.astype(int) - other).max() <= 1
+
+
+def test_arrays_that_cannot_be_written_are_uploaded_too():
+    """A read-only view, and a part of a larger array."""
+    whole = np.random.default_rng(0).integers(0, 4096, (60, 80), np.uint16)
+    whole.setflags(write=False)
+    for image in (whole, whole[3:, ::2]):
+        assert (device.there(image, None, torch.device("cpu")).numpy() == image).all()
+
+
+def test_gradients_and_autocast_of_the_caller_do_not_matter():
+    """The same bits under autocast and with gradients on."""
+    image = film(16)
+    expected = make(Pipeline(32, dtype="uint16"), image, engine=HERE).levels[0]
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.enable_grad():
+        assert (make(Pipeline(32, dtype="uint16"), image, engine=HERE).levels[0] == expected).all()
+
+
+def test_levels_on_a_canvas_come_from_the_device_too():
+    """`pad`: the canvas beside the film is the recipe's, whoever resized."""
+    recipe = Pipeline(64, dtype="uint8", fit=resload.geometry.Pad(value=1.0))
+    found, expected = (make(recipe, film(8, (100, 40)), engine=engine).levels[0] for engine in (HERE, CPU))
+    assert (found[:, :10] == 255).all()
+    assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+def test_the_cpu_engine_is_as_it_was():
+    """`make` without an engine never asks for a device."""
+    assert cpu.make(Pipeline(32, dtype="uint8"), film(8)).levels[0].shape == (32, 32)
