@@ -1,5 +1,6 @@
 """Compressed films, and a DALI of ours: what tests of another decoder share."""
 
+import ctypes
 import io
 from collections.abc import Callable
 
@@ -48,11 +49,26 @@ class FakePipeline:
             ) from exc
         return (self,)
 
-    def as_cpu(self) -> "FakePipeline":
-        return self
-
     def at(self, k: int) -> np.ndarray:
         return self.found[k][..., None]
+
+    def __getitem__(self, k: int) -> "FakeOutput":
+        return FakeOutput(self.found[k])
+
+
+class FakeOutput:
+    """One image in DALI's memory, which is written again once it was copied."""
+
+    def __init__(self, samples: np.ndarray) -> None:
+        self.samples = np.ascontiguousarray(samples)
+
+    def shape(self) -> list[int]:
+        return [*self.samples.shape, 1]
+
+    def copy_to_external(self, pointer: ctypes.c_void_p, stream: ctypes.c_void_p, *, non_blocking: bool) -> None:
+        assert pointer.value is not None
+        ctypes.memmove(pointer.value, self.samples.ctypes.data, self.samples.nbytes)
+        self.samples[...] = 7
 
 
 def film(bits: int, shape: tuple[int, int] = (120, 96), seed: int = 0) -> np.ndarray:

@@ -181,4 +181,4 @@ def test_the_error_of_a_damaged_stream_says_so():
     line = decoder(None, 2)._lines[8]
     with pytest.raises(DecodeError, match="the compressed data is damaged"):
         line.decode(b"\xff\xd8\xff" + b"nonsense" * 20)
-    assert line.decode(imagecodecs.jpeg8_encode(film(8))).shape == (120, 96)
+    assert line.decode(imagecodecs.jpeg8_encode(film(8))).values.shape == (120, 96)

@@ -11,6 +11,15 @@ film. What that costs and how near it comes: docs/explanation/resampling.md, mea
 
 from resload.composite.axis import Weights, weights
 from resload.composite.fidelity import Error, expected
-from resload.composite.products import resample, resample_float, resample_tensor
+from resload.composite.products import resample, resample_float, resample_stored, resample_tensor
 
-__all__ = ["Error", "Weights", "expected", "resample", "resample_float", "resample_tensor", "weights"]
+__all__ = [
+    "Error",
+    "Weights",
+    "expected",
+    "resample",
+    "resample_float",
+    "resample_stored",
+    "resample_tensor",
+    "weights",
+]

@@ -16,6 +16,8 @@ from resload.errors import ArgumentError
 _log = logging.getLogger("resload")
 
 Pixels = NDArray[Any]
+STRETCH = 16
+"""Taps summed in float32 at a stretch; longer sums are made of stretches."""
 
 
 class _Scratch(threading.local):
@@ -91,13 +93,34 @@ def resample_tensor(images: torch.Tensor, vertical: Weights, horizontal: Weights
         raise ArgumentError(
             f"these weights take images of shape {(vertical.level, horizontal.level)}; found {tuple(images.shape)}"
         )
-    if images.device.type == "cuda" and (kernels := _kernels(images.device)) is not None:
-        (above, _, down), (before, _, across) = (axis.on(images.device) for axis in (vertical, horizontal))
-        found: torch.Tensor = kernels.resample(images, (above, down), (before, across))
+    if (kernels := _kernels_for(images)) is not None:
+        found: torch.Tensor = kernels.resample(images, *_axes(vertical, horizontal, images.device))
         return found
     if images.dtype == torch.uint16:  # carried by torch, but hardly computed on: its bits as int16, put right
         images = images.view(torch.int16).to(torch.int32).bitwise_and_(0xFFFF)
     return _gathered(_gathered(images.to(torch.float32), vertical, -2), horizontal, -1)
+
+
+def resample_stored(images: torch.Tensor, vertical: Weights, horizontal: Weights) -> torch.Tensor:
+    """`resample_tensor` of uint8 or uint16, as that dtype: rounded half up and clipped, once."""
+    if (kernels := _kernels_for(images)) is not None:
+        found: torch.Tensor = kernels.resample(images, *_axes(vertical, horizontal, images.device), rounded=True)
+        return found
+    floats = resample_tensor(images, vertical, horizontal)
+    whole = floats.add_(0.5).floor_().clamp_(0, 255 if images.dtype == torch.uint8 else 65535)
+    if images.dtype == torch.uint8:
+        return whole.to(torch.uint8)
+    return whole.to(torch.int32).to(torch.int16).view(torch.uint16)  # torch hardly computes on uint16
+
+
+def _axes(vertical: Weights, horizontal: Weights, device: torch.device) -> tuple[Any, Any]:
+    """First pixels and weights of both axes, as the kernels take them."""
+    (above, _, down), (before, _, across) = (axis.on(device) for axis in (vertical, horizontal))
+    return (above, down), (before, across)
+
+
+def _kernels_for(images: torch.Tensor) -> ModuleType | None:
+    return _kernels(images.device) if images.device.type == "cuda" else None
 
 
 @cache
@@ -111,7 +134,8 @@ def _kernels(device: torch.device) -> ModuleType | None:
             torch.tensor([0, 1], dtype=torch.int32, device=device),
             torch.tensor([[1, 2]] * 2, dtype=torch.float32, device=device),
         )
-        if kernels.resample(image, axis, axis).tolist() == [[30.0, 39.0], [66.0, 75.0]]:
+        floats, whole = (kernels.resample(image, axis, axis, rounded=rounded) for rounded in (False, True))
+        if floats.tolist() == whole.tolist() == [[30, 39], [66, 75]]:
             return kernels
         why = "they compute something else"
     except Exception as exc:  # what a compiler that is not there, or is another, may raise
@@ -123,7 +147,11 @@ def _kernels(device: torch.device) -> ModuleType | None:
 def _gathered(images: torch.Tensor, axis: Weights, dim: int) -> torch.Tensor:
     _, index, taps = axis.on(images.device)
     shape = (axis.target, 1) if dim == -2 else (axis.target,)
-    total = images.index_select(dim, index[:, 0]) * taps[:, 0].view(shape)
-    for k in range(1, index.shape[1]):
-        total.addcmul_(images.index_select(dim, index[:, k]), taps[:, k].view(shape))
+    total: torch.Tensor | None = None
+    for begin in range(0, index.shape[1], STRETCH):
+        some = images.index_select(dim, index[:, begin]) * taps[:, begin].view(shape)
+        for k in range(begin + 1, min(begin + STRETCH, index.shape[1])):
+            some.addcmul_(images.index_select(dim, index[:, k]), taps[:, k].view(shape))
+        total = some if total is None else total.add_(some)
+    assert total is not None
     return total

@@ -55,6 +55,8 @@ class Codestream:
     """Pieces that are coded by themselves (JPEG 2000 only)."""
     process: int = 0
     """The marker of its frame header: 0xC0 baseline, 0xC2 progressive, 0xC3 lossless, ... (JPEG and JPEG-LS only)."""
+    predictor: int = 0
+    """The prediction of its first scan, 1 to 7 (lossless JPEG, T.81 table H.1)."""
     high_throughput: bool = False
     """HTJ2K (T.814): its block coder is another one than T.800's."""
     reversible: bool = False
@@ -70,7 +72,7 @@ def parse_jpeg(data: Bytes, label: str = "JPEG") -> Codestream:
         raise DecodeError(f"the {label} data is damaged", detail="it does not start with SOI")
     at = 2
     claim: tuple[int, int, int, int] | None = None
-    tagged, process = False, 0
+    tagged, process, predictor = False, 0, 0
     for _ in range(_MOST_SEGMENTS):
         marker, at = _next_marker(data, at, label)
         if marker in _NO_BODY:
@@ -82,6 +84,7 @@ def parse_jpeg(data: Bytes, label: str = "JPEG") -> Codestream:
         if marker in _START_OF_FRAME:
             claim, process = _frame_header(body, label), marker
         elif marker == 0xDA:
+            predictor = _selection_start(body)
             break
         elif marker == 0xD9:
             raise TruncatedFileError(f"the {label} data ends early", detail="no scan before EOI")
@@ -89,7 +92,21 @@ def parse_jpeg(data: Bytes, label: str = "JPEG") -> Codestream:
         at += max(2, length)
     if claim is None:
         raise DecodeError(f"the {label} data is damaged", detail="no frame header before the first scan")
-    return Codestream(*claim, tagged=tagged, data_at=at, process=process, reversible=process == LOSSLESS)
+    lossless = process == LOSSLESS
+    return Codestream(
+        *claim,
+        tagged=tagged,
+        data_at=at,
+        process=process,
+        predictor=predictor if lossless else 0,
+        reversible=lossless,
+    )
+
+
+def _selection_start(body: bytes) -> int:
+    """Ss of a scan header (T.81 B.2.3): in lossless JPEG the predictor."""
+    at = 3 + 2 * body[2] if len(body) > 2 else len(body)
+    return body[at] if at < len(body) else 0
 
 
 def _tells_colours(marker: int, length: int, body: bytes) -> bool:

@@ -81,8 +81,8 @@ def decode(data: bytes, frame: int, max_pixels: int, other: Other | None = None)
         return Radiograph(_luma(samples, image), image.bits_stored, spacing, decoder)
     codes = _codes(samples, image)
     if image.palette:
-        return Radiograph(*_painted(codes, dataset, image), spacing, decoder)
-    return Radiograph(codes, image.bits_stored, spacing, decoder, values_of(dataset, image))
+        return Radiograph(*_painted(codes, dataset, image), spacing, decoder, held=samples.held)
+    return Radiograph(codes, image.bits_stored, spacing, decoder, values_of(dataset, image), samples.held)
 
 
 def _inflated_limit(max_pixels: int) -> int:

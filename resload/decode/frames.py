@@ -64,6 +64,8 @@ class Stored:
     """The stream says that they are, whatever the header says (JPEG 2000 only)."""
     decoder: str = ""
     """Who decoded a compressed stream."""
+    held: Any = None
+    """As in `others.Samples`."""
 
 
 def codec_of(dataset: DataSet) -> str:
@@ -168,15 +170,15 @@ def _compressed(codec: str, data: bytes, image: Image, lossy: bool, other: Other
     data = ended(data, stream, label)
     if codec == "jpeg2k":
         check_tiles(data, stream, label)
-    samples, decoder = decoded(codec, data, stream, other, **options)
-    if samples.ndim == 3 and samples.shape[2] == 1:
-        samples = samples[..., 0]
+    found = decoded(codec, data, stream, other, **options)
+    if len(found.shape) == 3 and found.shape[2] == 1:
+        found = found._replace(values=found.values[..., 0])
     expected = (image.rows, image.columns) if image.samples == 1 else (image.rows, image.columns, image.samples)
-    if samples.shape != expected or samples.dtype.itemsize > 2:
-        raise DecodeError(f"the {label} data is damaged", detail=f"decoded to {samples.shape} {samples.dtype}")
+    if found.shape != expected or found.values.dtype.itemsize > 2:
+        raise DecodeError(f"the {label} data is damaged", detail=f"decoded to {found.shape} {found.values.dtype}")
     # The colour transforms of JPEG and JPEG 2000 are part of the stream and undone by its codec.
     rgb = codec == "jpeg" or image.photometric in ("RGB", "YBR_RCT", "YBR_ICT")
-    return Stored(samples, stream.precision, rgb, lossy, stream.signed, decoder)
+    return Stored(found.values, stream.precision, rgb, lossy, stream.signed, found.decoder, found.held)
 
 
 def _jpeg_colours(stream: Codestream, image: Image) -> dict[str, str]:

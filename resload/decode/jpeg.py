@@ -34,7 +34,7 @@ def decode(data: bytes, frame: int, max_pixels: int, other: Other | None = None)
     stream = _parse(data)
     check_claim(stream.height, stream.width, max_pixels)
     check_frame(frame, 1)
-    pixels, decoder = decoded("jpeg", ended(data, stream, "JPEG"), stream, other)
-    if pixels.shape[:2] != (stream.height, stream.width):
+    found = decoded("jpeg", ended(data, stream, "JPEG"), stream, other)
+    if found.shape[:2] != (stream.height, stream.width):
         raise DecodeError("the JPEG data is damaged", detail="two sizes in one file")
-    return Radiograph(to_gray(pixels), max(8, stream.precision), None, decoder)
+    return Radiograph(to_gray(found.values), max(8, stream.precision), None, found.decoder, held=found.held)

@@ -102,12 +102,20 @@ class Radiograph:
     """Library, codec and version, for example `imagecodecs.png 2026.3.6`."""
     values: Values | None = None
     """What codes mean (DICOM); None: they are display values already, full scale `2**bits - 1`."""
+    held: Any = None
+    """Only where a decoder of `decode(other=)` left the image on another device: a tensor (height, width) there, uint8
+    or uint16, of numbers 0 .. n - 1; `pixels` are then (1, n), the code of each."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the image."""
+        height, width = self.pixels.shape if self.held is None else self.held.shape
+        return height, width
 
     @property
     def content(self) -> tuple[int, int, int, int]:
         """The box (y, x, height, width), in pixels, that holds the image: here, all of it."""
-        height, width = self.pixels.shape
-        return (0, 0, height, width)
+        return (0, 0, *self.shape)
 
 
 def check_claim(height: int, width: int, max_pixels: int) -> None:

@@ -118,6 +118,11 @@ class Recipe:
         return _parsed(text)
 
     @property
+    def measures(self) -> bool:
+        """Whether it looks at all of a film's pixels."""
+        return self.eight_bits or self.name in ("minmax", "percentile")
+
+    @property
     def eight_bits(self) -> bool:
         """Whether it makes 256 gray levels of any film, so that more bits would hold nothing more."""
         return self.name in ("mimic-jpg", "chexpert-jpg")

@@ -87,19 +87,21 @@ def make(pipeline: "Pipeline", source: object, known: Known = _NOTHING, engine: 
     source: a path, the bytes of a file, a pydicom dataset, a (H, W) uint8 or uint16 array, or a Radiograph.
     The pipeline's dtype must be resolved. Raises DecodeError for a film that cannot be made.
     """
-    colour = Recipe.parse(pipeline.intensity).colour
-    radiograph = as_radiograph(source, frame=known.frame, colour=colour, other=engine.other)
+    asked = Recipe.parse(pipeline.intensity)
+    radiograph = as_radiograph(source, frame=known.frame, colour=asked.colour, other=engine.other)
+    if radiograph.held is not None and (asked.measures or _looks(pipeline.fit)):
+        radiograph = _brought(radiograph)
     recipe = intensity.resolve(pipeline.intensity, radiograph)
     table, scale, offset = intensity.tabled(radiograph, dtype=pipeline.dtype, recipe=recipe, bits=known.bits)
     if engine.device is None or _looks(pipeline.fit):  # else the device does it
         radiograph, table = replace(radiograph, pixels=intensity.shown(radiograph, table)), None
     spacing = told(known.spacing, radiograph.spacing)
     content, wall = _looked_at(pipeline.fit, radiograph.pixels, radiograph.content, known.laterality)
-    facts = np.array([*radiograph.pixels.shape, *spacing, *content, WALLS.get(wall, math.nan)], np.float64)
+    facts = np.array([*radiograph.shape, *spacing, *content, WALLS.get(wall, math.nan)], np.float64)
     rects = [_place(pipeline, facts, size) for size in pipeline.sizes]
     return Film(
-        levels=tuple(_levels(pipeline, radiograph.pixels, table, rects, engine)),
-        size=Size(*radiograph.pixels.shape),
+        levels=tuple(_levels(pipeline, radiograph, table, rects, engine)),
+        size=Size(*radiograph.shape),
         bits=radiograph.bits if known.bits is None else known.bits,
         scale=scale,
         offset=offset,
@@ -120,18 +122,24 @@ def told(known: tuple[float, float], header: tuple[float, float] | None) -> tupl
 
 def _levels(
     pipeline: "Pipeline",
-    codes: NDArray[Any],
+    radiograph: Radiograph,
     table: NDArray[Any] | None,
     rects: Sequence[tuple[Rect, Rect]],
     engine: Engine,
 ) -> list[NDArray[Any]]:
     """Each of the pipeline's sizes, where the engine makes them. table: None where codes went through it."""
     if engine.device is None:
-        return levels_of(pipeline, codes, rects)
+        return levels_of(pipeline, radiograph.pixels, rects)
     from resload.pipeline import device
 
     with device.own_stream(engine.device):
-        return levels_of(pipeline, device.there(codes, table, engine.device), rects, device.pyramid)
+        return levels_of(pipeline, device.there(radiograph, table, engine.device), rects, device.pyramid)
+
+
+def _brought(radiograph: Radiograph) -> Radiograph:
+    """The same with its codes on the host."""
+    codes = radiograph.pixels.reshape(-1)
+    return replace(radiograph, pixels=codes[radiograph.held.cpu().numpy()], held=None)
 
 
 def _looks(fit: Fit) -> bool:

@@ -13,19 +13,23 @@ Resizing stays with resload, since DALI's differs at the border by up to 0.9 of 
   to imagecodecs from then on. (nvJPEG before 13.0.2 makes black images of lossless JPEG of 9 to 15 bits, without an
   error: NVIDIA/nvImageCodec issues 50 and 51.) For the same reason a film of one value is decoded by both.
 
-Output is asked for as GRAY: ANY_DATA writes beyond its memory for gray JPEG on the CPU (DALI 2.4.0). A stream that DALI
-fails at is an error of that film alone.
+On a GPU, DALI spreads values of 9 to 15 bits over 16 (2.4.0); the same proof finds that out, and it is undone exactly.
+Output is asked for as GRAY: ANY_DATA writes beyond its memory for gray JPEG on the CPU (2.4.0). A stream that DALI
+fails at is decoded, or refused, by imagecodecs, so that the same films are read with DALI as without.
 """
 
+import ctypes
 import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,7 +37,9 @@ from numpy.typing import NDArray
 
 from resload.decode.codecs import decoder_name, run
 from resload.decode.codestream import LOSSLESS, Codestream
+from resload.decode.others import Samples
 from resload.errors import DecodeError, require
+from resload.pipeline.device import own_stream
 
 _log = logging.getLogger("resload")
 
@@ -56,67 +62,131 @@ def decoder(device: torch.device | None, threads: int) -> "Decoder":
 
 
 class Decoder:
-    """A `decode.others.Other`. Thread-safe, and the quicker the more threads ask at once."""
+    """A `decode.others.Other`. Thread-safe, and the quicker the more threads ask at once.
+
+    On a GPU what it decodes stays there (`Samples.held`): whoever uses a film waits for the device before letting go of
+    it, since its memory is then given to the next one.
+    """
 
     def __init__(self, device: torch.device | None, threads: int) -> None:
         dali = require("nvidia.dali", "dali", "to decode with decode='dali'", name="nvidia-dali")
         self.version = str(dali.__version__)
-        self._where = "cpu" if device is None else "cuda"
+        self._holds = device is not None
         self._lines = {depth: _Line(depth, device, threads) for depth in (8, 16)}
-        self._proofs: dict[tuple[str, int], int] = {}
+        self._kinds: dict[tuple[str, int], _Kind] = {}
         self._proving = threading.Lock()
 
     def takes(self, codec: str, stream: Codestream) -> bool:
         """Whether it is of a kind that DALI reads, and has not been found to read wrongly."""
-        kind = kind_of(codec, stream, on_gpu=self._where == "cuda")
-        return kind is not None and self._proofs.get((kind, stream.precision), 0) >= 0
+        kind = kind_of(codec, stream, on_gpu=self._holds)
+        return kind is not None and self._known(kind, stream).right
 
-    def samples(self, codec: str, data: bytes, stream: Codestream) -> tuple[NDArray[Any], str]:
-        """The samples, and `dali.jpeg.cuda 2.4.0` or the like; or those of imagecodecs, where DALI's are wrong."""
-        kind = kind_of(codec, stream, on_gpu=self._where == "cuda")
+    def samples(self, codec: str, data: bytes, stream: Codestream) -> Samples:
+        """The samples, with `dali.jpeg.cuda 2.4.0` or the like; or those of imagecodecs, where DALI's are wrong."""
+        known = self._known(kind_of(codec, stream, on_gpu=self._holds), stream)
+        if known.proofs < _PROVEN:
+            with self._proving:
+                if known.proofs < _PROVEN:
+                    return self._proof(known, codec, data, stream)
+        try:
+            found = self._line(stream).decode(data)
+        except DecodeError as error:
+            return self._failed(known, codec, data, error)
+        if tuple(found.values.shape) != (stream.height, stream.width) or (found.some == found.some[0]).all():
+            with self._proving:
+                return self._proof(known, codec, data, stream)
+        return self._meant(found.values, known, codec)
+
+    def _known(self, kind: str | None, stream: Codestream) -> "_Kind":
         assert kind is not None
         key = (kind, stream.precision)
-        if self._proofs.get(key, 0) < _PROVEN:
-            with self._proving:
-                if self._proofs.get(key, 0) < _PROVEN:
-                    return self._proof(key, codec, data, stream)
-        found = self._lines[8 if stream.precision <= 8 else 16].decode(data)
-        if found.shape != (stream.height, stream.width) or _blank(found):
-            with self._proving:
-                return self._proof(key, codec, data, stream)
-        return found, self._name(codec)
+        return self._kinds.get(key) or self._kinds.setdefault(key, _Kind(*key))
 
-    def _name(self, codec: str) -> str:
-        return f"dali.{codec}.{self._where} {self.version}"
+    def _line(self, stream: Codestream) -> "_Line":
+        return self._lines[8 if stream.precision <= 8 else 16]
 
-    def _proof(self, key: tuple[str, int], codec: str, data: bytes, stream: Codestream) -> tuple[NDArray[Any], str]:
+    def _meant(self, found: Any, known: "_Kind", codec: str) -> Samples:
+        """DALI's numbers, and what they stand for."""
+        name = f"dali.{codec}.{'cuda' if self._holds else 'cpu'} {self.version}"
+        if isinstance(found, np.ndarray):
+            return Samples(found >> known.shift if known.shift else found, name)
+        return Samples(_every(8 * found.element_size(), known.shift), name, found)
+
+    def _failed(self, known: "_Kind", codec: str, data: bytes, error: DecodeError) -> Samples:
+        """What DALI fails at is decoded, or refused, by imagecodecs: a film is no worse for DALI."""
+        found = Samples(np.asarray(run(codec, data)), decoder_name(codec))
+        if not known.failed:
+            known.failed = True
+            _log.warning("DALI %s fails at some %s, which imagecodecs decodes (%s)", self.version, known, error.detail)
+        return found
+
+    def _proof(self, known: "_Kind", codec: str, data: bytes, stream: Codestream) -> Samples:
         """One film by both. A damaged one proves nothing: what imagecodecs says of it is raised."""
         expected = np.asarray(run(codec, data)).reshape(stream.height, stream.width)
-        if self._proofs.get(key, 0) < 0:
-            return expected, decoder_name(codec)
-        try:
-            found, why = self._lines[8 if stream.precision <= 8 else 16].decode(data), ""
-        except DecodeError as error:
-            found, why = expected, error.detail or error.reason
-        why = why or difference(found, expected, stream)
-        if not why:
-            self._proofs[key] = self._proofs.get(key, 0) + 1
-            return found, self._name(codec)
-        self._proofs[key] = -1
-        _log.warning(
-            "DALI %s on this %s does not decode %s of %d bits as imagecodecs does (%s): imagecodecs decodes these",
-            *(self.version, "GPU" if self._where == "cuda" else "CPU", *key, why),
-        )
-        return expected, decoder_name(codec)
+        if known.right:
+            try:
+                found = self._line(stream).decode(data).values
+            except DecodeError as error:
+                why = error.detail
+            else:
+                why = known.judged(found if isinstance(found, np.ndarray) else found.cpu().numpy(), expected, stream)
+            if not why:
+                return self._meant(found, known, codec)
+            known.right = False
+            where = "GPU" if self._holds else "CPU"
+            _log.warning(
+                "DALI %s on this %s does not decode %s as imagecodecs does (%s): imagecodecs decodes these films",
+                *(self.version, where, known, why),
+            )
+        return Samples(expected, decoder_name(codec))
+
+
+@dataclass(slots=True)
+class _Kind:
+    """What is known of DALI's reading of a kind of stream. Changed by one thread at a time."""
+
+    name: str
+    precision: int
+    right: bool = True
+    """Nothing wrong has been seen."""
+    proofs: int = 0
+    """Films that imagecodecs decoded too, and alike."""
+    shift: int = 0
+    """DALI spreads the values of this kind over 8 or 16 bits, which loses nothing: so many bits less are the values."""
+    failed: bool = False
+    """It could not decode one that imagecodecs decodes."""
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.precision} bits"
+
+    def judged(self, found: NDArray[Any], expected: NDArray[Any], stream: Codestream) -> str:
+        """What is wrong with samples, in words; nothing is where they are those expected."""
+        spread = 8 * found.dtype.itemsize - self.precision
+        if not self.proofs and spread > 0 and not difference(found >> spread, expected, stream):
+            self.shift = 0 if not difference(found, expected, stream) else spread
+        why = difference(found >> self.shift, expected, stream)
+        self.proofs += not why
+        return why
+
+
+@lru_cache(maxsize=32)
+def _every(depth: int, shift: int) -> NDArray[Any]:
+    """(1, n): what each number of a depth stands for."""
+    every = np.arange(1 << depth)[None] >> shift
+    found: NDArray[Any] = every.astype(np.uint8 if depth == 8 else np.uint16)
+    found.setflags(write=False)  # shared
+    return found
 
 
 def kind_of(codec: str, stream: Codestream, *, on_gpu: bool) -> str | None:
     """What people call this kind of stream; None where DALI is not to see it."""
     if codec == "jpeg2k":
         return "HTJ2K" if stream.high_throughput else "JPEG 2000"
-    if codec == "jpeg" and stream.process in _SEQUENTIAL and stream.precision == 8:
+    if codec != "jpeg":
+        return None
+    if stream.process in _SEQUENTIAL and stream.precision == 8:
         return "JPEG"
-    return "lossless JPEG" if codec == "jpeg" and stream.process == LOSSLESS and on_gpu else None
+    return "lossless JPEG" if on_gpu and stream.process == LOSSLESS and stream.predictor == 1 else None
 
 
 def difference(found: NDArray[Any], expected: NDArray[Any], stream: Codestream) -> str:
@@ -130,10 +200,13 @@ def difference(found: NDArray[Any], expected: NDArray[Any], stream: Codestream) 
     return f"values differ by up to {worst:.3g} of 255, by {mean:.3g} on average"
 
 
-def _blank(samples: NDArray[Any]) -> bool:
-    """Whether all values are the same; a look at some of them says no of nearly all films."""
-    some = samples.reshape(-1)[:: max(1, samples.size // 1024)]
-    return bool((some == some[0]).all() and (samples == some[0]).all())
+class _Found(NamedTuple):
+    """One decoded stream."""
+
+    values: Any
+    """(height, width) uint8 or uint16: an array of its own, or a tensor on the GPU."""
+    some: NDArray[Any]
+    """Some of them, on the host: all the same where something may have gone wrong."""
 
 
 class _Line:
@@ -142,12 +215,12 @@ class _Line:
     def __init__(self, depth: int, device: torch.device | None, threads: int) -> None:
         self._made_of = (depth, device, threads)
         self._pipeline: Any = None
-        self._waiting: deque[tuple[bytes, Future[NDArray[Any]]]] = deque()
+        self._waiting: deque[tuple[bytes, Future[_Found]]] = deque()
         self._turn = threading.Lock()
 
-    def decode(self, data: bytes) -> NDArray[Any]:
-        """(height, width), uint8 or uint16, a new array. Raises DecodeError."""
-        own: Future[NDArray[Any]] = Future()
+    def decode(self, data: bytes) -> _Found:
+        """Raises DecodeError for a stream that DALI fails at."""
+        own: Future[_Found] = Future()
         self._waiting.append((data, own))
         while not own.done():
             with self._turn:
@@ -155,7 +228,7 @@ class _Line:
                     self._run([self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))])
         return own.result()
 
-    def _run(self, some: list[tuple[bytes, "Future[NDArray[Any]]"]]) -> None:
+    def _run(self, some: list[tuple[bytes, "Future[_Found]"]]) -> None:
         """Decode these; where one of them fails, each alone."""
         try:
             for (_, asked), found in zip(some, self._decoded([data for data, _ in some]), strict=True):
@@ -172,18 +245,42 @@ class _Line:
                 if not asked.done():
                     asked.set_exception(DecodeError("decoding was interrupted"))
 
-    def _decoded(self, streams: list[bytes]) -> list[NDArray[Any]]:
+    def _decoded(self, streams: list[bytes]) -> list[_Found]:
         if self._pipeline is None:
             with _quiet():
                 self._pipeline = _pipeline(*self._made_of)
                 return self._fed(streams)
         return self._fed(streams)
 
-    def _fed(self, streams: list[bytes]) -> list[NDArray[Any]]:
+    def _fed(self, streams: list[bytes]) -> list[_Found]:
         self._pipeline.feed_input("streams", [np.frombuffer(data, np.uint8) for data in streams])
         (found,) = self._pipeline.run()
-        host = found.as_cpu()
-        return [np.array(host.at(k))[..., 0] for k in range(len(streams))]
+        device = self._made_of[1]
+        if device is not None:
+            return _held([found[k] for k in range(len(streams))], self._made_of[0], device)
+        arrays = [np.array(found.at(k))[..., 0] for k in range(len(streams))]
+        return [_Found(one, one.reshape(-1)[:: _step(one.size)]) for one in arrays]
+
+
+def _step(size: int) -> int:
+    """Some 1,000 of so many values."""
+    return max(1, size // 1024)
+
+
+def _held(outputs: Sequence[Any], depth: int, device: torch.device) -> list[_Found]:
+    """DALI's outputs as tensors of their own, done when this returns: DALI writes into its memory again."""
+    dtype = torch.uint8 if depth == 8 else torch.uint16
+    with own_stream(device):
+        stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+        tensors = [torch.empty(tuple(one.shape()), dtype=dtype, device=device) for one in outputs]
+        for one, tensor in zip(outputs, tensors, strict=True):
+            pointers = (ctypes.c_void_p(tensor.data_ptr()), ctypes.c_void_p(stream))
+            one.copy_to_external(*pointers, non_blocking=True)
+        looks = [one.reshape(-1).view(torch.uint8 if depth == 8 else torch.int16) for one in tensors]
+        looks = [one[:: _step(len(one))] for one in looks]
+        some = torch.cat(looks).cpu().numpy()  # which waits for the copies, too
+    ends = list(accumulate(map(len, looks)))
+    return [_Found(one[..., 0], part) for one, part in zip(tensors, np.split(some, ends[:-1]), strict=True)]
 
 
 def _pipeline(depth: int, device: torch.device | None, threads: int) -> Any:

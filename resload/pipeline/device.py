@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from resload import composite
+from resload.decode import Radiograph
 from resload.intensity import mapped
 from resload.size import Size
 
@@ -38,10 +39,16 @@ def own_stream(device: torch.device) -> Iterator[None]:
             yield
 
 
-def there(codes: NDArray[Any], table: NDArray[Any] | None, device: torch.device) -> torch.Tensor:
-    """A film's codes (H, W) on a device, through its table."""
-    found = torch.from_numpy(np.require(codes, requirements=["C", "W"])).to(device)
-    return found if table is None else mapped(table, found)
+def there(radiograph: Radiograph, table: NDArray[Any] | None, device: torch.device) -> torch.Tensor:
+    """A film's codes on a device, through its table: (H, W) of the table's dtype."""
+    if radiograph.held is None:
+        found = torch.from_numpy(np.require(radiograph.pixels, requirements=["C", "W"])).to(device)
+        return found if table is None else mapped(table, found)
+    codes = radiograph.pixels.reshape(-1)
+    every = codes if table is None else table[codes]
+    found = torch.as_tensor(radiograph.held)
+    same = every.dtype.itemsize == found.element_size() and np.array_equal(every, np.arange(every.size))
+    return found if same else mapped(every, found)
 
 
 def pyramid(image: torch.Tensor, sizes: Iterable[Size], *, kernel: str) -> list[NDArray[Any]]:
@@ -58,15 +65,7 @@ def _resized(image: torch.Tensor, size: Size, kernel: str) -> torch.Tensor:
         return image
     vertical = composite.weights(height, height, size.height, kernel=kernel)
     horizontal = composite.weights(width, width, size.width, kernel=kernel)
-    return rounded(composite.resample_tensor(image, vertical, horizontal), image.dtype)
-
-
-def rounded(floats: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Floats in stored units -> uint8 or uint16: rounded half up and clipped, once. `floats` are overwritten."""
-    whole = floats.add_(0.5).floor_().clamp_(0, 255 if dtype == torch.uint8 else 65535)
-    if dtype == torch.uint8:
-        return whole.to(torch.uint8)
-    return whole.to(torch.int32).to(torch.int16).view(torch.uint16)  # torch hardly computes on uint16
+    return composite.resample_stored(image, vertical, horizontal)
 
 
 def _on_host(tensors: Sequence[torch.Tensor]) -> list[NDArray[Any]]:
