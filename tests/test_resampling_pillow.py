@@ -75,6 +75,12 @@ def test_the_check_can_fail(png):
     assert told(png, blocked=False, more=more).endswith("True")
 
 
+def test_a_missing_torch_names_the_other_engine(png):
+    """The default engine where there is no torch: a remedy, and no silent change of engine."""
+    more = "try:\n    resload.resample(film, 64)\nexcept resload.errors.MissingPackageError as exc:\n    print(exc)"
+    assert 'install it, or resize by Pillow with engine="pillow"' in told(png, blocked=True, more=more)
+
+
 # -- Pillow itself --
 
 

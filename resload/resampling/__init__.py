@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resload import reference
-from resload.errors import ArgumentError
+from resload.errors import ArgumentError, MissingPackageError
 from resload.resampling import strips
 from resload.size import Size, SizeLike, as_size
 
@@ -60,7 +60,7 @@ def pyramid(image: Pixels, sizes: Iterable[Size], *, kernel: str = "triangle", e
     image: (H, W) uint8, uint16 or float32. Returns arrays of the same dtype, C-contiguous, in the order of
     `sizes`; a size equal to the film's own is `image` itself, not a copy.
 
-    Raises ArgumentError for an unknown engine, and MissingPackageError where Pillow is asked for and is not there.
+    Raises ArgumentError for an unknown engine, and MissingPackageError where it is not installed.
     """
     chosen = _engine(engine)
     sizes = list(sizes)
@@ -86,23 +86,23 @@ def resample(images: Images, size: SizeLike, *, kernel: str = "triangle", engine
     torch. The two may differ by one grey level.
 
     Raises ArgumentError for another dtype, device, kernel or engine, SizeError for a malformed size, and
-    MissingPackageError where Pillow is asked for and is not installed.
+    MissingPackageError where the engine is not installed.
 
     >>> resample(np.zeros((8, 100, 80), np.uint8), (50, 40)).shape
     (8, 50, 40)
     """
     target = as_size(size)
+    given: Any = images
     torch = sys.modules.get("torch")  # whoever holds a tensor has imported it
-    if torch is None or not isinstance(images, torch.Tensor):
-        return _resample(images, target, kernel, engine)
-    tensor: Any = images
-    if tensor.device.type != "cpu":
-        raise ArgumentError(f"resample takes arrays or CPU tensors; found a tensor on {tensor.device}: use .cpu()")
-    made: Any = torch.from_numpy(_resample(tensor.detach().numpy(), target, kernel, engine))
-    return made
+    is_tensor = torch is not None and isinstance(given, torch.Tensor)
+    if is_tensor and given.device.type != "cpu":
+        raise ArgumentError(f"resample takes arrays or CPU tensors; found a tensor on {given.device}: use .cpu()")
+    made: Any = _resample(given.detach().numpy() if is_tensor else given, target, kernel, engine)
+    found: Images = torch.from_numpy(made) if torch is not None and is_tensor else made
+    return found
 
 
-def _resample(images: Any, target: Size, kernel: str, engine: str) -> Any:
+def _resample(images: Pixels, target: Size, kernel: str, engine: str) -> Pixels:
     if images.dtype not in _DTYPES or images.ndim < 2 or 0 in images.shape[-2:]:
         raise ArgumentError(
             f"resample takes uint8, uint16 or float32 images (..., height, width); found {images.dtype} {images.shape}"
@@ -117,8 +117,14 @@ def _resample(images: Any, target: Size, kernel: str, engine: str) -> Any:
 
 def _engine(name: str) -> Engine:
     if name == "torch":
-        from resload.resampling import by_torch
-
+        try:
+            from resload.resampling import by_torch
+        except ModuleNotFoundError as exc:
+            if exc.name != "torch":
+                raise  # torch is there; what it lacks is the useful message
+            raise MissingPackageError(
+                'torch is not installed: install it, or resize by Pillow with engine="pillow"', name="torch"
+            ) from exc
         return by_torch
     if name == "pillow":
         from resload.resampling import by_pillow
