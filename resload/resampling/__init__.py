@@ -14,8 +14,8 @@
 Which path a film takes depends on what its pixels are, never on what is installed; which engine, on the caller
 alone. Two engines may differ by one grey level, so a cache is always made by the same one.
 
-All release the GIL for all but microseconds, keep no state but a cache of weights, and are safe in any number of
-threads.
+Both release the GIL for all but microseconds, by Pillow also but for the copying of a result out of its picture; keep
+no state but a cache of weights; and are safe in any number of threads.
 """
 
 import sys
