@@ -3,6 +3,7 @@
 #   make demo                   synthetic radiographs, nine resolutions, a table and a contact sheet
 #   make demo DATA=folder       the same on your films
 #   make test                   RESLOAD_DATA=folder runs the tests on real films too
+#   make test-pillow-simd       the tests of decoding, resizing and augmenting with pillow-simd in Pillow's place
 #   make lint | bench | docs    what the names say
 #   make compare                other loaders installed beside ours (benchmarks/peers) and measured: about 20 minutes;
 #                               SYSTEM=1 lets apt-get install what FFCV and SPDL need of the system
@@ -15,7 +16,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: venv demo test lint bench compare docs
+.PHONY: venv demo test test-pillow-simd lint bench compare docs
 .DEFAULT_GOAL := demo
 
 venv: $(STAMP)
@@ -40,6 +41,10 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest
 
+# In .venv-pillow-simd, beside .venv and seeing it; says so where this machine cannot build pillow-simd.
+test-pillow-simd: $(STAMP)
+	$(BIN)/python tests/beside.py pillow-simd
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -51,6 +56,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/png_routes.py
 	$(BIN)/python benchmarks/source_loading.py
 	$(BIN)/python benchmarks/any_size.py
+	$(BIN)/python benchmarks/pillow_engines.py
 	$(BIN)/python benchmarks/dicom_decode.py
 	$(BIN)/python benchmarks/near_duplicates.py
 	$(BIN)/python benchmarks/archive.py

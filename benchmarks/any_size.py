@@ -18,9 +18,9 @@ import torch
 from common import interleaved, ratio, save, seconds, summary
 
 import resload
-from resload import composite, resampling
+from resload import composite
 from resload.composite import axis
-from resload.resampling import resample
+from resload.resampling import by_torch, resample, strips
 from resload.size import Size
 
 LEVEL, TARGET, IMAGES = 512, 320, 64
@@ -40,11 +40,11 @@ def arithmetic(rounds: int) -> dict[str, list[float]]:
 
     def plainly() -> None:
         for level, image in zip(levels, out, strict=True):
-            image[...] = resampling._banded(level, [Size(TARGET, TARGET)], "triangle")[0]
+            image[...] = by_torch.exact(level, [Size(TARGET, TARGET)], "triangle")[0]
 
-    def strips() -> None:
+    def in_strips() -> None:
         for level, image in zip(levels, out, strict=True):
-            image[...] = resampling._strips(level, [Size(TARGET, TARGET)])[0]
+            image[...] = strips.levels(level, [Size(TARGET, TARGET)], by_torch.four)[0]
 
     def make_weights() -> None:
         axis._whole.cache_clear()
@@ -53,7 +53,7 @@ def arithmetic(rounds: int) -> dict[str, list[float]]:
     work = {
         "composite": by_composite,
         "plain, exact path": plainly,
-        "plain, 8-bit path": strips,
+        "plain, 8-bit path": in_strips,
         "weights": make_weights,
     }
     measured = interleaved({name: lambda once=once: seconds(once) for name, once in work.items()}, rounds)

@@ -363,9 +363,11 @@ class TestLuma:
         assert (to_gray(np.full((2, 3, 3), value % 256, np.uint8)) == value % 256).all()
 
     def test_it_is_what_pillow_calls_gray(self):
-        """For 8 bits the rule is Pillow's convert("L"), on every shape of noise."""
+        """For 8 bits the rule is Pillow's convert("L"), on every shape of noise; pillow-simd's is one off, seldom."""
         rgb = np.random.default_rng(3).integers(0, 256, (300, 400, 3), np.uint8)
-        assert np.array_equal(to_gray(rgb), np.asarray(Image.fromarray(rgb).convert("L")))
+        difference = np.abs(to_gray(rgb).astype(int) - np.asarray(Image.fromarray(rgb).convert("L")))
+        assert difference.max() <= (1 if ".post" in Image.__version__ else 0)
+        assert (difference > 0).mean() < 0.01
 
     @pytest.mark.parametrize("where", [(0, 0), (299, 399), (151, 7)])
     def test_one_coloured_pixel_is_noticed(self, where):
