@@ -1,8 +1,8 @@
-"""Tests in an environment where one package of .venv gives way to another: pillow-simd in Pillow's place, and such.
+"""Tests in an environment with a package that .venv does not have: pillow-simd in Pillow's place, or NVIDIA DALI.
 
     .venv/bin/python tests/beside.py pillow-simd
 
-makes .venv-pillow-simd beside .venv, installs that package alone into it, and lets it see the packages of .venv behind
+makes .venv-pillow-simd beside .venv, installs that package into it, and lets it see the packages of .venv behind
 its own, by a .pth file: .venv itself is read and never written to. Then it makes sure that the stand-in is what is
 imported, runs the tests named for it below, and what comes after them. The environment is kept, and made anew when
 what it is made of changes.
@@ -40,8 +40,8 @@ class StandIn:
     """Files in tests/; one that is not there is named and left out."""
     after: tuple[str, ...] = ()
     """Run by .venv's Python when the tests have passed: a script and its arguments."""
-    also: tuple[str, ...] = ()
-    """What it needs and .venv does not have, with versions."""
+    with_needs: bool = False
+    """Install what it needs too, where .venv does not have it."""
     options: tuple[str, ...] = ()
     """What pip is told besides."""
     environ: dict[str, str] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class StandIn:
 
 
 def main() -> int:
-    stand_ins = {"pillow-simd": pillow_simd}
+    stand_ins = {"pillow-simd": pillow_simd, "dali": dali}
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("name", choices=stand_ins)
     name = parser.parse_args().name
@@ -106,6 +106,18 @@ def pillow_simd() -> StandIn:
     )
 
 
+def dali() -> StandIn:
+    """NVIDIA's data loading library, whose CPU half needs neither a GPU nor a driver; some 700 MB."""
+    fits = sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
+    return StandIn(
+        requirement="nvidia-dali-cuda130==2.4.0",
+        modules=("nvidia.dali", "nvidia.dali.backend_impl"),
+        tests=("tests/test_dali.py",),
+        with_needs=True,
+        impossible="" if fits else f"it is made for Linux on x86-64 and arm64, and this is {platform.platform()}",
+    )
+
+
 def cannot_build() -> str:
     """Why a C extension with SSE4 cannot be built here, or nothing."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
@@ -137,7 +149,7 @@ def processor_flags() -> set[str]:
 def environment(folder: Path, one: StandIn) -> Path:
     """Its Python, once the folder holds what is asked for."""
     python = folder / "bin" / "python"
-    recipe = json.dumps([one.requirement, one.also, one.options, one.environ, sys.version, sys.prefix, str(ROOT)])
+    recipe = json.dumps([one.requirement, one.with_needs, one.options, one.environ, sys.version, sys.prefix, str(ROOT)])
     stamp = folder / "recipe.json"
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == recipe:
         return python
@@ -147,7 +159,8 @@ def environment(folder: Path, one: StandIn) -> Path:
     venv.create(folder, clear=True, symlinks=True)
     see_behind(python)
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--disable-pip-version-check"]
-    ran([*pip, "--no-deps", *one.options, one.requirement, *one.also], os.environ | one.environ)
+    needs = () if one.with_needs else ("--no-deps",)
+    ran([*pip, *needs, *one.options, one.requirement], os.environ | one.environ)
     stamp.write_text(recipe, encoding="utf-8")
     return python
 
