@@ -159,16 +159,19 @@ class ResidentFiller(Filler):
     def parts(
         self, bounds: Sequence[int], sizes: Sequence[Size], rows: NDArray[np.int64], valid: NDArray[np.bool_] | None
     ) -> list[Part]:
-        """Memory for what is missing at each size."""
-        films = rows if valid is None else rows[valid]
-        return [self._part(bounds, size, films) for size in sizes]
+        """Memory for what is missing at each size; of sizes that are made from one level, with the first."""
+        films, found = rows if valid is None else rows[valid], list[Part]()
+        for size in sizes:
+            residence = self._reader.residence(self.made(size))
+            if residence is None:
+                found.append(self.part(bounds, size))
+            else:
+                new = all(part.residence is not residence for part in found)
+                found.append(self._part(size, residence, films if new else _NO_ROWS))
+        return found
 
-    def _part(self, bounds: Sequence[int], size: Size, films: NDArray[np.int64]) -> Part:
-        made = self.made(size)
-        residence = self._reader.residence(made)
-        if residence is None:
-            return self.part(bounds, size)
-        missing = self._reader.missing(residence, films)
+    def _part(self, size: Size, residence: Residence, films: NDArray[np.int64]) -> Part:
+        made, missing = self.made(size), self._reader.missing(residence, films)
         if not len(missing):
             return Part(size, made, self._converter.shape(0, made), _NO_BLOCK, [0], [], None, residence)
         part = self.part([0, len(missing)], size)
