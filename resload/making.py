@@ -316,8 +316,9 @@ def _alike(step: Step, first: Step) -> bool:
 
 def _pieces(count: int, grain: int) -> Iterator[tuple[int, int]]:
     """(start, stop) of each piece of so many; one where a piece is not worth a thread (0)."""
-    for start in range(0, count, grain or count):
-        yield start, min(start + (grain or count), count)
+    step = grain or max(count, 1)
+    for start in range(0, count, step):
+        yield start, min(start + step, count)
 
 
 def _plain(size: Size) -> Size:

@@ -406,7 +406,10 @@ class Cache:
         return Cache(self._stored, self._rows, joined, numeric_targets(joined, targets or self.targets), self.boxes)
 
     def close(self) -> None:
-        """Let go of open files and held memory, for every view of this cache; the next read opens them again."""
+        """Let go of open files and held memory, for every view of this cache; the next read opens them again.
+
+        What loaders keep on devices is theirs: see `Loader.close`.
+        """
         self._stored.close()
 
 
