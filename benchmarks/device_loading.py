@@ -7,6 +7,7 @@ images/s of an epoch after one that is not counted, the device waited for at its
 
     Loader               ours, from a cache: every record verified, stored bytes travel; by number of threads
     Loader, not stored   ours, of a size that the device makes from a stored one
+    Loader resident      ours, levels in the device's memory: the epoch that is not counted fills it, the others gather
     DataLoader           torch's, over a memory map of the same bytes, workers, pinned memory, floats made on the device
     films: Loader        ours, from 1024 px JPEG files, decoded and resized on the CPU
     films: decode_jpeg   torchvision's decoder and resize, both on the device, where torchvision is there
@@ -96,15 +97,18 @@ def cached(folder: Path, side: int, device: torch.device, args: argparse.Namespa
     for start in range(0, count, BATCH):
         flat[start : start + BATCH] = cache.read(np.arange(start, start + BATCH), side)
 
-    def ours(size: int, threads: int, access: str = "pread") -> Callable[[], float]:
+    def ours(size: int, threads: int, access: str = "pread", resident: bool = False) -> Callable[[], float]:
         data = cache if access == "pread" else resload.open_cache(path, access=access)
-        options: dict[str, Any] = {"device": device, "normalize": (MEAN, STD), "threads": threads}
+        options: dict[str, Any] = {"device": device, "normalize": (MEAN, STD), "threads": threads, "resident": resident}
         loader = resload.Loader(data, size=size, batch_size=BATCH, shuffle=True, **options)
         return lambda: rate(lambda: (batch.images for batch in loader), count, device)
 
     most = max(args.threads)
     found = {f"Loader, {threads} threads": ours(side, threads) for threads in args.threads}
     found[f"Loader kept in memory, {most} threads"] = ours(side, most, "memory")
+    if device.type != "cpu":
+        for threads in sorted({1, most}):
+            found[f"Loader resident, {threads} threads"] = ours(side, threads, resident=True)
     smaller = side * 5 // 8
     found[f"Loader, not stored: {smaller} from {side}, {most} threads"] = ours(smaller, most)
     loader = torch.utils.data.DataLoader(

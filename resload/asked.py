@@ -15,7 +15,7 @@ from resload.errors import ArgumentError
 from resload.masks.inside import thresholded
 from resload.pipeline import Pipeline
 from resload.pipeline.model_input import decoders_here
-from resload.readers import CacheReader, Reader, SourceReader
+from resload.readers import CacheReader, Reader, ResidentReader, SourceReader
 from resload.samplers import Fixed, Images, Sampler, Scales, Sequential, Shuffle
 from resload.samplers.columns import ids_digest
 from resload.samplers.sizes import at_least, declared, scales_of
@@ -130,6 +130,36 @@ def reader_of(
     if not hasattr(data, "fill"):
         raise ArgumentError(f"data must be a Cache, a Catalog or a Reader; found {type(data).__name__}")
     return data
+
+
+def resident_reader(
+    data: object,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    allow_upsample: bool,
+    pipeline: object,
+    detail: object,
+    transform: object,
+) -> ResidentReader:
+    """A cache's reader whose levels stay on a device. Raises ArgumentError for what cannot be kept there."""
+    if not isinstance(data, Cache) or pipeline is not None:
+        raise ArgumentError(
+            f"resident=True keeps a cache's levels on the device; found {type(data).__name__}: resload.build makes a "
+            "cache of a Catalog, without pipeline= here"
+        )
+    if device.type == "cpu":
+        raise ArgumentError(
+            "resident=True keeps levels in the memory of a device, and device= is the CPU: open_cache(path, "
+            'access="memory") keeps them in this process\'s'
+        )
+    if detail is not None:
+        raise ArgumentError("resident=True keeps levels as they are stored; found detail=, which is made of them anew")
+    if transform is not None:
+        raise ArgumentError(
+            "resident=True keeps images where transform= cannot see them: use batch_transform=, on the device"
+        )
+    return ResidentReader(data, device, dtype=dtype, allow_upsample=allow_upsample)
 
 
 def chosen_rows(reader: Reader, split: str | None, rows: Any) -> NDArray[np.int64]:

@@ -1,7 +1,8 @@
 """From stored pixels to what the model gets, in the memory of batches.
 
     on the CPU     a task converts its own images, some at a time, while they are near the core
-    on a device    stored bytes travel (a quarter of float32's), and the same arithmetic runs there
+    on a device    stored bytes travel (a quarter of float32's), and the same arithmetic runs there; integers are made
+                   before they travel, unless they stay there
 
 The arithmetic is that of `scaling`, wherever it runs.
 """
@@ -30,7 +31,8 @@ class Converter:
     """Stored (n, H, W) uint8 or uint16 -> (n, C, H, W) of the dtype asked for. Thread-safe.
 
     `stored` is the numpy dtype of the blocks that batches are made in. With `late=True` floats are made at the end, by
-    torch, on whatever device the batch is by then. `scaling` holds dtype and channels; its errors are raised here.
+    torch, on whatever device the batch is by then; with `as_stored=True` integers too. `scaling` holds dtype and
+    channels; its errors are raised here.
     """
 
     def __init__(
@@ -41,10 +43,13 @@ class Converter:
         normalization: tuple[Any, Any] | None,
         *,
         late: bool = False,
+        as_stored: bool = False,
     ) -> None:
         self.scaling = Scaling(source, dtype, channels, normalization)
         self._source, self._channels = source, channels
-        self.late = late and dtype in FLOATS
+        self.resizes_late = late and dtype in FLOATS
+        """Whether sizes that are not stored are made at the end too, where the reader has a way to."""
+        self.late = self.resizes_late or as_stored
         self.stored = source if self.late else self.scaling.made
         self.in_place = self.late or (self.stored == source and channels == 1)
         self._local = threading.local()

@@ -4,10 +4,13 @@ part     block from the pool -> lent: the view whose tensors the caller will hol
 fill     rows -> reader -> (converter) -> the block, some images at a time, on any thread
 send     the block -> on its way to another device
 images   the lent view, or what arrived there -> (resized there) -> finished
+
+Where images stay on the device (`ResidentReader`), only what is missing there takes this way, and joins the rest; the
+images of a batch are then gathered there.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,10 +19,14 @@ from numpy.typing import NDArray
 
 from resload.convert import Converter
 from resload.devices import Bus, Crossing, onto
-from resload.readers import CacheReader, Reader
+from resload.readers import CacheReader, Reader, ResidentReader
+from resload.residence import Residence
 from resload.size import Size
 from resload.store.slot import Slot
 from resload.transfer import Block, Pool
+
+_NO_ROWS: NDArray[np.int64] = np.empty(0, np.int64)
+_NO_BLOCK = Block(np.empty(0, np.uint8))
 
 
 @dataclass
@@ -37,6 +44,10 @@ class Part:
     """The block as callers will hold it, (n, C, H, W) for each batch; None once it was handed over, or sent."""
     sent: Crossing | None = None
     """The block on its way to the device."""
+    residence: Residence | None = None
+    """Where the images stay on the device; what is made is then what it lacks, for all batches together."""
+    missing: NDArray[np.int64] = field(default_factory=lambda: _NO_ROWS)
+    """(m,) the rows that it lacks, until they are there."""
 
     def tensor(self, k: int = 0) -> torch.Tensor:
         """A tensor on what is lent: whoever keeps it, or a part of it, keeps the memory from being used again."""
@@ -54,6 +65,12 @@ class Filler:
         self._together = getattr(reader, "fill_sizes", None)
         """Of a reader that has a way to make several sizes from one decode."""
 
+    def parts(
+        self, bounds: Sequence[int], sizes: Sequence[Size], rows: NDArray[np.int64], valid: NDArray[np.bool_] | None
+    ) -> list[Part]:
+        """Memory for images of these rows at each size; rows as in `images`, of all batches."""
+        return [self.part(bounds, size) for size in sizes]
+
     def part(self, bounds: Sequence[int], size: Size) -> Part:
         """Memory for images of a size: bounds[k] .. bounds[k + 1] of batch k."""
         made = self.made(size)
@@ -68,7 +85,7 @@ class Filler:
 
     def made(self, size: Size) -> Size:
         """What tasks make of a size: itself, or the stored level that the device makes it of."""
-        late = self._converter.late and isinstance(self._reader, CacheReader)
+        late = self._converter.resizes_late and isinstance(self._reader, CacheReader)
         return self._reader.before_resize(size) if late else size  # type: ignore[attr-defined]  # a CacheReader
 
     def fill(self, parts: Sequence[Part], rows: NDArray[np.int64], start: int) -> None:
@@ -115,13 +132,62 @@ class Filler:
 
         rows: of the batch, any row where `valid` is False.
         """
-        if part.sent is None:
-            images, part.lent[k] = part.tensor(k), None
-        else:
-            images = part.sent.arrived()[part.bounds[k] : part.bounds[k + 1]]
+        images = self._taken(part, k, rows)
         if part.made != part.size and isinstance(self._reader, CacheReader):
             images = self._reader.resize_on_device(images, rows, part.made, part.size)
         images = self._converter.finished(images)
         if valid is not None and self._converter.late:  # zeros as stored are no zeros once normalised
-            images.masked_fill_(onto(torch.from_numpy(~valid), images.device).view(-1, 1, 1, 1), 0)
+            bits = images.view(torch.int16) if images.dtype == torch.uint16 else images
+            bits.masked_fill_(onto(torch.from_numpy(~valid), images.device).view(-1, 1, 1, 1), 0)
         return images
+
+    def _taken(self, part: Part, k: int, rows: NDArray[np.int64]) -> torch.Tensor:
+        """What was made of batch k, where it is by now."""
+        if part.sent is None:
+            images, part.lent[k] = part.tensor(k), None
+            return images
+        return part.sent.arrived()[part.bounds[k] : part.bounds[k + 1]]
+
+
+class ResidentFiller(Filler):
+    """Where images stay on the device: what is missing there is made, sent and put to the rest, and batches are
+    gathered. Of sizes without a residence it is a `Filler`.
+    """
+
+    _reader: ResidentReader
+
+    def parts(
+        self, bounds: Sequence[int], sizes: Sequence[Size], rows: NDArray[np.int64], valid: NDArray[np.bool_] | None
+    ) -> list[Part]:
+        """Memory for what is missing at each size; of sizes that are made from one level, with the first."""
+        films, found = rows if valid is None else rows[valid], list[Part]()
+        for size in sizes:
+            residence = self._reader.residence(self.made(size))
+            if residence is None:
+                found.append(self.part(bounds, size))
+            else:
+                new = all(part.residence is not residence for part in found)
+                found.append(self._part(size, residence, films if new else _NO_ROWS))
+        return found
+
+    def _part(self, size: Size, residence: Residence, films: NDArray[np.int64]) -> Part:
+        made, missing = self.made(size), self._reader.missing(residence, films)
+        if not len(missing):
+            return Part(size, made, self._converter.shape(0, made), _NO_BLOCK, [0], [], None, residence)
+        part = self.part([0, len(missing)], size)
+        part.residence, part.missing = residence, missing
+        return part
+
+    def send(self, parts: Sequence[Part]) -> None:
+        """Of what stays, what is missing; nothing where that is nothing."""
+        super().send([part for part in parts if part.residence is None or len(part.missing)])
+
+    def _taken(self, part: Part, k: int, rows: NDArray[np.int64]) -> torch.Tensor:
+        """What arrived is put to the rest with the first batch; every batch is gathered from it."""
+        if part.residence is None:
+            return super()._taken(part, k, rows)
+        stored_rows = self._reader.cache.stored_rows
+        if part.sent is not None:
+            part.residence.put(stored_rows(part.missing), part.sent.arrived())
+            part.missing, part.sent = _NO_ROWS, None  # it is not sent again
+        return part.residence.take(stored_rows(rows))

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from resload.asked import decoders_of, planned_sizes, reader_of, recipe_of, sampler_of
+from resload.asked import decoders_of, planned_sizes, reader_of, recipe_of, resident_reader, sampler_of
 from resload.augment import Transform
 from resload.batch import Batch
 from resload.catalog import Catalog
@@ -33,7 +33,7 @@ from resload.errors import ArgumentError
 from resload.foretold import swept, telling
 from resload.making import Maker, Order
 from resload.pipeline import ModelInput, Pipeline
-from resload.readers import DetailReader, Reader
+from resload.readers import DetailReader, Reader, ResidentReader
 from resload.samplers import Sampler, Step
 from resload.samplers.cursor import Cursor
 from resload.samplers.place import said_aloud
@@ -85,6 +85,12 @@ class Loader:
             are then finished before they travel.
         batch_transform: called with each finished `Batch`, on its device, by the calling thread; the loop gets what it
             returns.
+        resident: with a Cache and a device: keep the pixels of every size in use in the device's memory, where they
+            fit (one warning where not; batches then travel as ever), N * height * width * itemsize bytes of a level
+            for the whole cache. Each record is read, verified and sent when it is first asked for; a batch of records
+            that are there is gathered on the device, and costs the host next to nothing. Batches are the same as
+            without. Loaders of one opened cache and its views share what is kept; `close`, or dropping the loader,
+            lets go of it. Not with transform= or detail=; films at their own size ("native") are not kept.
         allow_upsample: serve sizes larger than every level of a cache too, by enlarging.
         threads: how many images, or parts of a batch, are made at once (from a cache, one of them on the caller's
             thread while it waits).
@@ -123,6 +129,7 @@ class Loader:
         detail: SizeLike | None = None,
         transform: Transform | None = None,
         batch_transform: Callable[[Batch], Any] | None = None,
+        resident: bool = False,
         threads: int | None = None,
         prefetch: int = 2,
         drop_last: bool = False,
@@ -133,7 +140,22 @@ class Loader:
         decode: str = "cpu",
     ) -> None:
         device = usable_device(device)
-        self.reader = reader_of(data, pipeline, threads, allow_upsample=allow_upsample, decode=decode, device=device)
+        self.reader: Reader
+        if resident:
+            self.reader = resident_reader(
+                data,
+                device,
+                dtype,
+                allow_upsample=allow_upsample,
+                pipeline=pipeline,
+                detail=detail,
+                transform=transform,
+            )
+            weakref.finalize(self, self.reader.holds.release).atexit = False  # a driver that shuts down is not asked
+        else:
+            self.reader = reader_of(
+                data, pipeline, threads, allow_upsample=allow_upsample, decode=decode, device=device
+            )
         waiting: int = getattr(self.reader, "waiting", 0)
         if detail is not None:
             self.reader = DetailReader(self.reader, detail, recipe_of(self.reader, "detail="))
@@ -334,9 +356,15 @@ class Loader:
     # -- the end --
 
     def close(self) -> None:
-        """End every iteration that is under way, and its threads. The loader can be iterated again."""
+        """End every iteration that is under way, and its threads. The loader can be iterated again.
+
+        With `resident=True` let go of what it keeps on its device too: the last of the loaders that share it waits for
+        the device and gives the memory back to the driver. Iterating again fills it anew.
+        """
         for run in list(self._running):
             run.close()
+        if isinstance(self.reader, ResidentReader):
+            self.reader.holds.release()
 
     def __enter__(self) -> Self:
         return self

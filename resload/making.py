@@ -21,11 +21,11 @@ from resload.augment import Sample, Transform, applied, undisturbed
 from resload.batch import Batch, with_tensors
 from resload.convert import Converter
 from resload.devices import bus_to, onto
-from resload.filling import Filler, Part
+from resload.filling import Filler, Part, ResidentFiller
 from resload.geometry.placing import PLACES
 from resload.masks.inside import thresholded
 from resload.particulars import Particulars, Tensors, Told
-from resload.readers import Reader
+from resload.readers import Reader, ResidentReader
 from resload.samplers import Sampler, Step
 from resload.size import Native, Size
 
@@ -93,11 +93,12 @@ class Maker:
         self.crosses = self._bus is not None
         """Whether batches are copied to another device."""
         late = works_late(device) and transform is None  # a transform sees images that are finished
-        converter = Converter(reader.dtype, dtype, channels, normalization, late=late)
+        self._stays = isinstance(reader, ResidentReader)
+        converter = Converter(reader.dtype, dtype, channels, normalization, late=late, as_stored=self._stays)
         self.scaling = converter.scaling
         self._served: dict[tuple[Size, ...], list[Size]] = {}
         self._joined: dict[tuple[int, tuple[Size, ...]], int] = {}
-        self._filler = Filler(reader, converter, self._bus)
+        self._filler = (ResidentFiller if self._stays else Filler)(reader, converter, self._bus)
         self._particulars = Particulars(reader, columns, boxes)
         self._hidden = hidden_targets(reader, sampler)
         self._mask_rule = mask_rule(reader, masks)
@@ -155,15 +156,24 @@ class Maker:
             bounds,
             valid,
             rows,
-            [self._filler.part(bounds, size) for size in sizes],
+            self._filler.parts(bounds, sizes, rows, valid),
             self._particulars.targets(rows, valid, self._hidden(step.size)),
             self._room_for_masks(len(rows), sizes[0]),
             self._room_for_boxes(len(rows)),
         )
-        count, grain = len(rows), self.grain(sizes)
-        for start in range(0, count, grain or count):
-            order.work.append(partial(self._make, order, start, min(start + (grain or count), count)))
+        grain = self.grain(sizes)
+        self._give_work(order, grain)
         return order, bool(grain)
+
+    def _give_work(self, order: Order, grain: int) -> None:
+        """Tasks for all films; of what stays on the device, for those that are missing there."""
+        made = [part for part in order.parts if part.residence is None] if self._stays else order.parts
+        if made or order.masks is not None:
+            for start, stop in _pieces(len(order.rows), grain):
+                order.work.append(partial(self._make, order, made, start, stop))
+        for part in order.parts if self._stays else ():
+            for start, stop in _pieces(len(part.missing), grain):
+                order.work.append(partial(self._filler.fill, [part], part.missing[start:stop], start))
 
     def _sizes_of(self, step: Step, whole: NDArray[np.int64]) -> list[Size]:
         """The sizes that a step is served at, its own first: the same for every process."""
@@ -191,16 +201,16 @@ class Maker:
 
     # -- tasks --
 
-    def _make(self, order: Order, start: int, stop: int) -> None:
-        """One task: places start .. stop of a batch, on one thread."""
+    def _make(self, order: Order, parts: list[Part], start: int, stop: int) -> None:
+        """One task: places start .. stop of a batch at the sizes of some parts, and their masks, on one thread."""
         if order.valid is None and order.masks is None and self._transform is None:
-            self._filler.fill(order.parts, order.rows[start:stop], start)
+            self._filler.fill(parts, order.rows[start:stop], start)
             return
         if order.valid is not None:
-            self._filler.blank(order.parts, start, stop)
+            self._filler.blank(parts, start, stop)
         for first, last in order.runs(start, stop):
             rows = order.rows[first:last]
-            self._filler.fill(order.parts, rows, first)
+            self._filler.fill(parts, rows, first)
             if order.masks is not None:
                 coverage, known = order.masks
                 coverage[first:last], known[first:last] = self.reader.masks(
@@ -302,6 +312,13 @@ def _with_findings(sample: Sample, order: Order, i: int) -> None:
 def _alike(step: Step, first: Step) -> bool:
     """Whether two steps can be made together."""
     return step.full and first.full and step.size == first.size and step.scales == first.scales
+
+
+def _pieces(count: int, grain: int) -> Iterator[tuple[int, int]]:
+    """(start, stop) of each piece of so many; one where a piece is not worth a thread (0)."""
+    step = grain or max(count, 1)
+    for start in range(0, count, step):
+        yield start, min(start + step, count)
 
 
 def _plain(size: Size) -> Size:

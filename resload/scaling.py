@@ -95,13 +95,30 @@ class Scaling:
             planes += self._bias[channel]
 
     def on_device(self, images: torch.Tensor) -> torch.Tensor:
-        """`run` where the pixels are: (n, 1, H, W) as stored -> (n, C, H, W) float32, a new tensor."""
+        """`run` where the pixels are: (n, 1, H, W) as stored -> (n, C, H, W) float32, a new tensor; of integer dtypes
+        (n, C, H, W) of `dtype`, the same tensor where it is that already.
+        """
+        if self.dtype not in FLOATS:
+            return self._repeated(self._widened(images))
         if images.dtype == torch.uint16:  # carried by torch, but hardly computed on: its bits as int16, put right
             floats = images.view(torch.int16).to(torch.int32).bitwise_and_(0xFFFF).to(torch.float32)
         else:
             floats = images.to(torch.float32)
         scale, bias = self._on(images.device)
         return floats * scale + bias
+
+    def _widened(self, images: torch.Tensor) -> torch.Tensor:
+        """As `dtype`: uint8 as uint16 is 257 times itself, which is its byte twice."""
+        if images.dtype == self.dtype:
+            return images
+        return torch.stack((images, images), -1).view(torch.uint16).squeeze(-1)
+
+    def _repeated(self, images: torch.Tensor) -> torch.Tensor:
+        """Along channels; sixteen-bit ones by their bits."""
+        if self.channels == 1:
+            return images
+        bits = images.view(torch.int16) if images.dtype == torch.uint16 else images
+        return bits.expand(-1, self.channels, -1, -1).contiguous().view(images.dtype)
 
     def _on(self, device: torch.device) -> tuple[torch.Tensor, ...]:
         """Scale and bias there, brought once."""

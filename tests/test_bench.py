@@ -162,7 +162,7 @@ RULES = {
     ),
     "--dtype uint8, channels=1": (found(stage("convert", 1400)), found(FLOATS)),
     ", of 3 channels alike": (found(stage("convert", 1400), channels=3), found(stage("convert", 1400))),
-    "keep the images on the device where they fit": (
+    "keep a cache's images on the device (resident=True) where they fit": (
         found(READ, stage("copy to device", 1100, "device", threads=1), device="cuda"),
         found(stage("convert", 1100), stage("copy to device", 9000, "device", threads=1), device="cuda"),
     ),

@@ -153,3 +153,29 @@ def test_late_conversion_is_the_same(source, dtype, channels, normalization):
     assert made.dtype == expected.dtype == dtype
     assert made.shape == (3, channels, 5, 7)
     assert torch.allclose(made.float(), expected.float(), rtol=1e-2 if dtype != torch.float32 else 1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("source", "dtype"), [(np.uint8, torch.uint8), (np.uint8, torch.uint16), (np.uint16, torch.uint16)]
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_integers_of_what_stays_are_the_same(source, dtype, channels):
+    """Made of stored pixels at the end, they are what a task makes of them; C-contiguous, and nobody else's memory
+    where they are repeated or widened.
+    """
+    images = np.random.default_rng(0).integers(0, np.iinfo(source).max + 1, (3, 5, 7), dtype=source)
+    early = Converter(np.dtype(source), dtype, channels, None, late=True)
+    late = Converter(np.dtype(source), dtype, channels, None, late=True, as_stored=True)
+    assert not early.late
+    assert late.late
+    assert not late.resizes_late
+    assert late.in_place
+    assert late.shape(3, Size(5, 7)) == (3, 1, 5, 7)
+    out = np.empty(early.shape(3, Size(5, 7)), early.stored)
+    early.run(images, out)
+    stored = torch.from_numpy(images.reshape(3, 1, 5, 7))
+    made = late.finished(stored)
+    assert made.dtype == dtype
+    assert made.is_contiguous()
+    assert np.array_equal(made.numpy(), out)
+    assert (made.data_ptr() == stored.data_ptr()) == (channels == 1 and source == early.stored)

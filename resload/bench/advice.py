@@ -164,7 +164,7 @@ def copying(found: Found) -> str | None:
     fits = "" if found.level_bytes is None else f" ({megabytes(int(found.level_bytes))} in all)"
     return (
         f"the copy to {found.device} is {_share(found, COPY)} of the loader's time, at {stage.megabytes:,.0f} MB/s: "
-        f"load a smaller level, or keep the images on the device where they fit{fits}"
+        f"load a smaller level, or keep a cache's images on the device (resident=True) where they fit{fits}"
     )
 
 

@@ -20,6 +20,7 @@ from resload.errors import ArgumentError, CacheMismatchError, IncompleteCacheErr
 from resload.geometry import Pad
 from resload.geometry.placing import native_canvas
 from resload.pipeline import Pipeline
+from resload.residence import Residences
 from resload.size import Native, Size, SizeLike, Spacing, as_size, as_spacing
 from resload.store import layout, tables
 from resload.store.layout import Manifest
@@ -306,6 +307,17 @@ class Cache:
         """Whether this size is a stored level that is kept in memory once read, because its records are small."""
         return size in self.sizes and not isinstance(size, Native) and self._stored.level(size).held
 
+    @property
+    def residences(self) -> Residences:
+        """What loaders with `resident=True` keep of this cache on devices: one for all of its views, in the rows of
+        `stored_rows`. `Loader.close` gives it back.
+        """
+        return self._stored.residences
+
+    def stored_rows(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows of the whole cache that these rows of this view are, (n,), a new array."""
+        return self._rows[rows]
+
     def _canvas(self, size: SizeLike | Spacing | str) -> Size:
         """The size in pixels. Raises SizeError for a Spacing that shows another field than this cache."""
         if isinstance(size, Size):
@@ -394,7 +406,10 @@ class Cache:
         return Cache(self._stored, self._rows, joined, numeric_targets(joined, targets or self.targets), self.boxes)
 
     def close(self) -> None:
-        """Let go of open files and held memory, for every view of this cache; the next read opens them again."""
+        """Let go of open files and held memory, for every view of this cache; the next read opens them again.
+
+        What loaders keep on devices is theirs: see `Loader.close`.
+        """
         self._stored.close()
 
 

@@ -16,6 +16,7 @@ from resload.masks.rects import Placed
 from resload.pipeline import Pipeline
 from resload.pipeline.cpu import levels_of
 from resload.resampling import pyramid
+from resload.residence import Residences
 from resload.size import Native, Size
 from resload.store import tables, whole
 from resload.store.gather import Level
@@ -46,6 +47,8 @@ class Stored:
         self._recipes: dict[Size, Pipeline] = {}
         self._lock = threading.Lock()
         self._local = threading.local()
+        self.residences = Residences(self.manifest.count, np.dtype(self.manifest.dtype))
+        """Pixels that stay on devices, for loaders with resident=True."""
         self._columns = {str(name): levels[name].to_numpy() for name in levels}
 
     def crcs(self, size: Size) -> NDArray[np.uint32]:
