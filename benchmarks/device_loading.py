@@ -10,8 +10,12 @@ images/s of an epoch after one that is not counted, the device waited for at its
     Loader resident      ours, levels in the device's memory: the epoch that is not counted fills it, the others gather
     DataLoader           torch's, over a memory map of the same bytes, workers, pinned memory, floats made on the device
     films: Loader        ours, from 1024 px JPEG files, decoded and resized on the CPU
+    films: Loader, DALI  ours with decode="dali": decoded by DALI and resized by us, on the device
+    films: DALI          its own pipeline: files read, decoded, resized (its way) and normalised
     films: decode_jpeg   torchvision's decoder and resize, both on the device, where torchvision is there
+    films: DataLoader    torch's: decoded by imagecodecs and resized by torch in workers, floats made on the device
     bus                  copies to the device by size of copy, from pinned and from ordinary memory
+    memory               a copy within the device's memory, and what the ways above move through both, at least
     model                ResNet-34 (torchvision's), bfloat16, 224 px, batches of 256, training: images/s with one batch
                          again and again, with the Loader, and the share of time that the loop waits for a batch
 """
@@ -37,7 +41,7 @@ BATCH, MODEL_BATCH = 64, 256
 MEAN, STD = 0.5, 0.25
 CACHE_BYTES = 1 << 30
 """Of each level."""
-FILMS = 512
+FILMS = 1024
 
 
 def main() -> None:
@@ -54,9 +58,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for side in args.sizes:
             rates |= measured(cached(Path(folder), side, device, args), args.rounds, f"{side}: ")
-        rates |= measured(films(Path(folder), device, args), args.rounds, "films 1024 to 512: ")
+        paths = films(Path(folder), args)
+        for side in args.sizes:
+            rates |= measured(from_films(paths, side, device, args), args.rounds, f"films 1024 to {side}: ")
         trained = model(Path(folder), device, args)
-    moved = bus(device)
+    moved, within = bus(device), memory(device)
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else "no card: the same code on the CPU"
     table = f"Images/s to normalised float32 on the device ({card}).\n\n"
     table += "| what | images/s | least | most |\n|---|---|---|---|\n"
@@ -65,11 +71,23 @@ def main() -> None:
     )
     table += "\n\n| copies to the device | GB/s pinned | GB/s ordinary |\n|---|---|---|\n"
     table += "\n".join(f"| {one['megabytes']} MB | {one['pinned']:.1f} | {one['ordinary']:.1f} |" for one in moved)
+    table += f"\n\nA copy within the device's memory moves {within:,.0f} GB/s (read and written). What must move:\n\n"
+    table += "| what | GB/s over the bus | GB/s of the memory, at least | share of it |\n|---|---|---|---|\n"
+    carried = loads(rates)
+    table += "\n".join(
+        f"| {name} | {one['bus']:.1f} | {one['memory']:.0f} | {one['memory'] / within:.0%} |"
+        for name, one in carried.items()
+    )
     if trained:
         table += "\n\n| ResNet-34, bfloat16, 224 px | images/s | share of time waiting |\n|---|---|---|\n"
         table += "\n".join(f"| {name} | {one['rate']:,.0f} | {one['waiting']:.1%} |" for name, one in trained.items())
     where = {} if args.out is None else {"folder": args.out}
-    save("device_loading", table, {"card": card, "rates": rates, "bus": moved, "model": trained}, **where)
+    save(
+        "device_loading",
+        table,
+        {"card": card, "rates": rates, "bus": moved, "memory": within, "moved": carried, "model": trained},
+        **where,
+    )
 
 
 def measured(work: dict[str, Callable[[], float]], rounds: int, prefix: str) -> dict[str, dict[str, float]]:
@@ -135,8 +153,8 @@ def normalised(images: torch.Tensor) -> torch.Tensor:
 # -- from files --
 
 
-def films(folder: Path, device: torch.device, args: argparse.Namespace) -> dict[str, Callable[[], float]]:
-    """1024 px JPEG files to 512 px."""
+def films(folder: Path, args: argparse.Namespace) -> list[Path]:
+    """1024 px JPEG files."""
     import imagecodecs
 
     from resload.testing import synthetic_film
@@ -147,22 +165,94 @@ def films(folder: Path, device: torch.device, args: argparse.Namespace) -> dict[
     paths = [folder / f"{k}.jpg" for k in range(count)]
     for k, path in enumerate(paths):
         path.write_bytes(coded[k % len(coded)])
-    table = pd.DataFrame({"id": [path.stem for path in paths], "path": [str(path) for path in paths], "bits": 8})
+    return paths
 
-    def ours(threads: int) -> Callable[[], float]:
-        options: dict[str, Any] = {"device": device, "normalize": (MEAN, STD), "threads": threads}
-        pipeline = resload.Pipeline(512)
+
+def from_films(
+    paths: list[Path], side: int, device: torch.device, args: argparse.Namespace
+) -> dict[str, Callable[[], float]]:
+    """The ways from the files to one size."""
+    table = pd.DataFrame({"id": [path.stem for path in paths], "path": [str(path) for path in paths], "bits": 8})
+    count, most = len(paths), max(args.threads)
+
+    def ours(threads: int, decode: str = "cpu") -> Callable[[], float]:
+        options: dict[str, Any] = {"device": device, "normalize": (MEAN, STD), "threads": threads, "decode": decode}
+        pipeline = resload.Pipeline(side)
         loader = resload.Loader(
-            resload.Catalog(table), pipeline=pipeline, size=512, batch_size=BATCH, shuffle=True, **options
+            resload.Catalog(table), pipeline=pipeline, size=side, batch_size=BATCH, shuffle=True, **options
         )
         return lambda: rate(lambda: (batch.images for batch in loader), count, device)
 
-    found = {f"Loader, {threads} threads": ours(threads) for threads in args.threads}
-    theirs = on_device_decoder(paths, device)
-    return found if theirs is None else found | {"decode_jpeg": lambda: rate(theirs, count, device)}
+    scaled = args.threads if side == args.sizes[len(args.sizes) // 2] else [most]
+    found = {f"Loader, {threads} threads": ours(threads) for threads in scaled}
+    if (theirs := dali_pipeline(paths, side, device, most)) is not None:
+        found |= {f"Loader, DALI, {threads} threads": ours(threads, "dali") for threads in scaled}
+        found[f"DALI, {most} threads"] = lambda: rate(theirs, count, device)
+    if (torchvisions := on_device_decoder(paths, side, device)) is not None:
+        found["decode_jpeg"] = lambda: rate(torchvisions, count, device)
+    loader = torch.utils.data.DataLoader(
+        Decoded(paths, side),
+        batch_size=BATCH,
+        shuffle=True,
+        num_workers=most,
+        pin_memory=device.type == "cuda",
+        persistent_workers=True,
+    )
+
+    def plain() -> Iterator[torch.Tensor]:
+        for images in loader:
+            yield normalised(images.to(device, non_blocking=True))
+
+    found[f"DataLoader, {most} workers"] = lambda: rate(plain, count, device)
+    return found
 
 
-def on_device_decoder(paths: list[Path], device: torch.device) -> Callable[[], Iterator[torch.Tensor]] | None:
+class Decoded(torch.utils.data.Dataset):
+    """One film at a time, decoded and resized by a worker."""
+
+    def __init__(self, paths: list[Path], side: int) -> None:
+        self._paths, self._side = paths, side
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, k: int) -> torch.Tensor:
+        import imagecodecs
+
+        film = torch.from_numpy(imagecodecs.jpeg8_decode(self._paths[k].read_bytes()))[None, None]
+        size = (self._side, self._side)
+        return torch.nn.functional.interpolate(film, size=size, mode="bilinear", antialias=True)[0]
+
+
+def dali_pipeline(
+    paths: list[Path], side: int, device: torch.device, threads: int
+) -> Callable[[], Iterator[torch.Tensor]] | None:
+    """DALI's own way to such batches; None where it is not there."""
+    try:
+        from nvidia.dali import Pipeline, fn, types
+        from nvidia.dali.plugin.pytorch import DALIGenericIterator, LastBatchPolicy
+    except ImportError:
+        return None
+    on_card = device.type == "cuda"
+    made = Pipeline(batch_size=BATCH, num_threads=threads, device_id=torch.cuda.current_device() if on_card else None)
+    with made:
+        coded, _ = fn.readers.file(files=[str(path) for path in paths], random_shuffle=True, name="films")
+        film = fn.decoders.image(coded, device="mixed" if on_card else "cpu", output_type=types.GRAY)
+        images = fn.resize(film, resize_x=side, resize_y=side, antialias=True)
+        top = 255.0
+        images = fn.crop_mirror_normalize(
+            images, dtype=types.FLOAT, output_layout="CHW", mean=[MEAN * top], std=[STD * top]
+        )
+        made.set_outputs(images)
+    batches = DALIGenericIterator(
+        [made], ["images"], reader_name="films", auto_reset=True, last_batch_policy=LastBatchPolicy.PARTIAL
+    )
+    return lambda: (batch[0]["images"] for batch in batches)
+
+
+def on_device_decoder(
+    paths: list[Path], side: int, device: torch.device
+) -> Callable[[], Iterator[torch.Tensor]] | None:
     """torchvision's; None where it is not there."""
     try:
         from torchvision.io import ImageReadMode, decode_jpeg
@@ -175,7 +265,7 @@ def on_device_decoder(paths: list[Path], device: torch.device) -> Callable[[], I
         for start in range(0, len(order), BATCH):
             coded = [torch.from_numpy(np.fromfile(paths[k], np.uint8)) for k in order[start : start + BATCH]]
             decoded = decode_jpeg(coded, mode=ImageReadMode.GRAY, device=device)
-            yield normalised(torch.stack([resize(image, [512, 512], antialias=True) for image in decoded]))
+            yield normalised(torch.stack([resize(image, [side, side], antialias=True) for image in decoded]))
 
     return batches
 
@@ -249,6 +339,33 @@ def bus(device: torch.device) -> list[dict[str, float]]:
                 runs.append(size / (time.perf_counter() - begun) / 1e9)
             row[name] = sorted(runs)[5]
         found.append(row)
+    return found
+
+
+def memory(device: torch.device) -> float:
+    """Bytes/s, read and written, of a copy within the device's memory."""
+    size = 1 << 30 if device.type == "cuda" else 1 << 26
+    held = torch.zeros(size, dtype=torch.uint8, device=device)
+    there, runs = torch.empty_like(held), []
+    for _ in range(10):
+        begun = time.perf_counter()
+        there.copy_(held)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        runs.append(2 * size / (time.perf_counter() - begun) / 1e9)
+    return sorted(runs)[5]
+
+
+def loads(rates: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """GB/s that our ways from a cache move: stored bytes over the bus; in the device's memory these written and read,
+    gathered (read and written) where they stay there, and floats of four bytes written.
+    """
+    found = {}
+    for name, one in rates.items():
+        side, _, way = name.partition(": ")
+        if side.isdigit() and way.startswith("Loader") and "not stored" not in way:
+            pixels, stays = one["median"] * int(side) ** 2 / 1e9, "resident" in way
+            found[name] = {"bus": 0.0 if stays else pixels, "memory": pixels * (3 + 4 if stays else 2 + 4)}
     return found
 
 
