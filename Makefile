@@ -4,6 +4,7 @@
 #   make demo DATA=folder       the same on your films
 #   make test                   RESLOAD_DATA=folder runs the tests on real films too
 #   make test-dali              the tests that need NVIDIA DALI (700 MB, on the CPU)
+#   make test-triton            the kernels for CUDA, by Triton's interpreter on the CPU
 #   make test-pillow-simd       the tests of decoding, resizing and augmenting with pillow-simd in Pillow's place
 #   make lint | bench | docs    what the names say
 #   make compare                other loaders installed beside ours (benchmarks/peers) and measured: about 20 minutes;
@@ -17,7 +18,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: venv demo test test-dali test-pillow-simd lint bench compare docs
+.PHONY: venv demo test test-dali test-triton test-pillow-simd lint bench compare docs
 .DEFAULT_GOAL := demo
 
 venv: $(STAMP)
@@ -45,6 +46,10 @@ test: $(STAMP)
 # In .venv-dali, beside .venv and seeing it.
 test-dali: $(STAMP)
 	$(BIN)/python tests/beside.py dali
+
+# In .venv-triton, likewise.
+test-triton: $(STAMP)
+	$(BIN)/python tests/beside.py triton
 
 # In .venv-pillow-simd, beside .venv and seeing it; says so where this machine cannot build pillow-simd.
 test-pillow-simd: $(STAMP)

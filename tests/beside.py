@@ -46,6 +46,8 @@ class StandIn:
     """What pip is told besides."""
     environ: dict[str, str] = field(default_factory=dict)
     """For pip."""
+    setting: dict[str, str] = field(default_factory=dict)
+    """For the tests."""
     impossible: str = ""
     """Why it cannot be made here, if so."""
     left_out: str = ""
@@ -53,7 +55,7 @@ class StandIn:
 
 
 def main() -> int:
-    stand_ins = {"pillow-simd": pillow_simd, "dali": dali}
+    stand_ins = {"pillow-simd": pillow_simd, "dali": dali, "triton": triton}
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("name", choices=stand_ins)
     name = parser.parse_args().name
@@ -65,7 +67,7 @@ def main() -> int:
     prove(python, one)
     there = [test for test in one.tests if (ROOT / test).is_file()]
     lacking = sorted({*one.tests} - {*there})
-    ran([str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *there])
+    ran([str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *there], os.environ | one.setting)
     if one.after:
         ran([sys.executable, *one.after])
     print(f"beside: passed with {one.requirement}: {', '.join(there)}")
@@ -114,6 +116,18 @@ def dali() -> StandIn:
         modules=("nvidia.dali", "nvidia.dali.backend_impl"),
         tests=("tests/test_dali.py",),
         with_needs=True,
+        impossible="" if fits else f"it is made for Linux on x86-64 and arm64, and this is {platform.platform()}",
+    )
+
+
+def triton() -> StandIn:
+    """Triton, whose interpreter runs kernels for CUDA on the CPU. (torch's builds for the CPU bring no Triton.)"""
+    fits = sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
+    return StandIn(
+        requirement="triton==3.6.0",
+        modules=("triton",),
+        tests=("tests/test_kernels.py",),
+        setting={"TRITON_INTERPRET": "1"},
         impossible="" if fits else f"it is made for Linux on x86-64 and arm64, and this is {platform.platform()}",
     )
 

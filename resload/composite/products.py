@@ -129,19 +129,28 @@ def _kernels(device: torch.device) -> ModuleType | None:
     try:
         from resload.composite import kernels
 
-        image = torch.arange(12, dtype=torch.uint8, device=device).view(3, 4)
-        axis = (
-            torch.tensor([0, 1], dtype=torch.int32, device=device),
-            torch.tensor([[1, 2]] * 2, dtype=torch.float32, device=device),
-        )
-        floats, whole = (kernels.resample(image, axis, axis, rounded=rounded) for rounded in (False, True))
-        if floats.tolist() == whole.tolist() == [[30, 39], [66, 75]]:
+        if _compute_right(kernels, device):
             return kernels
         why = "they compute something else"
     except Exception as exc:  # what a compiler that is not there, or is another, may raise
         why = f"{type(exc).__name__}: {exc}"
     _log.info("sizes that are not stored are made without Triton's kernels, more slowly: %s", why)
     return None
+
+
+def _compute_right(kernels: ModuleType, device: torch.device) -> bool:
+    """Whether small sums, of which every part is exact in float32, come out right: several stretches, both dtypes."""
+    image = torch.arange(400, dtype=torch.int32, device=device).view(20, 20) % 251
+    taps = (torch.arange(40, dtype=torch.float64, device=device).view(2, 20) % 3) / 64
+    axis = torch.zeros(2, dtype=torch.int32, device=device), taps.float()
+    exact = taps @ image.double() @ taps.T
+    for dtype in (torch.uint8, torch.uint16):
+        stored = image.to(torch.uint8) if dtype == torch.uint8 else image.to(torch.int16).view(dtype)
+        floats, whole = (kernels.resample(stored, axis, axis, rounded=rounded) for rounded in (False, True))
+        found = whole if dtype == torch.uint8 else whole.view(torch.int16)
+        if not torch.equal(floats.double(), exact) or not torch.equal(found.double(), (exact + 0.5).floor()):
+            return False
+    return True
 
 
 def _gathered(images: torch.Tensor, axis: Weights, dim: int) -> torch.Tensor:
