@@ -139,14 +139,15 @@ def resident_reader(
     *,
     allow_upsample: bool,
     pipeline: object,
+    decode: str,
     detail: object,
     transform: object,
 ) -> ResidentReader:
     """A cache's reader whose levels stay on a device. Raises ArgumentError for what cannot be kept there."""
-    if not isinstance(data, Cache) or pipeline is not None:
+    if not isinstance(data, Cache) or pipeline is not None or decode != "cpu":
         raise ArgumentError(
             f"resident=True keeps a cache's levels on the device; found {type(data).__name__}: resload.build makes a "
-            "cache of a Catalog, without pipeline= here"
+            "cache of a Catalog, without pipeline= and decode= here"
         )
     if device.type == "cpu":
         raise ArgumentError(

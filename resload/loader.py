@@ -148,6 +148,7 @@ class Loader:
                 dtype,
                 allow_upsample=allow_upsample,
                 pipeline=pipeline,
+                decode=decode,
                 detail=detail,
                 transform=transform,
             )

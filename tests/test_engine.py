@@ -1,6 +1,7 @@
 """Other decoders and devices without either: a DALI made of imagecodecs, the device's arithmetic on CPU tensors."""
 
 import logging
+import os
 import re
 import sys
 import threading
@@ -350,6 +351,32 @@ def test_builds_loaders_and_calls_take_it(fake, films, tmp_path, monkeypatch):
         assert (found.images == expected.images).all()
     paths = [root / name for name in names]
     assert (recipe(paths, decode="dali").images[Size(48, 48)] == recipe(paths).images[Size(48, 48)]).all()
+
+
+def test_verify_knows_that_lossy_films_may_be_a_rounding_apart(fake, tmp_path, monkeypatch):
+    """Films that DALI decoded, two levels from imagecodecs' here and there: right. Of its own they would be wrong."""
+    monkeypatch.setattr(dali, "decoder", dali.Decoder)
+    rng = np.random.default_rng(0)
+    fake.spoil = lambda samples: np.where(rng.random(samples.shape) < 0.01, samples.clip(2) - 2, samples).astype("u1")
+    (tmp_path / "a.jpg").write_bytes(LOSSY["JPEG"](0))
+    catalog = resload.Catalog(pd.DataFrame({"id": ["a"], "path": ["a.jpg"]}), root=tmp_path)
+    cache = resload.build(catalog, tmp_path / "d", [(120, 96)], decode="dali", progress=False)
+    found = resload.verify(cache, sources=1, catalog=catalog, progress=False)
+    assert found.ok
+    assert 1.9 < found.levels[0].worst < 2.1
+    monkeypatch.setattr("resload.store.proof.OTHERS", "none")
+    assert not resload.verify(cache, sources=1, catalog=catalog, progress=False).ok
+
+
+def test_dalis_libraries_are_loaded_without_chatter(monkeypatch):
+    """OpenCV's level is set while they are, and left as it was: also where the user has set one."""
+    with dali._quiet():
+        assert os.environ["OPENCV_LOG_LEVEL"] == "ERROR"
+    assert "OPENCV_LOG_LEVEL" not in os.environ
+    monkeypatch.setenv("OPENCV_LOG_LEVEL", "INFO")
+    with dali._quiet():
+        assert os.environ["OPENCV_LOG_LEVEL"] == "INFO"
+    assert os.environ["OPENCV_LOG_LEVEL"] == "INFO"
 
 
 # -- the device's arithmetic --

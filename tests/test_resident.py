@@ -624,7 +624,8 @@ def test_memory_that_is_out_is_no_error(opened, monkeypatch, caplog):
         ({"device": "cpu"}, r'device= is the CPU: open_cache\(path, access="memory"\)'),
         ({"transform": lambda sample: None}, "use batch_transform="),
         ({"detail": 32}, "found detail="),
-        ({"pipeline": resload.Pipeline(32)}, "without pipeline= here"),
+        ({"pipeline": resload.Pipeline(32)}, "without pipeline= and decode= here"),
+        ({"decode": "dali"}, "without pipeline= and decode= here"),
     ],
 )
 def test_what_cannot_stay_is_refused(opened, options, message):
