@@ -10,21 +10,27 @@
     interpolate  torch's, antialias=True: its weights are made in float32
     triton       two kernels: cast and columns, then rows; only the taps that weigh
     resload      `composite.resample_tensor`: the same kernels, compiled once for all numbers of taps
+    rounded      `composite.resample_stored`: the same, rounded to the stored dtype within the second kernel
+    torchvision  its `v2.functional.resize`, antialias=True: of 8 bits in 8 bits; of 16 bits the floats are given to it
+    DALI         `fn.resize`, where it is there: feeding it is counted, since a pipeline of DALI is the only way in
     read         a pass over the stored pixels alone: no resize can be faster
 
 Errors are the largest difference from the float64 definition (`resload.reference`), in 1/255 of the range.
 """
 
 import argparse
+import contextlib
 import statistics
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from common import save
 
 from resload import composite, reference
+from resload.devices import usable_device
 
 BATCH = 64
 CASES = ((1024, 512), (1024, 224), (2048, 512), (512, 320))
@@ -43,7 +49,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--out", type=Path, help="where to put the results (benchmarks/results)")
     args = parser.parse_args()
-    device = torch.device(args.device)
+    device = usable_device(args.device)
     torch.backends.cuda.matmul.allow_tf32 = False
     rows, lines = [], []
     for source, target in CASES:
@@ -70,7 +76,7 @@ def case(source: int, target: int, dtype: type, device: torch.device, args: argp
     exact = reference.resample(pixels[0], target)
     found = {"read": {"ms": clocked(lambda: images.view(torch.uint8).max(), args.rounds, device), "error": None}}
     for name, way in ways(source, target, device).items():
-        error = np.abs(way(images)[0].double().cpu().numpy() - exact).max() * 255 / top
+        error = np.abs(way(images)[0].cpu().numpy().astype(np.float64) - exact).max() * 255 / top
         found[name] = {"ms": clocked(lambda way=way: way(images), args.rounds, device), "error": float(error)}
     return found
 
@@ -100,10 +106,53 @@ def ways(source: int, target: int, device: torch.device) -> dict[str, Callable[[
     found = {"gathered": gathered, "dense": products, "interpolate": interpolated}
     if device.type == "cuda":
         found["bf16 x 3"] = by_parts
+    found |= others(target, device)
     axis = composite.weights(source, source, target)
     found["resload"] = lambda images: composite.resample_tensor(images, axis, axis)
+    found["rounded"] = lambda images: composite.resample_stored(images, axis, axis)
     if triton is not None and device.type == "cuda":
         found["triton"] = lambda images: by_kernels(images, starts.int(), taps.contiguous(), target)
+    return found
+
+
+def others(target: int, device: torch.device) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
+    """Resizes of torchvision and DALI, as far as they are installed."""
+    found: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
+    with contextlib.suppress(ImportError, RuntimeError):
+        from torchvision.transforms.v2.functional import resize
+
+        def by_torchvision(images: torch.Tensor) -> torch.Tensor:
+            given = images if images.dtype == torch.uint8 else floats(images)
+            return resize(given[:, None], [target, target], antialias=True)[:, 0]
+
+        found["torchvision"] = by_torchvision
+    with contextlib.suppress(ImportError):
+        from nvidia.dali import Pipeline, fn, types
+
+        pipelines: dict[torch.dtype, Any] = {}
+
+        def by_dali(images: torch.Tensor) -> torch.Tensor:
+            if images.dtype not in pipelines:
+                there = "gpu" if device.type == "cuda" else "cpu"
+                made = Pipeline(
+                    batch_size=len(images),
+                    num_threads=4,
+                    prefetch_queue_depth=1,
+                    device_id=device.index if there == "gpu" else None,
+                )
+                with made:
+                    stored = types.UINT8 if images.dtype == torch.uint8 else types.UINT16
+                    given = fn.external_source(name="images", device=there, layout="HWC", dtype=stored)
+                    made.set_outputs(fn.resize(given, resize_x=target, resize_y=target, dtype=types.FLOAT))
+                made.build()
+                pipelines[images.dtype] = made
+            made = pipelines[images.dtype]
+            given = images[..., None]
+            made.feed_input("images", given if device.type == "cuda" else given.numpy())
+            (resized,) = made.run()
+            return torch.from_dlpack(resized.as_tensor())[..., 0]
+
+        found["DALI"] = by_dali
     return found
 
 
