@@ -174,6 +174,9 @@ def test_values_that_are_spread_over_16_bits_are_brought_back(fake, caplog, wher
     other = fake.decoder(where)
     fake.spoil = lambda samples: spread(samples.astype(np.uint16)).astype(np.uint16)
     every = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    black = make_dicom(np.zeros((64, 64), np.uint16), J2K, bits=12)
+    for _ in range(4):  # which tell nothing of it
+        assert not codes(decode(black, other=other)).any()
     for k in range(6):
         file = make_dicom(np.roll(every, k), J2K, bits=12)
         found = decode(file, other=other)

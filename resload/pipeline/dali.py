@@ -150,23 +150,33 @@ class _Kind:
     right: bool = True
     """Nothing wrong has been seen."""
     proofs: int = 0
-    """Films that imagecodecs decoded too, and alike."""
-    shift: int = 0
-    """DALI spreads the values of this kind over 8 or 16 bits, which loses nothing: so many bits less are the values."""
+    """Films that imagecodecs decoded too, and alike, and that told which of the shifts it is."""
+    shifts: tuple[int, ...] = ()
+    """DALI may spread values over 8 or 16 bits, which loses nothing: so many bits less are the values. Those that fit
+    all films so far; a black one tells nothing."""
     failed: bool = False
     """It could not decode one that imagecodecs decodes."""
 
     def __str__(self) -> str:
         return f"{self.name} of {self.precision} bits"
 
+    def __post_init__(self) -> None:
+        depth = 8 if self.precision <= 8 else 16
+        self.shifts = tuple(sorted({0, depth - self.precision}))
+
+    @property
+    def shift(self) -> int:
+        """The one, once proven."""
+        return self.shifts[0]
+
     def judged(self, found: NDArray[Any], expected: NDArray[Any], stream: Codestream) -> str:
         """What is wrong with samples, in words; nothing is where they are those expected."""
-        spread = 8 * found.dtype.itemsize - self.precision
-        if not self.proofs and spread > 0 and not difference(found >> spread, expected, stream):
-            self.shift = 0 if not difference(found, expected, stream) else spread
-        why = difference(found >> self.shift, expected, stream)
-        self.proofs += not why
-        return why
+        fits = tuple(shift for shift in self.shifts if not difference(found >> shift, expected, stream))
+        if not fits:
+            return difference(found >> self.shift, expected, stream)
+        self.shifts = fits
+        self.proofs += len(fits) == 1
+        return ""
 
 
 @lru_cache(maxsize=32)
