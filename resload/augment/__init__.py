@@ -7,7 +7,7 @@ trees           the transforms in a composition
 aliasing        resizes in a composition: which are refused, and which are warned of
 landmarks       targets that are a point of the film, and back
 albumentations  image, masks, boxes and landmarks through a composition of that library
-redirected      torch's random functions draw from a sample's generator, on one thread
+redirected      torch's random operations draw from a sample's generator, on one thread
 torchvision     image, masks and boxes through torchvision v2
 monai           image and masks through MONAI
 recognised      whose a transform is

@@ -12,7 +12,7 @@ from resload.errors import ArgumentError
 def warn(message: str) -> None:
     """A UserWarning, at the line of the first caller that is not resload's own."""
     frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_back.f_globals.get("__name__", "").startswith("resload."):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("resload."):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, UserWarning, stacklevel=level)
 
