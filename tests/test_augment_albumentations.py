@@ -3,11 +3,8 @@
 import functools
 import itertools
 import json
-import os
 import random
 import warnings
-
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # its import would ask the network for a newer version
 
 import albumentations as A  # noqa: N812
 import augmenting
