@@ -10,6 +10,7 @@ import albumentations as A  # noqa: N812
 import augmenting
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from augmenting import N, PatternReader, alike, everything_of, global_states, loader, pattern, plan
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 import resload
 from resload import Loader, Size
-from resload.augment import Albumentations
+from resload.augment import Albumentations, Sample
 from resload.errors import ArgumentError
 from resload.samplers import Fixed, Images, Sampler, Scales
 
@@ -121,6 +122,9 @@ def test_films_are_drawn_each_for_itself():
             seen.append([np.array_equal(image[0], way) for way in ways].index(True))
     assert min(seen.count(way) for way in range(4)) > 70
     assert seen[:200] != seen[200:]
+    noisy = Loader(PatternReader(4), size=20, batch_size=4, transform=A.GaussNoise(p=1))
+    first, second = (next(iter(noisy)).images for _ in range(2))
+    assert not any(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 def test_generators_of_others_are_left_alone():
@@ -201,7 +205,8 @@ def test_anywhere_a_landmark_is_where_its_pixel_went_or_unknown(angle, x, y, sca
             if marked.sum() > 0.97 * 255 * scale**2:  # whole in the image
                 centre = (np.argwhere(marked) + 0.5).T @ marked[marked > 0] / marked.sum()
                 assert [py, px] == pytest.approx(centre.tolist(), abs=0.75)
-            elif not marked.any() and not np.isnan(px):
+            assert np.isnan(px) or min(px, py, 20 - px, 20 - py) >= 0
+            if not marked.any() and not np.isnan(px):
                 assert min(px, py, 20 - px, 20 - py) < 1  # a mark of less than a pixel at the border
             boxes = batch.boxes[i]
             assert len(boxes) == len(batch.box_labels[i]) <= 1
@@ -242,6 +247,58 @@ def test_boxes_that_the_composition_drops_are_gone():
             wanted = [[left + 10, top, min(right + 10, 20), bottom]] if kept else []
             assert after.tolist() == [pytest.approx(box, abs=1e-4) for box in wanted]
             assert len(labels) == len(wanted)
+
+
+def test_a_box_that_leaves_the_image_is_gone():
+    """Whether the composition looks after each transform or only at the end, and a box of no area is none before."""
+    for each in (True, False):
+        away = A.Affine(translate_percent={"x": (1, 1)}, p=1)
+        gone = loader(transform=composed(away, bbox_params=A.BboxParams("coco", [], check_each_transform=each)))
+        assert [len(boxes) for batch in gone for boxes in batch.boxes] == [0] * N
+    sample = Sample(
+        torch.zeros(1, 20, 20), torch.zeros(0), 0, "film", Size(20, 20), 0.0, 1,
+        boxes=torch.tensor([[1.0, 2, 1, 9], [-5, 3, 4, 30], [2, 5, 8, 5], [30, 1, 40, 9]]),
+        box_labels=torch.tensor([3, 4, 5, 6]),
+    )  # fmt: skip
+    Albumentations(A.Compose([A.HorizontalFlip(p=1)], bbox_params=BOXES))(sample)
+    assert sample.boxes.tolist() == [pytest.approx([16, 3, 20, 20], abs=1e-4)]
+    assert sample.box_labels.tolist() == [4]
+
+
+class TwoBoxes(PatternReader):
+    """Film r: boxes of two kinds, left and right, in an order that depends on the film."""
+
+    def __init__(self, n):
+        super().__init__(n)
+        left = self.boxes.assign(label="left", x=8.0, y=20.0)
+        right = self.boxes.assign(label="right", x=60.0, y=100.0)
+        both = pd.concat([left, right]).sort_values("id", kind="stable").reset_index(drop=True)
+        turned = both["id"].str[-1].astype(int) % 2 == 1
+        both.loc[turned] = both[turned].iloc[::-1].to_numpy()
+        self.boxes = both
+
+
+@pytest.mark.parametrize("fields", [["box_labels"], ["a", "b"], []])
+def test_a_box_keeps_its_label_when_others_are_dropped(fields):
+    """Shifted to the right by half the image, the left one is left; it came first or second."""
+    shift = A.Affine(translate_percent={"x": (0.5, 0.5)}, p=1)
+    batches = loader(TwoBoxes(8), transform=composed(shift, bbox_params=A.BboxParams("yolo", fields)))
+    for batch in batches:
+        for boxes, labels in zip(batch.boxes, batch.box_labels, strict=True):
+            assert boxes.tolist() == [pytest.approx([12, 2, 15, 5], abs=1e-4)]
+            assert labels.tolist() == [0]
+    assert batches.box_names == ("left", "right")
+
+
+@pytest.mark.parametrize("invisible", [True, False])
+def test_a_landmark_within_half_a_pixel_of_the_border_is_one(invisible):
+    """albumentations counts from the centres of pixels, where it lies outside."""
+    reader = PatternReader(4)
+    reader.table = reader.table.assign(point_x=[0.4, 79.6, 0.0, -0.1], point_y=[0.1, 199.9, 0.0, 50.0])
+    flip = composed(A.HorizontalFlip(p=1), keypoint_params=A.KeypointParams("xy", remove_invisible=invisible))
+    (batch,) = loader(reader, transform=Albumentations(flip, keypoints=POINT))
+    wanted = torch.tensor([[19.9, 0.01], [0.1, 19.99], [20, 0], [torch.nan, torch.nan]])
+    torch.testing.assert_close(batch.targets[:, 1:], wanted, equal_nan=True, atol=1e-4, rtol=0)
 
 
 def test_a_composition_that_moves_boxes_works_without_them():
@@ -338,6 +395,21 @@ def test_brightness_is_a_share_of_the_whole_range(dtype):
             np.testing.assert_allclose(
                 image[0].numpy(), share, atol={torch.float32: 1e-5}.get(dtype, 0.51 if normalize is None else 2e-3)
             )
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
+def test_integers_are_clipped_and_rounded(dtype):
+    """What a composition leaves outside [0, 1] is black or white; nothing wraps around."""
+
+    def stretched(pixels, **params):
+        return pixels * np.float32(3) - np.float32(1)
+
+    stored, top = (np.uint8, 255) if dtype == torch.uint8 else (np.uint16, 65535)
+    adapter = Albumentations(A.Lambda(name="stretched", image=stretched, p=1), dtype="float32")
+    for batch in loader(PatternReader(N, dtype=stored), transform=adapter, dtype=dtype, boxes=False):
+        for row, image in zip(batch.rows.tolist(), batch.images.numpy(), strict=True):
+            film = pattern(row, (20, 20), stored).astype(int)
+            assert np.array_equal(image[0].astype(int), np.clip(3 * film - top, 0, top))
 
 
 def test_sixteen_bits_stay_sixteen_bits():

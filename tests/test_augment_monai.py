@@ -118,6 +118,13 @@ def test_masks_come_back_as_coverage():
         assert len(batch.masks[:, 0].unique()) > 10
 
 
+def test_coverage_is_rounded_and_clipped():
+    """To the nearest of 0 to 255, never around."""
+    plain = [*of(None)]
+    for before, after in zip(plain, of(M.Lambdad("mask", lambda mask: mask * 1.5 - 30.2)), strict=True):
+        assert torch.equal(after.masks, (before.masks * 1.5 - 30.2).round().clamp(0, 255).to(torch.uint8))
+
+
 def test_keys_may_be_called_otherwise():
     """As the transform has them."""
     flip = M.Flipd(["film", "label"], 1)
