@@ -122,9 +122,12 @@ def test_films_are_drawn_each_for_itself():
             seen.append([np.array_equal(image[0], way) for way in ways].index(True))
     assert min(seen.count(way) for way in range(4)) > 70
     assert seen[:200] != seen[200:]
-    noisy = Loader(PatternReader(4), size=20, batch_size=4, transform=A.GaussNoise(p=1))
-    first, second = (next(iter(noisy)).images for _ in range(2))
-    assert not any(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    chosen = Loader(
+        PatternReader(N), size=20, batch_size=N, transform=A.OneOf([A.HorizontalFlip(p=1), A.NoOp(p=1)], p=1)
+    )
+    first, second = (next(iter(chosen)).images for _ in range(2))
+    alike_now = [torch.equal(a, b) for a, b in zip(first, second, strict=True)]
+    assert set(alike_now) == {True, False}  # numpy's generator, which chooses, is another one too
 
 
 def test_generators_of_others_are_left_alone():
@@ -255,6 +258,11 @@ def test_a_box_that_leaves_the_image_is_gone():
         away = A.Affine(translate_percent={"x": (1, 1)}, p=1)
         gone = loader(transform=composed(away, bbox_params=A.BboxParams("coco", [], check_each_transform=each)))
         assert [len(boxes) for batch in gone for boxes in batch.boxes] == [0] * N
+        part = A.RandomResizedCrop((20, 20), scale=(0.2, 0.3))
+        some = loader(transform=composed(part, bbox_params=A.BboxParams("coco", [], check_each_transform=each)))
+        left = [boxes for batch in some for boxes in batch.boxes]
+        assert {len(boxes) for boxes in left} == {0, 1}
+        assert all((boxes[:, 2:] > boxes[:, :2]).all() for boxes in left)
     sample = Sample(
         torch.zeros(1, 20, 20), torch.zeros(0), 0, "film", Size(20, 20), 0.0, 1,
         boxes=torch.tensor([[1.0, 2, 1, 9], [-5, 3, 4, 30], [2, 5, 8, 5], [30, 1, 40, 9]]),
