@@ -1,6 +1,6 @@
 """The transforms in a composition, of whichever library: what holds others says so in an attribute."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 _HELD = ("transforms", "transform")
@@ -9,17 +9,21 @@ _HELD = ("transforms", "transform")
 
 def leaves(transform: Any) -> Iterator[Any]:
     """Every transform in a composition that is none itself, in order; a single transform alone."""
-    held = next((found for name in _HELD if _holds(found := getattr(transform, name, None))), None)
+    held = next((found for name in _HELD if (found := _held(getattr(transform, name, None))) is not None), None)
     if held is None:
         yield transform
         return
-    for one in held if isinstance(held, list | tuple) else [held]:
+    for one in held:
         yield from leaves(one)
 
 
-def _holds(found: Any) -> bool:
-    """Whether an attribute's value is a transform, or several: in torch, lists of them are modules that iterate."""
-    return isinstance(found, list | tuple) or (callable(found) and not hasattr(found, "__func__"))
+def _held(found: Any) -> Iterable[Any] | None:
+    """What an attribute holds: a list of transforms (in torch, also a module that iterates), or a single one; None for
+    a method.
+    """
+    if isinstance(found, Iterable):
+        return found
+    return [found] if callable(found) and not hasattr(found, "__func__") else None
 
 
 def named(transform: Any, *names: str) -> bool:
