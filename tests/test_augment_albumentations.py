@@ -309,6 +309,19 @@ def test_a_landmark_within_half_a_pixel_of_the_border_is_one(invisible):
     torch.testing.assert_close(batch.targets[:, 1:], wanted, equal_nan=True, atol=1e-4, rtol=0)
 
 
+def test_a_composition_may_be_skipped_as_a_whole():
+    """Boxes, masks and landmarks are then where they were, landmarks in pixels of the image."""
+    sometimes = Albumentations(composed(A.HorizontalFlip(p=1), p=0.5), keypoints=POINT)
+    turned = 0
+    for batch in loader(transform=sometimes):
+        for i in range(len(batch)):
+            y, x = np.nonzero(batch.masks[i, 0].numpy())
+            assert batch.boxes[i].tolist() == [pytest.approx([x.min(), y.min(), x.max() + 1, y.max() + 1], abs=1e-4)]
+            assert batch.masks[i, 1, int(batch.targets[i, 2]), int(batch.targets[i, 1])] == 255
+            turned += bool(x.min() != batch.rows[i] % 10)
+    assert 0 < turned < N
+
+
 def test_a_composition_that_moves_boxes_works_without_them():
     """Nothing is asked for, nothing is given: boxes and points of a composition are optional."""
     for batch in loader(transform=composed(A.HorizontalFlip(p=1)), boxes=False, masks=False):
@@ -502,6 +515,8 @@ def test_wrong_options_are_refused():
     """When the adapter is made."""
     with pytest.raises(ArgumentError, match=r'dtype must be "auto", "float32" or "uint8"; found .uint16.'):
         Albumentations(composed(A.D4()), dtype="uint16")
+    with pytest.raises(ArgumentError, match=r"a transform or composition of albumentations 2.x; found function"):
+        Albumentations(composed)
     for wrong in (["point_x"], [("a", "b", "c")], [(1, 2)]):
         with pytest.raises(ArgumentError, match="keypoints must be pairs of targets"):
             Albumentations(composed(A.D4()), keypoints=wrong)
@@ -649,3 +664,60 @@ def test_padding_of_a_data_set_is_left_out():
     assert key.index == -1
     assert not image.any()
     assert targets.isnan().all()
+
+
+# -- all of them -----------------------------------------------------------------------------------------
+
+SIZED = {
+    "AtLeastOneBBoxRandomCrop": {"height": 20, "width": 20},
+    "CenterCrop": {"height": 20, "width": 20},
+    "Crop": {"x_max": 20, "y_max": 20},
+    "CropAndPad": {"px": (-2, 2)},
+    "CropNonEmptyMaskIfExists": {"height": 20, "width": 20},
+    "FrequencyMasking": {"freq_mask_param": 5},
+    "GridElasticDeform": {"num_grid_xy": (4, 4), "magnitude": 3},
+    "PadIfNeeded": {"min_height": 20, "min_width": 20},
+    "RandomCrop": {"height": 20, "width": 20},
+    "RandomResizedCrop": {"size": (20, 20)},
+    "RandomSizedBBoxSafeCrop": {"height": 20, "width": 20},
+    "RandomSizedCrop": {"min_max_height": (10, 20), "size": (20, 20)},
+    "TimeMasking": {"time_mask_param": 5},
+}
+"""What keeps films of 20 x 20."""
+OTHERS = {
+    "colours": "ChannelDropout ChromaticAberration HEStain ISONoise PlanckianJitter RandomFog RandomGravel RandomRain "
+    "RandomSnow RandomSunFlare Spatter ToRGB",
+    "types": "FromFloat Normalize ToFloat",
+    "sizes": "BBoxSafeRandomCrop LongestMaxSize RandomCropFromBorders RandomScale Resize SmallestMaxSize",
+    "more than a film": "FDA HistogramMatching MaskDropout Mosaic OverlayElements PixelDistributionAdaptation "
+    "RandomCropNearBBox TextImage",
+}
+"""What this test leaves out, by what it is for."""
+
+
+def all_transforms():
+    """Names of those that take a gray film and leave its size."""
+    left_out = {name for names in OTHERS.values() for name in names.split()}
+    bases = {"BasicTransform", "DualTransform", "ImageOnlyTransform"}
+    return [
+        name
+        for name, made in vars(A).items()
+        if isinstance(made, type) and issubclass(made, A.BasicTransform) and not issubclass(made, A.Transform3D)
+        and name not in left_out | bases
+    ]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", sorted(all_transforms()))
+def test_every_transform_is_the_same_on_any_number_of_threads(name):
+    """Of bytes and of floats, with masks, boxes and landmarks: it works, and follows from the draw alone."""
+    compose = composed(getattr(A, name)(p=1, **SIZED.get(name, {})))
+    for stored in (np.uint8, np.uint16):
+        found = [
+            everything_of(
+                loader(PatternReader(8, dtype=stored, grain=grain), transform=Albumentations(compose, keypoints=POINT),
+                       threads=threads)
+            )
+            for threads, grain in [(1, 0), (3, 1)]
+        ]  # fmt: skip
+        assert alike(*found)

@@ -40,14 +40,13 @@ with warnings.catch_warnings():  # of its extension for images, which is not use
 
 
 def typical():
-    """Flips, a rotation, contrast, noise and erasing of image, masks and boxes."""
+    """Flips, a rotation, contrast and noise of image, masks and boxes."""
     return v2.Compose(
         [
             v2.RandomHorizontalFlip(0.5),
             v2.RandomVerticalFlip(0.5),
             v2.RandomApply([v2.RandomRotation(20)], p=0.7),
             v2.RandomChoice([v2.ColorJitter(brightness=0.3), v2.GaussianNoise(), v2.ElasticTransform(5.0)]),
-            v2.RandomErasing(0.5),
         ]
     )
 

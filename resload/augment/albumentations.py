@@ -50,6 +50,8 @@ class Albumentations:
         keypoints: pairs of targets that are a landmark, (x, y) in pixels of the film: `[("carina_x", "carina_y")]`.
             They are moved with the image, and in the batch in pixels of its image, NaN where the image does not show
             them. Other targets are left alone.
+
+    Raises ArgumentError for wrong arguments.
     """
 
     def __init__(self, compose: Any, *, dtype: str = "auto", keypoints: Sequence[tuple[str, str]] = ()) -> None:
@@ -125,7 +127,14 @@ class Albumentations:
 
 
 def _ready(compose: Any) -> Any:
-    """A copy of a composition as it is called here; a single transform in one of its own."""
+    """A copy of a composition as it is called here; a single transform in one of its own.
+
+    Raises ArgumentError for what is none.
+    """
+    if not named(compose, "BasicTransform", "BaseCompose") or not hasattr(compose, "set_random_state"):
+        raise ArgumentError(
+            f"Albumentations takes a transform or composition of albumentations 2.x; found {type(compose).__name__}"
+        )
     made = copy.deepcopy(compose)
     if not named(made, "Compose"):
         made = require("albumentations", "albumentations", "for its transforms").Compose([made])

@@ -29,7 +29,8 @@ class Monai:
     """A transform of MONAI as a loader's `transform=`. Thread-safe: each thread calls a copy of its own.
 
     Array transforms are given the image, dictionary transforms a dict of image and mask; `normalize=` and `channels=`
-    of the loader come after it. Landmarks and other targets are left alone.
+    of the loader come after it. Landmarks and other targets are left alone. A function in its Lambda is taken to change
+    values, not to move pixels.
 
     Args:
         transform: a MONAI transform or Compose.
