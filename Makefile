@@ -75,6 +75,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/mixed_sizes.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/transforms.py
+	$(BIN)/python benchmarks/augmentation.py
 	$(BIN)/python benchmarks/limits.py
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/targets.py

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from resload.errors import ArgumentError
 from resload.scaling import FLOATS, Scaling
 from resload.size import Size
 from resload.store.slot import Slot
@@ -84,3 +85,29 @@ class Converter:
     def finished(self, images: torch.Tensor) -> torch.Tensor:
         """The last step, on the whole batch and its device: half precisions, and with `late` the arithmetic."""
         return self.scaling.finished(self.scaling.on_device(images) if self.late else images)
+
+
+class Detour:
+    """The way of images through a transform that takes none of a model's numbers. Thread-safe.
+
+    given      stored (n, H, W) -> (n, 1, H, W) of what it takes: float32 on [0, 1], or integers as stored
+    received   what it left of them -> (n, C, H, W): normalised, widened or rounded, repeated along channels
+
+    Raises ArgumentError where it takes neither float32 nor the stored dtype.
+    """
+
+    def __init__(
+        self,
+        source: np.dtype[Any],
+        takes: torch.dtype,
+        dtype: torch.dtype,
+        channels: int,
+        normalization: tuple[Any, Any] | None,
+    ) -> None:
+        if takes not in (torch.float32, getattr(torch, source.name)):
+            raise ArgumentError(
+                f"transform= may take torch.float32 on [0, 1], or this data as it is stored, torch.{source.name}; "
+                f"its takes() answered {takes}"
+            )
+        self.given = Scaling(source, takes, 1, None)
+        self.received = Scaling(self.given.made, dtype, channels, normalization)

@@ -2,6 +2,8 @@
 
 part     block from the pool -> lent: the view whose tensors the caller will hold
 fill     rows -> reader -> (converter) -> the block, some images at a time, on any thread
+given    rows -> reader -> memory of their own, for a transform that takes other numbers than the model's
+receive  what it left of them -> the block
 send     the block -> on its way to another device
 images   the lent view, or what arrived there -> (resized there) -> finished
 
@@ -9,7 +11,7 @@ Where images stay on the device (`ResidentReader`), only what is missing there t
 images of a batch are then gathered there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from resload.convert import Converter
+from resload.convert import Converter, Detour
 from resload.devices import Bus, Crossing, onto
 from resload.readers import CacheReader, Reader, ResidentReader
 from resload.residence import Residence
@@ -95,14 +97,36 @@ class Filler:
             slots = [part.block.slot((part.shape[0], *part.made), self._reader.dtype) for part in parts]
             self._read(slots, rows, sizes, start)
             return
-        images = [part.block.view(part.shape, converter.stored)[start:] for part in parts]
-        slots = [converter.staging(size) for size in sizes]
+        self._converted(converter.run, rows, sizes, [self._block(part)[start:] for part in parts])
+
+    def _converted(
+        self,
+        run: Callable[[NDArray[Any], NDArray[Any]], None],
+        rows: NDArray[np.int64],
+        sizes: list[Size],
+        outs: list[NDArray[Any]],
+    ) -> None:
+        """The reader's pixels of some images, converted into the first places of `outs`."""
+        slots = [self._converter.staging(size) for size in sizes]
         together = min(len(slot.out) for slot in slots)
         for first in range(0, len(rows), together):
             some = rows[first : first + together]
             self._read(slots, some, sizes, 0)
-            for slot, out in zip(slots, images, strict=True):
-                converter.run(slot.out[: len(some)], out[first : first + len(some)])
+            for slot, out in zip(slots, outs, strict=True):
+                run(slot.out[: len(some)], out[first : first + len(some)])
+
+    def given(self, parts: Sequence[Part], rows: NDArray[np.int64], detour: Detour) -> list[NDArray[Any]]:
+        """These rows at each part's size as the detour gives them, (n, 1, H, W), in new memory."""
+        outs = [np.empty((len(rows), 1, *part.made), detour.given.made) for part in parts]
+        self._converted(detour.given.run, rows, [part.made for part in parts], outs)
+        return outs
+
+    def receive(self, part: Part, images: NDArray[Any], start: int, detour: Detour) -> None:
+        """Images start .. of a part are what a transform left of (n, 1, H, W) that it was given."""
+        detour.received.run(images[:, 0], self._block(part)[start : start + len(images)])
+
+    def _block(self, part: Part) -> NDArray[Any]:
+        return part.block.view(part.shape, self._converter.stored)
 
     def _read(self, slots: list[Slot], rows: NDArray[np.int64], sizes: list[Size], start: int) -> None:
         """The reader's pixels of some images."""
@@ -115,7 +139,7 @@ class Filler:
     def blank(self, parts: Sequence[Part], start: int, stop: int) -> None:
         """Zeros in images start .. stop of each part."""
         for part in parts:
-            part.block.view(part.shape, self._converter.stored)[start:stop] = 0
+            self._block(part)[start:stop] = 0
 
     def send(self, parts: Sequence[Part]) -> None:
         """Begin to copy what was made to the loader's device, where that is another one; once."""
@@ -123,7 +147,7 @@ class Filler:
             return
         for part in parts:
             if part.sent is None:
-                part.sent = self._bus.send(part.block.view(part.shape, self._converter.stored))
+                part.sent = self._bus.send(self._block(part))
                 self.pool.hold([view for view in part.lent if view is not None], part.sent)
                 part.lent = [None] * len(part.lent)
 

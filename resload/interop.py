@@ -18,6 +18,7 @@ Composer      DataSpec(Loader(device=...), get_num_samples_in_batch=len, split_b
 """
 
 import importlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,12 +26,14 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from resload import padding
+from resload import augment, padding
 from resload.asked import reader_of
-from resload.augment import globally_seeded
+from resload.augment import Adapter, Asked, applied, globally_seeded, undisturbed
 from resload.catalog import Catalog
-from resload.convert import Converter
+from resload.convert import Converter, Detour
 from resload.errors import ArgumentError, StateError
+from resload.geometry import Geometry
+from resload.geometry.placing import PLACES
 from resload.loader import Loader
 from resload.pipeline import Pipeline
 from resload.readers import Reader
@@ -57,10 +60,15 @@ class RadiographDataset(torch.utils.data.Dataset[Sample]):
         size: Size,
         rows: "np.ndarray[Any, np.dtype[np.int64]]",
         dtype: torch.dtype,
-        transform: Callable[[torch.Tensor], Any] | None,
+        transform: Callable[[torch.Tensor], Any] | Adapter | None,
     ) -> None:
-        self.reader, self.size, self.rows, self.transform, self._dtype = reader, size, rows, transform, dtype
+        self.reader, self.size, self.rows, self._dtype = reader, size, rows, dtype
+        self.transform: Any = transform
         self._converter = Converter(reader.dtype, dtype, 1, None)
+        self._detour = None
+        if isinstance(transform, Adapter):
+            takes = transform.takes(Asked(reader.dtype, [size], reader.targets))
+            self._detour = Detour(reader.dtype, takes, dtype, 1, None)
         frame = reader.table[list(reader.targets)]
         self._own = frozenset(rows.tolist())
         self._targets = torch.from_numpy(np.array(frame.to_numpy(np.float32, na_value=np.nan)))
@@ -80,14 +88,53 @@ class RadiographDataset(torch.utils.data.Dataset[Sample]):
                 "are what resload.Loader serves (Batch.scales)"
             )
         rows = np.array([self._row(index) for index in indices], np.int64)
-        images = self._images(rows, self.reader.checked_size(sizes.pop()) if sizes else self.size)
+        size = self.reader.checked_size(sizes.pop()) if sizes else self.size
+        if self._detour is not None:
+            return self._adapted(indices, rows, size, self._detour)
+        images = self._images(rows, size)
         return [
             (self._transformed(image, index), self._targets[row] if row >= 0 else self._unknown)
             for image, index, row in zip(images, indices, rows.tolist(), strict=True)
         ]
 
-    def _images(self, rows: "np.ndarray[Any, np.dtype[np.int64]]", size: Size) -> torch.Tensor:
-        """(n, 1, H, W) of these rows; zeros where there is no film."""
+    def _adapted(
+        self, indices: "Sequence[int | Key]", rows: NDArray[np.int64], size: Size, detour: Detour
+    ) -> list[Sample]:
+        """Images and targets as an adapter leaves them."""
+        stored = self._stored(rows, size)
+        given = np.empty((len(rows), 1, *stored.shape[1:]), detour.given.made)
+        detour.given.run(stored, given)
+        targets = [self._targets[row].clone() if row >= 0 else self._unknown for row in rows.tolist()]
+        with undisturbed():
+            for i, index in enumerate(indices):
+                if rows[i] >= 0:
+                    sample = self._sample(torch.from_numpy(given[i]), targets[i], int(rows[i]), index, size)
+                    applied(self.transform, sample)
+        out = np.empty(given.shape, detour.received.made)
+        detour.received.run(given[:, 0], out)
+        out[rows < 0] = 0
+        return list(zip(detour.received.finished(torch.from_numpy(out)), targets, strict=True))
+
+    def _sample(
+        self, image: torch.Tensor, targets: torch.Tensor, row: int, index: "int | Key", size: Size
+    ) -> augment.Sample:
+        """One film as a transform sees it; an int's draw is of the worker's own generator."""
+        draw = index.draw if isinstance(index, Key) else int(torch.randint(1 << 62, ()))
+        height, width = image.shape[1:]
+        return augment.Sample(
+            image,
+            targets,
+            row,
+            str(self.reader.table["id"].iloc[row]),
+            Size(height, width),
+            math.nan,
+            draw,
+            target_names=self.reader.targets,
+            placed=lambda: Geometry(Size(height, width), self.reader.facts(np.array([row]), size)[:, PLACES.start :]),
+        )
+
+    def _stored(self, rows: NDArray[np.int64], size: Size) -> NDArray[Any]:
+        """(n, H, W) of these rows as stored; zeros where there is no film."""
         valid = padding.films(rows)
         if isinstance(size, Native):
             size = self.reader.native_size(rows if valid is None else rows[valid])
@@ -98,11 +145,16 @@ class RadiographDataset(torch.utils.data.Dataset[Sample]):
             slot.out[~valid] = 0
             for first, last in padding.runs(valid):
                 self.reader.fill(slot, rows[first:last], size, first)
-        shape = self._converter.shape(len(rows), size)
+        return slot.out
+
+    def _images(self, rows: NDArray[np.int64], size: Size) -> torch.Tensor:
+        """(n, 1, H, W) of these rows; zeros where there is no film."""
+        stored = self._stored(rows, size)
+        shape = (len(rows), 1, *stored.shape[1:])
         if self._converter.in_place:
-            return torch.from_numpy(slot.out.reshape(shape))
+            return torch.from_numpy(stored.reshape(shape))
         out = np.empty(shape, self._converter.stored)
-        self._converter.run(slot.out, out)
+        self._converter.run(stored, out)
         return self._converter.finished(torch.from_numpy(out))
 
     def _transformed(self, image: torch.Tensor, index: "int | Key") -> Any:
@@ -143,7 +195,7 @@ def torch_dataset(
     size: SizeLike,
     split: str | None = None,
     dtype: torch.dtype = torch.float32,
-    transform: Callable[[torch.Tensor], Any] | None = None,
+    transform: Callable[[torch.Tensor], Any] | Adapter | None = None,
     pipeline: Pipeline | None = None,
 ) -> RadiographDataset:
     """A plain map-style data set of (image (1, H, W), targets (T,) float32) for any torch DataLoader.
@@ -155,9 +207,12 @@ def torch_dataset(
         size: one, as for Loader; "native": one film as it is, and a batch that a DataLoader fetches padded with zeros.
         split: which rows; keys of others are refused, so that a sampler of all films never serves another split's.
         dtype: as for Loader.
-        transform: called with each image tensor, in the DataLoader's worker. For a `samplers.Key` the generators of
-            torch (CPU), numpy and random are seeded with the key's draw while it runs, and put back after: what it
-            draws is the same whichever worker handles the image. For ints they are left alone.
+        transform: called with each image tensor, in the DataLoader's worker; or an adapter, such as
+            `augment.Albumentations(compose)`, which is given a sample of image and targets instead, without masks and
+            boxes (its progress is NaN), and draws from the key's draw, or for ints from one of torch's generator. For a
+            `samplers.Key` the generators of torch (CPU), numpy and random are seeded with the key's draw while a
+            transform of tensors runs, and put back after: what it draws is the same whichever worker handles the
+            image. For ints they are left alone.
         pipeline: how a Catalog's files become pixels.
     """
     reader = reader_of(data, pipeline)

@@ -79,7 +79,9 @@ class Loader:
         detail: shrink every film to this size first and enlarge it to `size` with the recipe's kernel: the control arm
             that tells what detail is worth from what computation is worth.
         transform: called with the `augment.Sample` of each image, on the loader's threads: changes it in place, or
-            returns a new image of the same shape and dtype. What it draws from `sample.rng` or
+            returns a new image of the same shape and dtype. Or a transform of albumentations, torchvision v2 or MONAI
+            (`augment.Albumentations`, `TorchVision`, `Monai` for their options), which is given display values:
+            normalising and `channels` come after it. What it draws from `sample.rng` or
             `sample.torch_generator` is the same whichever process, thread or run handles the image; torch's, numpy's
             and random's own generators are shared by the threads and are not. Padding is left out. On a device images
             are then finished before they travel.

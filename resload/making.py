@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from resload import padding
-from resload.asked import hidden_targets, mask_rule
-from resload.augment import Sample, Transform, applied, undisturbed
+from resload.asked import hidden_targets, mask_rule, planned_sizes
+from resload.augment import Adapter, Asked, Sample, Transform, adapted, applied, undisturbed
 from resload.batch import Batch, with_tensors
-from resload.convert import Converter
+from resload.convert import Converter, Detour
 from resload.devices import bus_to, onto
 from resload.filling import Filler, Part, ResidentFiller
 from resload.geometry.placing import PLACES
@@ -88,7 +88,8 @@ class Maker:
         boxes: bool | float,
         transform: Transform | None = None,
     ) -> None:
-        self.reader, self._device, self._transform = reader, device, transform
+        self.reader, self._device = reader, device
+        self._transform = None if transform is None else adapted(transform)
         self._bus = None if device.type == "cpu" else bus_to(device)
         self.crosses = self._bus is not None
         """Whether batches are copied to another device."""
@@ -105,8 +106,24 @@ class Maker:
         if self._mask_rule is not None:  # refuses a size whose masks cannot be had
             first = reader.checked_size(sampler.sizes.at(0, epoch=0))
             reader.masks(np.empty(0, np.int64), first, nearest=self._mask_rule == "nearest")
+        self._detour = self._detour_of(sampler, dtype, channels, normalization)
         self.mask_names: tuple[str, ...] = () if self._mask_rule is None else reader.mask_names
         self.box_names: tuple[str, ...] = self._particulars.box_names or ()
+
+    def _detour_of(
+        self, sampler: Sampler, dtype: torch.dtype, channels: int, normalization: tuple[Any, Any] | None
+    ) -> Detour | None:
+        """For a transform that takes display values."""
+        if not isinstance(self._transform, Adapter):
+            return None
+        asked = Asked(
+            self.reader.dtype,
+            [self.reader.checked_size(size) for size in planned_sizes(sampler)],
+            self.reader.targets,
+            masks=self._mask_rule is not None,
+            boxes=self._particulars.box_names is not None,
+        )
+        return Detour(self.reader.dtype, self._transform.takes(asked), dtype, channels, normalization)
 
     def grain(self, sizes: Sequence[Size]) -> int:
         """Images of a task that makes each at these sizes; 0 where a thread is not worth it."""
@@ -210,32 +227,59 @@ class Maker:
             self._filler.blank(parts, start, stop)
         for first, last in order.runs(start, stop):
             rows = order.rows[first:last]
-            self._filler.fill(parts, rows, first)
+            given = None
+            if self._detour is None:
+                self._filler.fill(parts, rows, first)
+            else:  # before masks and boxes, too: of a film that is read from its file the size is known by then
+                given = self._filler.given(parts, rows, self._detour)
             if order.masks is not None:
                 coverage, known = order.masks
                 coverage[first:last], known[first:last] = self.reader.masks(
                     rows, order.parts[0].size, nearest=self._mask_rule == "nearest"
                 )
             if self._transform is not None:
-                self._transformed(self._transform, order, first, last)
+                self._transformed(self._transform, order, first, last, given)
 
-    def _transformed(self, transform: Transform, order: Order, start: int, stop: int) -> None:
-        """Images start .. stop at each of their sizes, and what comes with them, as a transform leaves them."""
+    def _transformed(
+        self, transform: Transform, order: Order, start: int, stop: int, given: list[NDArray[Any]] | None
+    ) -> None:
+        """Images start .. stop at each of their sizes, and what comes with them, as a transform leaves them.
+
+        given: the images of each size where it takes display values.
+        """
         rows, own = order.rows[start:stop], order.parts[0]
         ids = self._particulars.ids(rows, None)
         if order.boxes is not None:
             places = self._particulars.facts(rows, own.size, None)[:, PLACES]
             order.boxes[0][start:stop], order.boxes[1][start:stop] = self._particulars.boxes(rows, places, None)
         with undisturbed():
-            for part in reversed(order.parts):  # the first last: the others see the targets as they are
-                images = part.tensor()
-                for i, name in enumerate(ids, start):
-                    sample = _sample(order, i, name, images[i], part.size)
+            for k in reversed(range(len(order.parts))):  # the first last: the others see the targets as they are
+                part = order.parts[k]
+                images = part.tensor()[start:stop] if given is None else torch.from_numpy(given[k])
+                for i, (name, image) in enumerate(zip(ids, images, strict=True), start):
+                    sample = self._sample(order, i, name, image, part.size)
                     if part is own:
                         _with_findings(sample, order, i)
                     applied(transform, sample)
                     if order.boxes is not None and sample.boxes is not None and sample.box_labels is not None:
                         order.boxes[0][i], order.boxes[1][i] = sample.boxes, sample.box_labels
+                if given is not None and self._detour is not None:
+                    self._filler.receive(part, given[k], start, self._detour)
+
+    def _sample(self, order: Order, i: int, name: str, image: torch.Tensor, size: Size) -> Sample:
+        """Image i at one size, with targets of its own."""
+        step, targets = order.steps[0], torch.from_numpy(order.targets[i].copy())
+        return Sample(
+            image,
+            targets,
+            int(step.index[i]),
+            name,
+            _plain(size),
+            step.progress,
+            int(step.draw[i]),
+            target_names=self.reader.targets,
+            placed=partial(self._particulars.geometry, order.rows[i : i + 1], size),
+        )
 
     # -- the batch --
 
@@ -292,12 +336,6 @@ class Maker:
         if rule is None or rule is True:
             return masks, known
         return thresholded(masks, "any" if rule == "nearest" else rule), known
-
-
-def _sample(order: Order, i: int, name: str, image: torch.Tensor, size: Size) -> Sample:
-    """Image i at one size, with targets of its own."""
-    step, targets = order.steps[0], torch.from_numpy(order.targets[i].copy())
-    return Sample(image, targets, int(step.index[i]), name, _plain(size), step.progress, int(step.draw[i]))
 
 
 def _with_findings(sample: Sample, order: Order, i: int) -> None:

@@ -73,6 +73,10 @@ class Particulars:
             found[~valid, SHAPE] = tuple(size)
         return found
 
+    def geometry(self, rows: NDArray[np.int64], size: Size, valid: Valid = None) -> Geometry:
+        """Where the films lie in images of a size."""
+        return Geometry(Size(*size), self.facts(rows, size, valid)[:, PLACES.start :])
+
     def boxes(self, rows: NDArray[np.int64], places: NDArray[np.float32], valid: Valid) -> tuple[Tensors, Tensors]:
         """(boxes, labels), where they are asked for, of films that lie at these places."""
         assert self._boxes is not None

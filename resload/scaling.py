@@ -32,10 +32,12 @@ for each other. A quarter of it was slower with two threads."""
 
 
 class Scaling:
-    """Stored (n, H, W) uint8 or uint16 -> (n, C, H, W) of a dtype: `run`, then `finished`. Thread-safe.
+    """Images (n, H, W) -> (n, C, H, W) of a dtype: `run`, then `finished`. Thread-safe.
 
-    `made` is the numpy dtype that `run` writes; half precisions are made from its float32 by `finished`, since numpy
-    has no bfloat16. Raises ArgumentError for a dtype, channels or normalization (mean, std) that cannot be.
+    source: uint8 or uint16 as stored; or float32 on [0, 1], which a transform left: integers are made of it by one
+    rounding to nearest, of values clipped to [0, 1]. `made` is the numpy dtype that `run` writes; half precisions are
+    made from its float32 by `finished`, since numpy has no bfloat16. Raises ArgumentError for a dtype, channels or
+    normalization (mean, std) that cannot be.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class Scaling:
         self._there: dict[torch.device, tuple[torch.Tensor, ...]] = {}
 
     def _arithmetic(self, normalization: tuple[Any, Any] | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        top = float(np.iinfo(self.source).max)
+        top = 1.0 if self.source.kind == "f" else float(np.iinfo(self.source).max)
         if self.dtype not in FLOATS:
             return self._widening(normalization)
         if normalization is not None and len(normalization) != 2:
@@ -86,6 +88,9 @@ class Scaling:
                 self._planes(images[part], out[part, channel], channel)
 
     def _planes(self, images: NDArray[Any], planes: NDArray[Any], channel: int) -> None:
+        if self.made.kind != "f" and self.source.kind == "f":
+            planes[...] = np.rint(np.clip(images, 0, 1) * np.float32(np.iinfo(self.made).max))
+            return
         if self.made.kind != "f":
             np.multiply(images, 257 if self.made != self.source else 1, out=planes, dtype=self.made)
             return

@@ -5,6 +5,8 @@ epoch 1 of seed 0 would be epoch 0 of seed 1. The global generators of random, n
 read nor changed.
 """
 
+import random
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,3 +47,13 @@ def permutation(n: int, seed: int, epoch: int, purpose: str, index: int = 0) -> 
 def draws(n: int, seed: int, epoch: int, index: int = 0) -> NDArray[np.uint64]:
     """Seeds for the augmentation of n images, uint64 (n,) below 2**63 so that they fit any library's signed seed."""
     return generator(seed, epoch, "draw", index).integers(0, 1 << 63, size=n, dtype=np.uint64)
+
+
+def python(seed: int) -> random.Random:
+    """A generator of Python's own kind, for libraries that draw from one; the same seed gives the same stream."""
+    return random.Random(seed)  # noqa: S311  # nothing secret is made of it
+
+
+def legacy(rng: np.random.Generator) -> np.random.RandomState:
+    """A generator of numpy's first kind that draws from another one's stream, for libraries that know no other."""
+    return np.random.RandomState(rng.bit_generator)

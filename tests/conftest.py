@@ -9,6 +9,8 @@ import pytest
 
 import resload
 
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer version
+
 SIZES = (32, 64, (48, 40))
 
 

@@ -225,7 +225,7 @@ def test_impossible_arguments_are_refused(films, cache):
         torch_dataset(cache, size=70)
     with pytest.raises(ArgumentError, match="a Catalog needs pipeline="):
         torch_dataset(films, size=32)
-    with pytest.raises(ArgumentError, match="pipeline= goes with a Catalog"):
+    with pytest.raises(ArgumentError, match="pipeline= and decode= go with a Catalog"):
         torch_dataset(cache, size=32, pipeline=Pipeline(32))
     with pytest.raises(ArgumentError, match="must be a Cache, a Catalog or a Reader; found str"):
         torch_dataset("films.zarr", size=32)

@@ -357,7 +357,7 @@ def test_a_sampler_whose_later_size_cannot_be_served_is_refused(cache):
         ({"rows": np.ones(40, bool)}, "rows must be readable row numbers"),
         ({"rows": []}, "0 rows make no full step"),
         ({"batch_size": 100, "drop_last": True}, "39 rows make no full step: .* drop_last=False"),
-        ({"pipeline": Pipeline(32)}, "pipeline= goes with a Catalog"),
+        ({"pipeline": Pipeline(32)}, "pipeline= and decode= go with a Catalog"),
     ],
 )
 def test_impossible_arguments_are_refused(cache, arguments, message):

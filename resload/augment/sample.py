@@ -1,20 +1,24 @@
 """One radiograph as a transform sees it: image, masks, boxes and targets together, and its own randomness.
 
-A transform is any callable of a `Sample`. It runs on the loader's threads, after scaling and normalising, and changes
-the sample, or returns a new image of the same shape. All randomness it needs is in the sample, keyed by the draw that
-the plan gave this image at this step: the same whichever process, thread or run makes it.
+A transform is any callable of a `Sample`. It runs on the loader's threads, after scaling and normalising (or before,
+where it says so: `adapters.Adapter`), and changes the sample, or returns a new image of the same shape. All randomness
+it needs is in the sample, keyed by the draw that the plan gave this image at this step: the same whichever process,
+thread or run makes it.
 """
 
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from resload import borrowed, seeds
 from resload.errors import ArgumentError
+from resload.geometry import Geometry
 from resload.size import Size
 
 Transform = Callable[["Sample"], Any]
@@ -31,7 +35,7 @@ class Sample:
 
     image: torch.Tensor
     """(C, H, W): floats as the batch has them, scaled and normalised (float32 where the batch is of a half precision,
-    which it is rounded to afterwards); integers as stored."""
+    which it is rounded to afterwards); integers as stored. An `Adapter` is given (1, H, W) of what it takes."""
     targets: torch.Tensor
     """(T,) float32, NaN where unknown."""
     row: int
@@ -50,6 +54,12 @@ class Sample:
     """With `boxes=`: (n, 4) float32, (x1, y1, x2, y2) in pixels of this image. May come to be fewer or more."""
     box_labels: torch.Tensor | None = None
     """With `boxes=`: (n,) int64, places in `Loader.box_names`."""
+    target_names: Sequence[str] = ()
+    """(T,) what the targets are called."""
+    placed: Callable[[], Geometry] | None = field(default=None, repr=False)
+    """Asked once, for `geometry`."""
+    _geometry: Geometry | None = field(default=None, init=False, repr=False)
+    _python_rng: random.Random | None = field(default=None, init=False, repr=False)
     _rng: np.random.Generator | None = field(default=None, init=False, repr=False)
     _torch_generator: torch.Generator | None = field(default=None, init=False, repr=False)
 
@@ -66,6 +76,34 @@ class Sample:
         if self._torch_generator is None:
             self._torch_generator = torch.Generator().manual_seed(self.draw)
         return self._torch_generator
+
+    @property
+    def python_rng(self) -> random.Random:
+        """The same of Python's own kind."""
+        if self._python_rng is None:
+            self._python_rng = seeds.python(self.draw)
+        return self._python_rng
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where the film lies in this image, of a batch of one, as `Batch.geometry`: before the transform moves it."""
+        if self._geometry is None:
+            if self.placed is None:
+                raise ArgumentError(f"{self}: this sample was made without a geometry; a Loader's samples have one")
+            self._geometry = self.placed()
+        return self._geometry
+
+    def to_image(self, points: Any) -> NDArray[np.float64]:
+        """Points (n, 2) as (y, x) in pixels of the film -> in pixels of this image, float64 (n, 2), not clipped."""
+        return self._moved(points, self.geometry.to_target)
+
+    def to_source(self, points: Any) -> NDArray[np.float64]:
+        """The way back: pixels of this image -> pixels of the film, float64 (n, 2)."""
+        return self._moved(points, self.geometry.to_source)
+
+    @staticmethod
+    def _moved(points: Any, way: Callable[..., Any]) -> NDArray[np.float64]:
+        return np.asarray(way(points=[np.asarray(points, np.float64)])[0])
 
     def __str__(self) -> str:
         return f"film {self.id!r} (row {self.row})"
@@ -107,6 +145,8 @@ def _put(place: torch.Tensor, found: object, name: str, sample: Sample) -> None:
             f"transform= must leave {name} a {_said(place)}, or return None where it works in place; found "
             f"{_said(found)} for {sample}"
         )
+    if found.data_ptr() == place.data_ptr() and found.stride() == place.stride():
+        return
     shared = found.untyped_storage().data_ptr() == place.untyped_storage().data_ptr()
     place.copy_(found.clone() if shared else found)  # a transposed view would be overwritten while it is read
 
