@@ -87,9 +87,9 @@ def recipe_of(reader: Reader, wanted: str) -> Pipeline:
 
 
 def decoders_of(reader: Reader, rows: NDArray[np.int64]) -> tuple[str, ...]:
-    """What decoded these films: a cache's table tells; files are decoded here."""
+    """What decoded these films: a cache's table tells; files are decoded here, unless the reader says otherwise."""
     if "decoder" not in reader.table:
-        return decoders_here()
+        return (*decoders_here(), *getattr(reader, "decoders", ()))
     return tuple(sorted(set(reader.table["decoder"].iloc[rows].dropna()) - {""}))
 
 

@@ -352,6 +352,8 @@ def test_builds_loaders_and_calls_take_it(fake, films, tmp_path, monkeypatch):
     loaders = [resload.Loader(catalog, pipeline=recipe, decode=name, **options) for name in ("dali", "cpu")]
     for found, expected in zip(*loaders, strict=True):
         assert (found.images == expected.images).all()
+    with_dali, without = (set(one.pipeline.model.decoders) for one in loaders)
+    assert with_dali - without == {"dali.jpeg.cpu 0.fake", "dali.jpeg2k.cpu 0.fake"}
     paths = [root / name for name in names]
     assert (recipe(paths, decode="dali").images[Size(48, 48)] == recipe(paths).images[Size(48, 48)]).all()
 

@@ -97,6 +97,14 @@ class Decoder:
                 return self._proof(known, codec, data, stream)
         return self._meant(found.values, known, codec)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it may be called as the decoder of a film."""
+        return tuple(map(self._name, ("jpeg", "jpeg2k")))
+
+    def _name(self, codec: str) -> str:
+        return f"dali.{codec}.{'cuda' if self._holds else 'cpu'} {self.version}"
+
     def _known(self, kind: str | None, stream: Codestream) -> "_Kind":
         assert kind is not None
         key = (kind, stream.precision)
@@ -107,10 +115,9 @@ class Decoder:
 
     def _meant(self, found: Any, known: "_Kind", codec: str) -> Samples:
         """DALI's numbers, and what they stand for."""
-        name = f"dali.{codec}.{'cuda' if self._holds else 'cpu'} {self.version}"
         if isinstance(found, np.ndarray):
-            return Samples(found >> known.shift if known.shift else found, name)
-        return Samples(_every(8 * found.element_size(), known.shift), name, found)
+            return Samples(found >> known.shift if known.shift else found, self._name(codec))
+        return Samples(_every(8 * found.element_size(), known.shift), self._name(codec), found)
 
     def _failed(self, known: "_Kind", codec: str, data: bytes, error: DecodeError) -> Samples:
         """What DALI fails at is decoded, or refused, by imagecodecs: a film is no worse for DALI."""

@@ -29,6 +29,8 @@ class Engine(NamedTuple):
     """Decodes streams in the place of imagecodecs."""
     waiting: int = 0
     """Threads to have beside those that compute: they wait for the decoder, which takes many streams at once."""
+    decoders: tuple[str, ...] = ()
+    """What may have decoded a film beside imagecodecs, with versions."""
 
 
 CPU = Engine()
@@ -49,4 +51,5 @@ def engine_of(decode: str, device: str | torch.device, threads: int) -> Engine:
         return Engine(there)
     from resload.pipeline.dali import decoder
 
-    return Engine(there, decoder(there, threads), threads if there is None else _WAITING)
+    other = decoder(there, threads)
+    return Engine(there, other, threads if there is None else _WAITING, other.names)

@@ -44,6 +44,8 @@ class SourceReader:
     ) -> None:
         self._engine = engine_of(decode, device, thread_count(threads))
         self.waiting = self._engine.waiting
+        self.decoders = self._engine.decoders
+        """Beside those that are always here."""
         self.catalog = catalog
         self.pipeline = pipeline.resolve(catalog, threads=threads)
         self.targets = catalog.targets
