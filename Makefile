@@ -5,6 +5,7 @@
 #   make test                   RESLOAD_DATA=folder runs the tests on real films too
 #   make test-dali              the tests that need NVIDIA DALI (700 MB, on the CPU)
 #   make test-triton            the kernels for CUDA, by Triton's interpreter on the CPU
+#   make test-torchvision       augmentation by torchvision's transforms
 #   make test-pillow-simd       the tests of decoding, resizing and augmenting with pillow-simd in Pillow's place
 #   make lint | bench | docs    what the names say
 #   make compare                other loaders installed beside ours (benchmarks/peers) and measured: about 20 minutes;
@@ -18,7 +19,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: venv demo test test-dali test-triton test-pillow-simd lint bench compare docs
+.PHONY: venv demo test test-dali test-triton test-torchvision test-pillow-simd lint bench compare docs
 .DEFAULT_GOAL := demo
 
 venv: $(STAMP)
@@ -50,6 +51,10 @@ test-dali: $(STAMP)
 # In .venv-triton, likewise.
 test-triton: $(STAMP)
 	$(BIN)/python tests/beside.py triton
+
+# In .venv-torchvision, likewise.
+test-torchvision: $(STAMP)
+	$(BIN)/python tests/beside.py torchvision
 
 # In .venv-pillow-simd, beside .venv and seeing it; says so where this machine cannot build pillow-simd.
 test-pillow-simd: $(STAMP)

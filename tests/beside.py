@@ -35,7 +35,7 @@ class StandIn:
     requirement: str
     """The one package that is installed, with its version: `name==version`."""
     modules: tuple[str, ...]
-    """What must be imported from this environment and not from .venv."""
+    """What must be imported from this environment and not from .venv; none where it cannot be imported by itself."""
     tests: tuple[str, ...]
     """Files in tests/; one that is not there is named and left out."""
     after: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class StandIn:
 
 
 def main() -> int:
-    stand_ins = {"pillow-simd": pillow_simd, "dali": dali, "triton": triton}
+    stand_ins = {"pillow-simd": pillow_simd, "dali": dali, "triton": triton, "torchvision": torchvision}
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("name", choices=stand_ins)
     name = parser.parse_args().name
@@ -132,6 +132,18 @@ def triton() -> StandIn:
     )
 
 
+def torchvision() -> StandIn:
+    """torchvision's transforms, which are Python; its operators are compiled for CUDA, and are left unloaded."""
+    fits = sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
+    return StandIn(
+        requirement="torchvision==0.28.0",
+        modules=(),
+        tests=("tests/test_augment_torchvision.py",),
+        setting={"TORCHVISION_ALONE": "1"},
+        impossible="" if fits else f"it is made for Linux on x86-64 and arm64, and this is {platform.platform()}",
+    )
+
+
 def cannot_build() -> str:
     """Why a C extension with SSE4 cannot be built here, or nothing."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
@@ -199,7 +211,8 @@ def prove(python: Path, one: StandIn) -> None:
         sys.exit(
             f"beside: {package} {wanted} does not stand in: found {found}, {strangers or files}, resload at {ours}"
         )
-    print(f"beside: {package} {found} stands in, at {', '.join(str(Path(file).relative_to(ROOT)) for file in files)}")
+    places = ", ".join(str(Path(file).relative_to(ROOT)) for file in files) or str(folder.relative_to(ROOT))
+    print(f"beside: {package} {found} stands in, at {places}")
 
 
 def told(python: Path, code: str) -> str:
