@@ -292,14 +292,14 @@ def scales_draw_for_themselves(patch):
 
 def transforms_draw_by_size(patch):
     """The same at a Loader: its transform crops a film otherwise at each of its sizes."""
-    sample = making._sample
+    sample = making.Maker._sample
 
     def own(*about):
         made = sample(*about)
         made.draw += max(made.size)
         return made
 
-    patch.setattr(making, "_sample", own)
+    patch.setattr(making.Maker, "_sample", own)
 
 
 # -- processes --

@@ -147,8 +147,9 @@ def _put(place: torch.Tensor, found: object, name: str, sample: Sample) -> None:
         )
     if found.data_ptr() == place.data_ptr() and found.stride() == place.stride():
         return
-    shared = found.untyped_storage().data_ptr() == place.untyped_storage().data_ptr()
-    place.copy_(found.clone() if shared else found)  # a transposed view would be overwritten while it is read
+    # By numpy, which also takes a view of the place itself apart first. torch would give each of the loader's threads a
+    # team of its own for such a copy, and let them wait for each other.
+    np.copyto(place.numpy(), found.detach().numpy())
 
 
 def _said(found: object) -> str:
