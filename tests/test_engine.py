@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from dicom_files import J2K, JPEG_70, make_dicom, noise
+from dicom_files import HTJ2K, J2K, J2K_LOSSY, JPEG_57, JPEG_70, frame_bytes, make_dicom, noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import LOSSLESS, LOSSY, FakePipeline, dicom_of, film, parsed
@@ -77,6 +77,26 @@ def test_a_cache_is_not_decoded(cache):
     """decode= beside a cache is a mistake."""
     with pytest.raises(ArgumentError, match="pipeline= and decode= go with a Catalog"):
         resload.Loader(cache, size=32, batch_size=4, decode="dali")
+
+
+@pytest.mark.parametrize(
+    ("stream", "says"),
+    [
+        (LOSSY["JPEG"](0), {"process": 0xC0, "predictor": 0, "reversible": False}),
+        (LOSSY["progressive JPEG"](0), {"process": 0xC2, "reversible": False}),
+        (frame_bytes(film(12), JPEG_70, 12), {"process": 0xC3, "predictor": 1, "reversible": True}),
+        (frame_bytes(film(12), JPEG_57, 12), {"process": 0xC3, "predictor": 4, "reversible": True}),
+        (frame_bytes(film(12), J2K, 12), {"high_throughput": False, "reversible": True, "precision": 12}),
+        (frame_bytes(film(12), J2K_LOSSY, 12), {"high_throughput": False, "reversible": False}),
+        (frame_bytes(film(16), HTJ2K[0], 16), {"high_throughput": True, "reversible": True, "precision": 16}),
+        (imagecodecs.jpeg2k_encode(film(8), level=0, codecformat="jp2"), {"reversible": True, "precision": 8}),
+    ],
+    ids=["baseline", "progressive", "lossless", "predictor 4", "J2K", "J2K lossy", "HTJ2K", "JP2"],
+)
+def test_what_a_stream_says_of_its_kind(stream, says):
+    """What tells kinds apart is read from the stream, whatever the file around it says."""
+    _, found = parsed(stream)
+    assert {name: getattr(found, name) for name in says} == says
 
 
 # -- DALI, as far as it is ours --
