@@ -57,7 +57,9 @@ def typical():
             v2.RandomHorizontalFlip(0.5),
             v2.RandomVerticalFlip(0.5),
             v2.RandomApply([v2.RandomRotation(20)], p=0.7),
-            v2.RandomChoice([v2.ColorJitter(brightness=0.3), v2.GaussianNoise(), v2.ElasticTransform(5.0, sigma=1.0)]),
+            v2.RandomChoice(
+                [v2.ColorJitter(brightness=0.3), v2.GaussianNoise(), v2.RandomAffine(5, translate=(0.1, 0.1))]
+            ),
         ]
     )
 
