@@ -90,3 +90,14 @@ def alike(found, wanted):
 def global_states():
     """Of the generators that threads share: random's, numpy's and torch's."""
     return [random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()]  # noqa: NPY002
+
+
+def ways_of_two_flips(batches):
+    """For each film, in the order of the batches: which of the four outcomes of two flips it is."""
+    seen = []
+    for batch in batches:
+        for row, image in zip(batch.rows.tolist(), batch.images.numpy(), strict=True):
+            film = pattern(row, image.shape[1:], np.uint16)
+            ways = [film[::y, ::x] for y in (1, -1) for x in (1, -1)]
+            seen.append([np.array_equal(image[0], way) for way in ways].index(True))
+    return seen

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from augmenting import N, PatternReader, alike, everything_of, global_states, loader, pattern, plan
+from augmenting import N, PatternReader, alike, everything_of, global_states, loader, pattern, plan, ways_of_two_flips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -116,12 +116,7 @@ def test_films_are_drawn_each_for_itself():
     flips = A.Compose([A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)])
     reader = PatternReader(200)
     both = Loader(reader, size=20, batch_size=50, transform=flips, dtype=torch.uint16)
-    seen = []
-    for batch in [*both, *both]:
-        for row, image in zip(batch.rows.tolist(), batch.images.numpy(), strict=True):
-            film = pattern(row, (20, 20), np.uint16)
-            ways = [film[::y, ::x] for y in (1, -1) for x in (1, -1)]
-            seen.append([np.array_equal(image[0], way) for way in ways].index(True))
+    seen = ways_of_two_flips([*both, *both])
     assert min(seen.count(way) for way in range(4)) > 70
     assert seen[:200] != seen[200:]
     chosen = Loader(

@@ -8,7 +8,7 @@ import monai.transforms as M  # noqa: N812
 import numpy as np
 import pytest
 import torch
-from augmenting import N, PatternReader, alike, everything_of, global_states, loader, pattern, plan
+from augmenting import N, PatternReader, alike, everything_of, global_states, loader, pattern, plan, ways_of_two_flips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -73,12 +73,7 @@ def test_a_film_is_drawn_anew_each_epoch_and_flips_each_for_themselves():
     """All four outcomes of two flips come about, in other orders the next time."""
     flips = M.Compose([M.RandFlip(prob=0.5, spatial_axis=0), M.RandFlip(prob=0.5, spatial_axis=1)])
     both = of(flips, PatternReader(100), dtype=torch.uint16, masks=False)
-    seen = []
-    for batch in [*both, *both]:
-        for row, image in zip(batch.rows.tolist(), batch.images.numpy(), strict=True):
-            film = pattern(row, (20, 20), np.uint16)
-            ways = [film[::y, ::x] for y in (1, -1) for x in (1, -1)]
-            seen.append([np.array_equal(image[0], way) for way in ways].index(True))
+    seen = ways_of_two_flips([*both, *both])
     assert min(seen.count(way) for way in range(4)) > 25
     assert seen[:100] != seen[100:]
 

@@ -16,7 +16,7 @@ import augmenting
 import numpy as np
 import pytest
 import torch
-from augmenting import N, PatternReader, alike, everything_of, global_states, loader, pattern, plan
+from augmenting import N, PatternReader, alike, everything_of, global_states, loader, pattern, plan, ways_of_two_flips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -96,12 +96,7 @@ def test_films_are_drawn_each_for_itself():
     """All four outcomes of two flips come about, in other orders the next epoch."""
     flips = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()])
     both = loader(PatternReader(100), transform=flips, dtype=torch.uint16, masks=False, boxes=False)
-    seen = []
-    for batch in [*both, *both]:
-        for row, image in zip(batch.rows.tolist(), batch.images.numpy(), strict=True):
-            film = pattern(row, (20, 20), np.uint16)
-            ways = [film[::y, ::x] for y in (1, -1) for x in (1, -1)]
-            seen.append([np.array_equal(image[0], way) for way in ways].index(True))
+    seen = ways_of_two_flips([*both, *both])
     assert min(seen.count(way) for way in range(4)) > 25
     assert seen[:100] != seen[100:]
 
