@@ -3,7 +3,7 @@
     threads that make films      each asks for its own stream, and waits
     one of them, at a time       decodes all that wait by one run of a DALI pipeline
 
-Resizing stays with resload, since DALI's differs at the border by up to 0.9 of 255. Which streams DALI gets:
+Resizing stays with resload, since DALI's is another one at the border. Which streams DALI gets:
 
 * JPEG of 8 bits (baseline and progressive), JPEG 2000, HTJ2K, and on a GPU lossless JPEG, also inside DICOM. Everything
   else goes to imagecodecs: PNG and TIFF gain nothing; JPEG-LS, JPEG XL and 12-bit JPEG are refused by DALI, which then
