@@ -15,11 +15,11 @@ from resload.errors import ArgumentError
 from resload.masks.inside import thresholded
 from resload.pipeline import Pipeline
 from resload.pipeline.model_input import decoders_here
-from resload.readers import CacheReader, Reader, ResidentReader, SourceReader
+from resload.readers import CacheReader, DetailReader, Reader, ResidentReader, SourceReader
 from resload.samplers import Fixed, Images, Sampler, Scales, Sequential, Shuffle
 from resload.samplers.columns import ids_digest
 from resload.samplers.sizes import at_least, declared, scales_of
-from resload.size import Size, as_size
+from resload.size import Size, SizeLike, as_size
 from resload.store.cache import Cache
 
 
@@ -161,6 +161,27 @@ def resident_reader(
             "resident=True keeps images where transform= cannot see them: use batch_transform=, on the device"
         )
     return ResidentReader(data, device, dtype=dtype, allow_upsample=allow_upsample)
+
+
+def loaders_reader(
+    data: Cache | Catalog | Reader,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    pipeline: Pipeline | None,
+    decode: str,
+    threads: int | None,
+    allow_upsample: bool,
+    resident: bool,
+    detail: SizeLike | None,
+    transform: object,
+) -> Reader:
+    """What a loader reads from, as its arguments say. Raises ArgumentError for what does not go together."""
+    if resident:
+        about = {"pipeline": pipeline, "decode": decode, "detail": detail, "transform": transform}
+        return resident_reader(data, device, dtype, allow_upsample=allow_upsample, **about)  # type: ignore[arg-type]  # one by one they fit
+    reader = reader_of(data, pipeline, threads, allow_upsample=allow_upsample, decode=decode, device=device)
+    return reader if detail is None else DetailReader(reader, detail, recipe_of(reader, "detail="))
 
 
 def chosen_rows(reader: Reader, split: str | None, rows: Any) -> NDArray[np.int64]:

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from resload.asked import decoders_of, planned_sizes, reader_of, recipe_of, resident_reader, sampler_of
+from resload.asked import decoders_of, loaders_reader, planned_sizes, recipe_of, sampler_of
 from resload.augment import Transform
 from resload.batch import Batch
 from resload.catalog import Catalog
@@ -142,27 +142,21 @@ class Loader:
         decode: str = "cpu",
     ) -> None:
         device = usable_device(device)
-        self.reader: Reader
-        if resident:
-            self.reader = resident_reader(
-                data,
-                device,
-                dtype,
-                allow_upsample=allow_upsample,
-                pipeline=pipeline,
-                decode=decode,
-                detail=detail,
-                transform=transform,
-            )
+        self.reader = loaders_reader(
+            data,
+            device,
+            dtype,
+            pipeline=pipeline,
+            decode=decode,
+            threads=threads,
+            allow_upsample=allow_upsample,
+            resident=resident,
+            detail=detail,
+            transform=transform,
+        )
+        if isinstance(self.reader, ResidentReader):
             weakref.finalize(self, self.reader.holds.release).atexit = False  # a driver that shuts down is not asked
-        else:
-            self.reader = reader_of(
-                data, pipeline, threads, allow_upsample=allow_upsample, decode=decode, device=device
-            )
-        waiting: int = getattr(self.reader, "waiting", 0)
-        if detail is not None:
-            self.reader = DetailReader(self.reader, detail, recipe_of(self.reader, "detail="))
-        self._threads = thread_count(threads) + waiting
+        self._threads = thread_count(threads) + getattr(self.reader, "waiting", 0)
         self._prefetch = at_least(prefetch, "prefetch")
         self.sampler = sampler_of(
             self.reader,
