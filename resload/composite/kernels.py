@@ -12,10 +12,10 @@ import torch
 import triton
 import triton.language as tl
 
+from resload.resampling.bands import STRETCH
+
 _COLUMNS_WIDE, _ROWS_WIDE = 512, 256
 """Pixels of one program."""
-STRETCH = 16
-"""Taps summed at a stretch, as everywhere (`products.STRETCH`)."""
 
 
 @triton.jit(do_not_specialize=["taps_each"])  # type: ignore[untyped-decorator]  # Triton's own

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from resload.composite.axis import Weights
 from resload.errors import ArgumentError
+from resload.resampling.bands import STRETCH
 
 _log = logging.getLogger("resload")
 
 Pixels = NDArray[Any]
-STRETCH = 16
-"""Taps summed in float32 at a stretch; longer sums are made of stretches."""
 
 
 class _Scratch(threading.local):

@@ -7,6 +7,10 @@ from numpy.typing import NDArray
 
 from resload import reference
 
+STRETCH = 16
+"""Terms summed in float32 at a stretch. Longer sums drift out of the contract on 16-bit data at large ratios, so they
+are made of stretches whose sums are summed in turn: pairwise summation with longer arms."""
+
 
 def bands(source: int, target: int, kernel: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Source pixels (target, k) and their weights, float64 (target, k); each row of weights sums to 1.

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from resload.resampling.bands import bands
+from resload.resampling.bands import STRETCH, bands
 from resload.size import Size
 
 Pixels = NDArray[Any]
@@ -52,10 +52,6 @@ def _product(rows: torch.Tensor, target: int, kernel: str) -> torch.Tensor:
     return rows
 
 
-_LONGEST_BAG = 16
-"""Terms summed in float32 at a stretch. Longer sums drift out of the contract on 16-bit data at large ratios, so they
-are made of stretches whose sums are summed in turn: pairwise summation with longer arms."""
-
 _Bags = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
 
 
@@ -69,17 +65,17 @@ def _bags(source: int, target: int, kernel: str) -> list[_Bags]:
     used = weight != 0
     counts = used.sum(axis=1)
     stages = [_stage(index[used], counts, weight[used])]
-    while counts.max() > _LONGEST_BAG:
-        counts = -(-counts // _LONGEST_BAG)
+    while counts.max() > STRETCH:
+        counts = -(-counts // STRETCH)
         stages.append(_stage(np.arange(counts.sum()), counts, None))
     return stages
 
 
 def _stage(index: NDArray[np.int64], counts: NDArray[np.int64], weight: NDArray[np.float64] | None) -> _Bags:
-    """One embedding_bag: each pixel's `counts` terms in bags of at most `_LONGEST_BAG`."""
-    bags = -(-counts // _LONGEST_BAG)
+    """One embedding_bag: each pixel's `counts` terms in bags of at most `STRETCH`."""
+    bags = -(-counts // STRETCH)
     within = np.arange(bags.sum()) - np.repeat(np.cumsum(bags) - bags, bags)
-    begins = np.repeat(np.cumsum(counts) - counts, bags) + within * _LONGEST_BAG
+    begins = np.repeat(np.cumsum(counts) - counts, bags) + within * STRETCH
     weights = None if weight is None else torch.from_numpy(weight.astype(np.float32))
     return torch.from_numpy(index.astype(np.int32)), torch.from_numpy(begins.astype(np.int32)), weights
 
