@@ -6,8 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 import resload
+
+_CI = bool(os.environ.get("CI"))
+settings.register_profile("resload", settings.get_profile("ci" if _CI else "default"), deadline=None)
+settings.load_profile("resload")  # no example is late on a shared machine; in CI the same examples every time
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer version
 
