@@ -166,7 +166,12 @@ def decode(
         raise ArgumentError(f"colour is one of {', '.join(COLOURS)}; found {colour!r}")
     if isinstance(source, bytes | bytearray | memoryview):
         return _guarded(lambda: _decode(bytes(source), frame, max_pixels, colour, other), None)
-    return _guarded(lambda: _decode(Path(source).read_bytes(), frame, max_pixels, colour, other), source)
+    return _guarded(lambda: _decode(_read(source), frame, max_pixels, colour, other), source)
+
+
+def _read(path: "str | os.PathLike[str]") -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123  # making a Path of it holds Python's lock for longer than the rest
+        return file.read()
 
 
 def _decode(data: bytes, frame: int, max_pixels: int, colour: str, other: "Other | None") -> Radiograph:

@@ -5,6 +5,7 @@ places   float64 (n, 8): source rectangle (y, x, height, width) in pixels of the
          the canvas of the size; whole numbers, or NaN for a film that cannot be placed (no spacing, none of its facts)
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -93,7 +94,13 @@ def places(fit: Fit, aspect: str, films: Floats, size: Size) -> Floats:
 
 def placed(fit: Fit, aspect: str, film: Floats, size: Size) -> tuple[Rect, Rect] | None:
     """`places` of one film (9,): its rectangles; None when it cannot be placed."""
-    found = places(fit, aspect, film[None], size)[0]
+    return _placed(fit, aspect, film.tobytes(), size)
+
+
+@lru_cache(maxsize=1024, typed=True)  # a size is no native canvas of its height and width
+def _placed(fit: Fit, aspect: str, film: bytes, size: Size) -> tuple[Rect, Rect] | None:
+    """Most films of a data set are of few shapes."""
+    found = places(fit, aspect, np.frombuffer(film)[None], size)[0]
     if np.isnan(found[0]):
         return None
     values = found.astype(int).tolist()

@@ -5,7 +5,9 @@ whatever the size of the film.
 """
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,17 +52,20 @@ class Tabled(NamedTuple):
 
 def resolve(recipe: str, radiograph: Radiograph) -> str:
     """The canonical spelling of a recipe, with `auto` decided for a film. Raises ArgumentError for unknown ones."""
-    return str(_resolved(recipe, radiograph))
+    return _decided(recipe, radiograph.values is not None)[1]
 
 
 def _resolved(recipe: str, radiograph: Radiograph) -> Recipe:
-    """`auto` -> `display` with its options where the film carries `Values` (DICOM), else `none`."""
+    return _decided(recipe, radiograph.values is not None)[0]
+
+
+@lru_cache(maxsize=256)
+def _decided(recipe: str, is_dicom: bool) -> tuple[Recipe, str]:
+    """`auto` -> `display` with its options where the film carries `Values`, else `none`; and how it is spelt."""
     found = Recipe.parse(recipe)
-    if found.name != "auto":
-        return found
-    if radiograph.values is None:
-        return Recipe("none", colour=found.colour)
-    return replace(found, name="display")
+    if found.name == "auto":
+        found = replace(found, name="display") if is_dicom else Recipe("none", colour=found.colour)
+    return found, str(found)
 
 
 def table(radiograph: Radiograph, *, dtype: DTypeLike, recipe: str = "auto", bits: int | None = None) -> Pixels | None:
@@ -94,10 +99,34 @@ def apply(radiograph: Radiograph, *, dtype: DTypeLike, recipe: str = "auto", bit
 
 
 def tabled(radiograph: Radiograph, *, dtype: DTypeLike, recipe: str = "auto", bits: int | None = None) -> Tabled:
-    """The table of `table`, and what undoes it; nothing is looked up in it yet. Arguments and errors as there."""
-    target = _checked(dtype)
-    values, ends = _floats(radiograph, target, _resolved(recipe, radiograph), _bits(radiograph, bits))
+    """The table of `table`, and what undoes it; nothing is looked up in it yet. Arguments and errors as there.
+
+    The table is read-only: films that say the same of their values share it.
+    """
+    target, asked, counted = _checked(dtype), _resolved(recipe, radiograph), _bits(radiograph, bits)
+    values = radiograph.values
+    if asked.measures or (values is not None and (values.modality_lut is not None or values.voi_luts)):
+        return _tabled(radiograph, target, asked, counted)
+    return _shared(radiograph.pixels.dtype, None if values is None else _told(values), target, asked, counted)
+
+
+_told = attrgetter(*(one.name for one in fields(Values)))
+
+
+@lru_cache(maxsize=64)
+def _shared(
+    codes: np.dtype[Any], told: tuple[Any, ...] | None, dtype: np.dtype[Any], recipe: Recipe, bits: int
+) -> Tabled:
+    """`_tabled` of all films whose values, without lookup tables of their own, are told alike."""
+    values = None if told is None else Values(*told)
+    return _tabled(Radiograph(np.empty((0, 0), codes), bits, None, "", values), dtype, recipe, bits)
+
+
+def _tabled(radiograph: Radiograph, target: np.dtype[Any], recipe: Recipe, bits: int) -> Tabled:
+    values, ends = _floats(radiograph, target, recipe, bits)
     found = _rounded(values, radiograph, target)
+    if found is not None:
+        found.setflags(write=False)
     if ends is None:
         return Tabled(found, math.nan, math.nan)
     black, white = ends

@@ -73,7 +73,7 @@ def looked_up(table: NDArray[Any], pixels: NDArray[Any]) -> NDArray[Any]:
 def _in_torch(table: "NDArray[Any] | torch.Tensor", pixels: "torch.Tensor") -> "torch.Tensor":
     import torch
 
-    found = torch.from_numpy(table) if isinstance(table, np.ndarray) else table
+    found = torch.from_numpy(np.require(table, requirements="W")) if isinstance(table, np.ndarray) else table
     _check(tuple(found.shape), str(pixels.dtype).removeprefix("torch."), tuple(pixels.shape))
     entries = found.to(pixels.device)
     wide = entries.dtype == torch.uint16  # carried by torch, but not gathered: its bits travel as int16

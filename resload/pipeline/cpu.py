@@ -93,7 +93,7 @@ def make(pipeline: "Pipeline", source: object, known: Known = _NOTHING, engine: 
         radiograph = _brought(radiograph)
     recipe = intensity.resolve(pipeline.intensity, radiograph)
     table, scale, offset = intensity.tabled(radiograph, dtype=pipeline.dtype, recipe=recipe, bits=known.bits)
-    if engine.device is None or _looks(pipeline.fit):  # else the device does it
+    if table is not None and (engine.device is None or _looks(pipeline.fit)):  # else the device does it
         radiograph, table = replace(radiograph, pixels=intensity.shown(radiograph, table)), None
     spacing = told(known.spacing, radiograph.spacing)
     content, wall = _looked_at(pipeline.fit, radiograph.pixels, radiograph.content, known.laterality)
@@ -224,7 +224,7 @@ def as_radiograph(source: object, *, frame: int = 0, colour: str = "luma", other
     if isinstance(source, Radiograph):
         return source
     if isinstance(source, str | Path):
-        return decode.decode(Path(source), frame=frame, colour=colour, other=other)
+        return decode.decode(source, frame=frame, colour=colour, other=other)
     if isinstance(source, bytes | bytearray | memoryview):
         return decode.decode(bytes(source), frame=frame, colour=colour, other=other)
     if isinstance(source, np.ndarray):

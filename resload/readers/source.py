@@ -1,6 +1,7 @@
 """Pixels straight from the files: the pipeline, run on each film when it is asked for."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,7 @@ class SourceReader:
         self._films = CatalogFilms(catalog)
         self._masks = None if catalog.masks is None else MaskTable(catalog.masks, self._films.ids, catalog.root)
         self.pipeline.warn_of_distortion(self._facts)
+        self._known_recipe = lru_cache(maxsize=64)(self.pipeline.with_sizes)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -140,7 +142,7 @@ class SourceReader:
 
     def fill_sizes(self, slots: Sequence[Slot], rows: NDArray[np.int64], sizes: Sequence[Size], start: int) -> None:
         """`fill` for several sizes at once, each film decoded once."""
-        recipe = self.pipeline.with_sizes(sizes)
+        recipe = self._recipe(sizes)
         for i, row in enumerate(rows.tolist()):
             path, known = self._films.source(row)
             try:
@@ -153,6 +155,11 @@ class SourceReader:
                     out[...] = 0
                 out[: level.shape[0], : level.shape[1]] = level
             self._facts[row] = film.facts
+
+    def _recipe(self, sizes: Sequence[Size]) -> Pipeline:
+        if any(isinstance(size, Native) for size in sizes):  # equal whatever their canvas
+            return self.pipeline.with_sizes(sizes)
+        return self._known_recipe(tuple(sizes))
 
     def facts(self, rows: NDArray[np.int64], size: Size) -> NDArray[np.float32]:
         """From the catalog, and from the films themselves once they were decoded."""
