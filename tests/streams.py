@@ -2,14 +2,20 @@
 
 import ctypes
 import io
+import sys
 from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
 import imagecodecs
 import numpy as np
+import torch
 from dicom_files import HTJ2K, J2K, J2K_LOSSY, JLS, JPEG, JPEG_12, JPEG_57, JPEG_70, make_dicom, noise, smooth
 from PIL import Image
 
+from resload.decode import Radiograph
 from resload.decode.codestream import Codestream, parse_jpeg, parse_jpeg2000
+from resload.pipeline import dali
 
 
 def decoded_by_imagecodecs(data: bytes) -> np.ndarray:
@@ -69,6 +75,41 @@ class FakeOutput:
         assert pointer.value is not None
         ctypes.memmove(pointer.value, self.samples.ctypes.data, self.samples.nbytes)
         self.samples[...] = 7
+
+
+GPU = torch.device("cpu")
+"""Where a GPU's decoder leaves what it decoded."""
+
+
+def faked(monkeypatch: Any) -> Any:
+    """A maker of decoders whose pipelines are FakePipelines: a list of these, with what they do to samples."""
+
+    class Made(list):
+        spoil = staticmethod(lambda samples: samples)
+
+        def decoder(self, where=None):
+            return dali.Decoder(where, 2)
+
+    made = Made()
+    package = ModuleType("nvidia.dali")
+    package.__version__ = "0.fake"
+    monkeypatch.setitem(sys.modules, "nvidia", ModuleType("nvidia"))
+    monkeypatch.setitem(sys.modules, "nvidia.dali", package)
+
+    def pipeline(depth, where, threads):
+        made.append(FakePipeline(lambda samples: made.spoil(samples)))  # noqa: PLW0108 - tests change `spoil` later
+        return made[-1]
+
+    monkeypatch.setattr(dali, "_pipeline", pipeline)
+    return made
+
+
+def codes(radiograph: Radiograph) -> np.ndarray:
+    """The codes of every pixel, wherever the decoder left them."""
+    if radiograph.held is None:
+        return radiograph.pixels
+    assert radiograph.pixels.shape == (1, 256 ** radiograph.held.element_size())
+    return radiograph.pixels[0][radiograph.held.numpy()]
 
 
 def film(bits: int, shape: tuple[int, int] = (120, 96), seed: int = 0) -> np.ndarray:

@@ -16,7 +16,7 @@ import torch
 from dicom_files import HTJ2K, J2K, J2K_LOSSY, JPEG_57, JPEG_70, frame_bytes, make_dicom, noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streams import LOSSLESS, LOSSY, FakePipeline, dicom_of, film, parsed
+from streams import GPU, LOSSLESS, LOSSY, codes, dicom_of, faked, film, parsed
 
 import resload
 from resload import Pipeline, reference
@@ -104,38 +104,7 @@ def test_what_a_stream_says_of_its_kind(stream, says):
 
 @pytest.fixture
 def fake(monkeypatch):
-    """A decoder whose pipelines are FakePipelines, with what they do to samples, and the pipelines made."""
-
-    class Made(list):
-        spoil = staticmethod(lambda samples: samples)
-
-        def decoder(self, where=None):
-            return dali.Decoder(where, 2)
-
-    made = Made()
-    package = ModuleType("nvidia.dali")
-    package.__version__ = "0.fake"
-    monkeypatch.setitem(sys.modules, "nvidia", ModuleType("nvidia"))
-    monkeypatch.setitem(sys.modules, "nvidia.dali", package)
-
-    def pipeline(depth, where, threads):
-        made.append(FakePipeline(lambda samples: made.spoil(samples)))  # noqa: PLW0108 - tests change `spoil` later
-        return made[-1]
-
-    monkeypatch.setattr(dali, "_pipeline", pipeline)
-    return made
-
-
-GPU = torch.device("cpu")
-"""Where a GPU's decoder leaves what it decoded."""
-
-
-def codes(radiograph):
-    """The codes of every pixel, wherever the decoder left them."""
-    if radiograph.held is None:
-        return radiograph.pixels
-    assert radiograph.pixels.shape == (1, 256 ** radiograph.held.element_size())
-    return radiograph.pixels[0][radiograph.held.numpy()]
+    return faked(monkeypatch)
 
 
 @pytest.mark.parametrize("kind", LOSSLESS | LOSSY)

@@ -6,7 +6,7 @@ All stages release the GIL for nearly all of their time; `make` is safe in any n
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -87,9 +87,51 @@ def make(pipeline: "Pipeline", source: object, known: Known = _NOTHING, engine: 
     source: a path, the bytes of a file, a pydicom dataset, a (H, W) uint8 or uint16 array, or a Radiograph.
     The pipeline's dtype must be resolved. Raises DecodeError for a film that cannot be made.
     """
-    asked = Recipe.parse(pipeline.intensity)
-    radiograph = as_radiograph(source, frame=known.frame, colour=asked.colour, other=engine.other)
-    if radiograph.held is not None and (asked.measures or _looks(pipeline.fit)):
+    radiograph = as_radiograph(source, frame=known.frame, colour=colour_of(pipeline), other=engine.other)
+    return finished(pipeline, drafted(pipeline, radiograph, known, engine), engine)
+
+
+class Draft(NamedTuple):
+    """A film but for its levels."""
+
+    radiograph: Radiograph
+    """Codes, or pixels where `table` is None."""
+    table: NDArray[Any] | None
+    """What the device is to look up."""
+    bits: int
+    scale: float
+    offset: float
+    intensity: str
+    spacing: tuple[float, float]
+    content: tuple[int, int, int, int]
+    chest_wall: str
+    places: tuple[tuple[Rect, Rect], ...]
+
+    def film(self, levels: Sequence[NDArray[Any]]) -> Film:
+        """With its levels, one for each of its places."""
+        return Film(
+            levels=tuple(levels),
+            size=Size(*self.radiograph.shape),
+            bits=self.bits,
+            scale=self.scale,
+            offset=self.offset,
+            intensity=self.intensity,
+            spacing=self.spacing,
+            content=self.content,
+            chest_wall=self.chest_wall,
+            places=self.places,
+            decoder=self.radiograph.decoder,
+        )
+
+
+def colour_of(pipeline: "Pipeline") -> str:
+    """What becomes of films in colour."""
+    return Recipe.parse(pipeline.intensity).colour
+
+
+def drafted(pipeline: "Pipeline", radiograph: Radiograph, known: Known, engine: Engine) -> Draft:
+    """All that is to be known of a decoded film before it is resized. Raises DecodeError."""
+    if radiograph.held is not None and (Recipe.parse(pipeline.intensity).measures or _looks(pipeline.fit)):
         radiograph = _brought(radiograph)
     recipe = intensity.resolve(pipeline.intensity, radiograph)
     table, scale, offset = intensity.tabled(radiograph, dtype=pipeline.dtype, recipe=recipe, bits=known.bits)
@@ -98,10 +140,9 @@ def make(pipeline: "Pipeline", source: object, known: Known = _NOTHING, engine: 
     spacing = told(known.spacing, radiograph.spacing)
     content, wall = _looked_at(pipeline.fit, radiograph.pixels, radiograph.content, known.laterality)
     facts = np.array([*radiograph.shape, *spacing, *content, WALLS.get(wall, math.nan)], np.float64)
-    rects = [_place(pipeline, facts, size) for size in pipeline.sizes]
-    return Film(
-        levels=tuple(_levels(pipeline, radiograph, table, rects, engine)),
-        size=Size(*radiograph.shape),
+    return Draft(
+        radiograph=radiograph,
+        table=table,
         bits=radiograph.bits if known.bits is None else known.bits,
         scale=scale,
         offset=offset,
@@ -109,8 +150,7 @@ def make(pipeline: "Pipeline", source: object, known: Known = _NOTHING, engine: 
         spacing=spacing,
         content=content,
         chest_wall=wall,
-        places=tuple(rects),
-        decoder=radiograph.decoder,
+        places=tuple(_place(pipeline, facts, size) for size in pipeline.sizes),
     )
 
 
@@ -120,20 +160,15 @@ def told(known: tuple[float, float], header: tuple[float, float] | None) -> tupl
     return y if math.isnan(known[0]) else known[0], x if math.isnan(known[1]) else known[1]
 
 
-def _levels(
-    pipeline: "Pipeline",
-    radiograph: Radiograph,
-    table: NDArray[Any] | None,
-    rects: Sequence[tuple[Rect, Rect]],
-    engine: Engine,
-) -> list[NDArray[Any]]:
-    """Each of the pipeline's sizes, where the engine makes them. table: None where codes went through it."""
+def finished(pipeline: "Pipeline", found: Draft, engine: Engine) -> Film:
+    """With each of the pipeline's sizes, made where the engine makes them."""
     if engine.device is None:
-        return levels_of(pipeline, radiograph.pixels, rects)
+        return found.film(levels_of(pipeline, found.radiograph.pixels, found.places))
     from resload.pipeline import device
 
     with device.own_stream(engine.device):
-        return levels_of(pipeline, device.there(radiograph, table, engine.device), rects, device.pyramid)
+        image = device.there(found.radiograph, found.table, engine.device)
+        return found.film(levels_of(pipeline, image, found.places, device.pyramid))
 
 
 def _brought(radiograph: Radiograph) -> Radiograph:
@@ -184,17 +219,35 @@ def levels_of(
 
     pixels: an array; or a tensor, with the `pyramid` that takes it.
     """
-    made: dict[Size, NDArray[Any]] = {}
-    for source in dict.fromkeys(source for source, _ in rects):
-        wanted = {size: to for size, (own, to) in zip(pipeline.sizes, rects, strict=True) if own == source}
-        shapes = dict.fromkeys(Size(to.height, to.width) for to in wanted.values())
-        shown = pixels[source.slices]
-        found = dict(zip(shapes, pyramid(shown, shapes, kernel=pipeline.kernel), strict=True))
-        for size, to in wanted.items():
-            image = found[Size(to.height, to.width)]
-            own = isinstance(size, Native)
-            made[size] = image if own else on_canvas(image, size, to, geometry.canvas_value(pipeline.fit, image.dtype))
-    return [made[size] for size in pipeline.sizes]
+    asked = shown(rects).items()
+    found = {source: pyramid(pixels[source.slices], shapes, kernel=pipeline.kernel) for source, shapes in asked}
+    return on_canvases(pipeline, rects, found)
+
+
+def shown(rects: Sequence[tuple[Rect, Rect]]) -> dict[Rect, list[Size]]:
+    """What is to be made of each rectangle of a film."""
+    found: dict[Rect, dict[Size, None]] = {}
+    for source, to in rects:
+        found.setdefault(source, {})[Size(to.height, to.width)] = None
+    return {source: list(shapes) for source, shapes in found.items()}
+
+
+def on_canvases(
+    pipeline: "Pipeline", rects: Sequence[tuple[Rect, Rect]], found: Mapping[Rect, Sequence[NDArray[Any]]]
+) -> list[NDArray[Any]]:
+    """The pipeline's sizes, (..., H, W) each, of what was made of each rectangle: `shown` of them, (..., h, w)."""
+    made = {
+        (source, shape): image
+        for source, shapes in shown(rects).items()
+        for shape, image in zip(shapes, found[source], strict=True)
+    }
+    levels = []
+    for size, (source, to) in zip(pipeline.sizes, rects, strict=True):
+        image = made[source, Size(to.height, to.width)]
+        own = isinstance(size, Native)
+        value = 0 if own else geometry.canvas_value(pipeline.fit, image.dtype)
+        levels.append(image if own else on_canvas(image, size, to, value))
+    return levels
 
 
 def is_film(value: object) -> bool:
@@ -205,11 +258,11 @@ def is_film(value: object) -> bool:
 
 
 def on_canvas(image: NDArray[Any], shape: tuple[int, ...], place: Rect | None = None, value: int = 0) -> NDArray[Any]:
-    """The image (h, w) at its place, or at the top left, of a new canvas of this shape; itself where it fills it."""
-    if image.shape == tuple(shape):
+    """Images (..., h, w) at a place, or at the top left, of a new canvas of this shape; themselves if they fill it."""
+    if image.shape[-2:] == tuple(shape):
         return image
-    canvas = np.full(shape, value, image.dtype)
-    canvas[tuple(map(slice, image.shape)) if place is None else place.slices] = image
+    canvas = np.full((*image.shape[:-2], *shape), value, image.dtype)
+    canvas[(..., *(map(slice, image.shape[-2:]) if place is None else place.slices))] = image
     return canvas
 
 

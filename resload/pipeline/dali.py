@@ -1,6 +1,6 @@
 """NVIDIA DALI as a decoder of compressed gray streams, on a GPU or on the CPU.
 
-    threads that make films      each asks for its own stream, and waits
+    threads that make films      each asks for its own stream, or for those of several films, and waits
     one of them, at a time       decodes all that wait by one run of a DALI pipeline
 
 Resizing stays with resload, since DALI's is another one at the border. Which streams DALI gets:
@@ -28,7 +28,6 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,10 +91,32 @@ class Decoder:
             found = self._line(stream).decode(data)
         except DecodeError as error:
             return self._failed(known, codec, data, error)
-        if tuple(found.values.shape) != (stream.height, stream.width) or (found.some == found.some[0]).all():
+        if found.doubtful(stream):
             with self._proving:
                 return self._proof(known, codec, data, stream)
-        return self._meant(found.values, known, codec)
+        return self._meant(found.values, known, codec, self._line(stream).depth)
+
+    def promised(self, codec: str, stream: Codestream) -> Samples | None:
+        """What `samples` is going to give, with a `Later` in the place of the tensor; None where that is not known yet,
+        or nothing stays on a GPU.
+        """
+        known = self._known(kind_of(codec, stream, on_gpu=self._holds), stream)
+        if not self._holds or known.proofs < _PROVEN:
+            return None
+        return self._meant(Later(stream), known, codec, self._line(stream).depth)
+
+    def all(self, streams: Sequence[tuple[bytes, Codestream]]) -> list[Any]:
+        """The tensors of streams that were promised, decoded together; None where that failed or left doubts."""
+        found: list[Any] = [None] * len(streams)
+        for line in self._lines.values():
+            mine = [k for k, (_, stream) in enumerate(streams) if self._line(stream) is line]
+            for k, one in zip(mine, line.all([streams[k][0] for k in mine]), strict=True):
+                found[k] = None if isinstance(one, DecodeError) or one.doubtful(streams[k][1]) else one.values
+        return found
+
+    def gathering(self) -> "Gathering":
+        """The same for one thread, which asks for several streams at once."""
+        return Gathering(self)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -113,11 +134,11 @@ class Decoder:
     def _line(self, stream: Codestream) -> "_Line":
         return self._lines[8 if stream.precision <= 8 else 16]
 
-    def _meant(self, found: Any, known: "_Kind", codec: str) -> Samples:
+    def _meant(self, found: Any, known: "_Kind", codec: str, depth: int) -> Samples:
         """DALI's numbers, and what they stand for."""
         if isinstance(found, np.ndarray):
             return Samples(found >> known.shift if known.shift else found, self._name(codec))
-        return Samples(_every(8 * found.element_size(), known.shift), self._name(codec), found)
+        return Samples(_every(depth, known.shift), self._name(codec), found)
 
     def _failed(self, known: "_Kind", codec: str, data: bytes, error: DecodeError) -> Samples:
         """What DALI fails at is decoded, or refused, by imagecodecs: a film is no worse for DALI."""
@@ -138,7 +159,7 @@ class Decoder:
             else:
                 why = known.judged(found if isinstance(found, np.ndarray) else found.cpu().numpy(), expected, stream)
             if not why:
-                return self._meant(found, known, codec)
+                return self._meant(found, known, codec, self._line(stream).depth)
             known.right = False
             where = "GPU" if self._holds else "CPU"
             _log.warning(
@@ -146,6 +167,59 @@ class Decoder:
                 *(self.version, where, known, why),
             )
         return Samples(expected, decoder_name(codec))
+
+
+class Later:
+    """Stands for an image that is still to be decoded, in `Samples.held`."""
+
+    def __init__(self, stream: Codestream) -> None:
+        self.shape = stream.height, stream.width
+
+
+class Gathering:
+    """A `decode.others.Other` that puts off what a GPU's decoder takes: films are read first, then decoded by one run.
+
+    Of one thread.
+    """
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+        self._waiting: list[tuple[Later, bytes, Codestream]] = []
+
+    def takes(self, codec: str, stream: Codestream) -> bool:
+        """As the decoder does."""
+        return self._decoder.takes(codec, stream)
+
+    def samples(self, codec: str, data: bytes, stream: Codestream) -> Samples:
+        """With a `Later` as what is held, where the decoder is trusted with the kind already; else as the decoder."""
+        found = self._decoder.promised(codec, stream)
+        if found is None:
+            return self._decoder.samples(codec, data, stream)
+        self._waiting.append((found.held, data, stream))
+        return found
+
+    @staticmethod
+    def holds(held: object) -> bool:
+        """Whether what a radiograph holds is an image that was put off."""
+        return isinstance(held, Later)
+
+    @property
+    def pixels(self) -> int:
+        """Of the images that are put off."""
+        return sum(later.shape[0] * later.shape[1] for later, _, _ in self._waiting)
+
+    def decoded(self) -> dict[Later, Any]:
+        """The tensors (height, width) of all that was put off; None where a film has to be asked for by itself, since
+        decoding it failed or left it in doubt.
+        """
+        waiting, self._waiting = self._waiting, []
+        return dict(
+            zip(
+                [later for later, _, _ in waiting],
+                self._decoder.all([(data, stream) for _, data, stream in waiting]),
+                strict=True,
+            )
+        )
 
 
 @dataclass(slots=True)
@@ -223,7 +297,11 @@ class _Found(NamedTuple):
     values: Any
     """(height, width) uint8 or uint16: an array of its own, or a tensor on the GPU."""
     some: NDArray[Any]
-    """Some of them, on the host: all the same where something may have gone wrong."""
+    """Some of them, on the host."""
+
+    def doubtful(self, stream: Codestream) -> bool:
+        """Whether it is of another shape than was claimed, or all the same: something may have gone wrong."""
+        return tuple(self.values.shape) != (stream.height, stream.width) or bool((self.some == self.some[0]).all())
 
 
 class _Line:
@@ -231,19 +309,38 @@ class _Line:
 
     def __init__(self, depth: int, device: torch.device | None, threads: int) -> None:
         self._made_of = (depth, device, threads)
+        self.depth = depth
+        """Bits of what it decodes to."""
         self._pipeline: Any = None
         self._waiting: deque[tuple[bytes, Future[_Found]]] = deque()
         self._turn = threading.Lock()
 
     def decode(self, data: bytes) -> _Found:
         """Raises DecodeError for a stream that DALI fails at."""
-        own: Future[_Found] = Future()
-        self._waiting.append((data, own))
-        while not own.done():
-            with self._turn:
-                if not own.done():
-                    self._run([self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))])
-        return own.result()
+        (found,) = self.all([data])
+        if isinstance(found, DecodeError):
+            raise found
+        return found
+
+    def all(self, streams: Sequence[bytes]) -> list["_Found | DecodeError"]:
+        """Each of them, or why DALI fails at it."""
+        own: list[Future[_Found]] = [Future() for _ in streams]
+        for asked in zip(streams, own, strict=True):
+            self._waiting.append(asked)
+        for one in own:
+            while not one.done():
+                with self._turn:
+                    if not one.done():
+                        self._run([self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))])
+        return [self._outcome(one) for one in own]
+
+    @staticmethod
+    def _outcome(done: "Future[_Found]") -> "_Found | DecodeError":
+        error = done.exception()
+        if error is None:
+            return done.result()
+        assert isinstance(error, DecodeError)
+        return error
 
     def _run(self, some: list[tuple[bytes, "Future[_Found]"]]) -> None:
         """Decode these; where one of them fails, each alone."""
@@ -287,17 +384,25 @@ def _step(size: int) -> int:
 def _held(outputs: Sequence[Any], depth: int, device: torch.device) -> list[_Found]:
     """DALI's outputs as tensors of their own, done when this returns: DALI writes into its memory again."""
     dtype = torch.uint8 if depth == 8 else torch.uint16
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for k, one in enumerate(outputs):
+        alike.setdefault(tuple(one.shape()), []).append(k)
+    order = [k for places in alike.values() for k in places]
+    tensors, looks = list[torch.Tensor](), list[torch.Tensor]()
     with own_stream(device):
-        stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
-        tensors = [torch.empty(tuple(one.shape()), dtype=dtype, device=device) for one in outputs]
-        for one, tensor in zip(outputs, tensors, strict=True):
-            pointers = (ctypes.c_void_p(tensor.data_ptr()), ctypes.c_void_p(stream))
-            one.copy_to_external(*pointers, non_blocking=True)
-        looks = [one.reshape(-1).view(torch.uint8 if depth == 8 else torch.int16) for one in tensors]
-        looks = [one[:: _step(len(one))] for one in looks]
-        some = torch.cat(looks).cpu().numpy()  # which waits for the copies, too
-    ends = list(accumulate(map(len, looks)))
-    return [_Found(one[..., 0], part) for one, part in zip(tensors, np.split(some, ends[:-1]), strict=True)]
+        stream = ctypes.c_void_p(torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0)
+        for shape, places in alike.items():  # few calls where many are of one shape
+            room = torch.empty(len(places), *shape, dtype=dtype, device=device)
+            first, step = room.data_ptr(), room[0].nbytes
+            for i, k in enumerate(places):
+                outputs[k].copy_to_external(ctypes.c_void_p(first + i * step), stream, non_blocking=True)
+            tensors.extend(room[..., 0].unbind())
+            flat = room.view(torch.uint8 if depth == 8 else torch.int16).view(len(places), -1)
+            looks.append(flat[:, :: _step(flat.shape[1])])
+        seen = torch.cat([one.reshape(-1) for one in looks]).cpu().numpy()  # which waits for the copies, too
+    ends = np.cumsum([one.shape[1] for one in looks for _ in one])
+    found = dict(zip(order, map(_Found, tensors, np.split(seen, ends[:-1])), strict=True))
+    return [found[k] for k in range(len(outputs))]
 
 
 def _pipeline(depth: int, device: torch.device | None, threads: int) -> Any:

@@ -56,20 +56,30 @@ def pyramid(image: torch.Tensor, sizes: Iterable[Size], *, kernel: str) -> list[
 
     Returns numpy arrays of its dtype in the order of `sizes`, views of one new buffer. Waits for the device once.
     """
-    return _on_host([_resized(image, size, kernel) for size in sizes])
+    return on_host([resized(image, size, kernel) for size in sizes])
 
 
-def _resized(image: torch.Tensor, size: Size, kernel: str) -> torch.Tensor:
-    height, width = image.shape
+def resized(images: torch.Tensor, size: Size, kernel: str) -> torch.Tensor:
+    """Images (..., H, W) uint8 or uint16 at a size, queued there; themselves where it is their own."""
+    height, width = images.shape[-2:]
     if (height, width) == tuple(size):
-        return image
+        return images
     vertical = composite.weights(height, height, size.height, kernel=kernel)
     horizontal = composite.weights(width, width, size.width, kernel=kernel)
-    return composite.resample_stored(image, vertical, horizontal)
+    return composite.resample_stored(images, vertical, horizontal)
 
 
-def _on_host(tensors: Sequence[torch.Tensor]) -> list[NDArray[Any]]:
-    """By one copy: each of them would wait for the device."""
+def stacked(images: Sequence[torch.Tensor]) -> torch.Tensor:
+    """(n, H, W) of images of one shape and dtype."""
+    if len(images) == 1:
+        return images[0][None]
+    if images[0].dtype == torch.uint16:  # carried by torch, but hardly computed on
+        return torch.stack([one.view(torch.int16) for one in images]).view(torch.uint16)
+    return torch.stack(list(images))
+
+
+def on_host(tensors: Sequence[torch.Tensor]) -> list[NDArray[Any]]:
+    """Tensors uint8 or uint16 as arrays, by one copy: each of them would wait for the device."""
     flat = torch.cat([one.contiguous().reshape(-1).view(torch.uint8) for one in tensors]).cpu().numpy()
     found, start = [], 0
     for one in tensors:

@@ -7,7 +7,8 @@
 Neither changes what a film's pixels mean, so neither is a part of the recipe; who decoded a film is recorded with it.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -15,9 +16,14 @@ from resload.decode.others import Other
 from resload.devices import usable_device
 from resload.errors import ArgumentError
 
+if TYPE_CHECKING:
+    from resload.pipeline.dali import Gathering
+
 DECODERS = ("cpu", "dali")
-_WAITING = 32
-"""Films that wait for a GPU's decoder together, beside those that are made on the cores: a batch for it."""
+_WAITING = 4
+"""Threads beside those that compute, where a GPU decodes: while one waits for it, others read, and one resizes."""
+_TOGETHER = 16
+"""Films that a thread gives to a GPU's decoder at a time."""
 
 
 class Engine(NamedTuple):
@@ -28,9 +34,13 @@ class Engine(NamedTuple):
     other: Other | None = None
     """Decodes streams in the place of imagecodecs."""
     waiting: int = 0
-    """Threads to have beside those that compute: they wait for the decoder, which takes many streams at once."""
+    """Threads to have beside those that compute: they wait for the decoder."""
     decoders: tuple[str, ...] = ()
     """What may have decoded a film beside imagecodecs, with versions."""
+    together: int = 1
+    """Films that one thread best makes at a time (`together.made_together`)."""
+    gathering: "Callable[[], Gathering] | None" = None
+    """A decoder that puts off what `other` takes, for them."""
 
 
 CPU = Engine()
@@ -52,4 +62,6 @@ def engine_of(decode: str, device: str | torch.device, threads: int) -> Engine:
     from resload.pipeline.dali import decoder
 
     other = decoder(there, threads)
-    return Engine(there, other, threads if there is None else _WAITING, other.names)
+    if there is None:
+        return Engine(None, other, threads, other.names)
+    return Engine(there, other, _WAITING, other.names, _TOGETHER, other.gathering)

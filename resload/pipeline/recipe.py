@@ -27,9 +27,10 @@ from resload.geometry.fits import plain
 from resload.geometry.placing import affine_of, distorted, film_facts, native_canvas, places
 from resload.intensity import Recipe
 from resload.pipeline import tensors
-from resload.pipeline.cpu import Film, Known, as_radiograph, is_film, make
+from resload.pipeline.cpu import Film, Known, as_radiograph, is_film
 from resload.pipeline.engine import Engine, engine_of
 from resload.pipeline.model_input import ModelInput
+from resload.pipeline.together import made_together
 from resload.reference import KERNELS
 from resload.size import NATIVE, Native, Size, as_ladder, field_of
 from resload.threads import ordered_map, thread_count
@@ -191,9 +192,10 @@ class Pipeline:
         engine = engine_of(decode, device, count)
         sources = _sources(films, known)
         recipe = (self._with_depth_of(sources) if self.dtype == "auto" else self).without_canvas()
-        work = partial(recipe._try, engine)
-        made = list(ordered_map(work, sources, threads=count + engine.waiting, window=len(sources) + 1))
-        return recipe._result(made, engine.device)
+        pieces = [sources[start : start + engine.together] for start in range(0, len(sources), engine.together)]
+        work = partial(recipe._made, engine)
+        made = ordered_map(work, pieces, threads=count + engine.waiting, window=len(pieces) + 1)
+        return recipe._result([film for some in made for film in some], engine.device)
 
     def tensor(
         self,
@@ -235,11 +237,9 @@ class Pipeline:
                 continue  # reported again, with its place, when it is made
         return replace(self, dtype="uint16" if deepest > 8 else "uint8")
 
-    def _try(self, engine: Engine, source: "Source") -> Film | DecodeError:
-        try:
-            return make(self, *source, engine)
-        except DecodeError as error:
-            return error
+    def _made(self, engine: Engine, sources: Sequence["Source"]) -> list[Film | DecodeError]:
+        made = dict(made_together(self, [partial(_given, one) for one in sources], engine))
+        return [made[k] for k in range(len(sources))]
 
     def _result(self, made: Sequence[Film | DecodeError], device: torch.device | None) -> Result:
         images, maps = {}, {}
@@ -300,6 +300,10 @@ def _plain_size(value: Any) -> Any:
 
 Source = tuple[object, Known]
 """A film, and what is known of it."""
+
+
+def _given(source: Source) -> Source:
+    return source
 
 
 def _seen_through(fit: Fit, seen: tuple[float, float] | None) -> Fit:

@@ -1,7 +1,7 @@
 """Pixels straight from the files: the pipeline, run on each film when it is asked for."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,10 @@ from resload.geometry.placing import native_canvas, places
 from resload.masks.inside import nearest as nearest_of
 from resload.masks.rects import whole
 from resload.masks.table import MaskTable, coverages
-from resload.pipeline import Pipeline, make
+from resload.pipeline import Pipeline
 from resload.pipeline.engine import engine_of
 from resload.pipeline.recipe import CatalogFilms
+from resload.pipeline.together import made_together
 from resload.samplers.columns import ids_digest
 from resload.size import Native, Size, SizeLike, Spacing, as_size
 from resload.store.rows import rows_in
@@ -133,8 +134,8 @@ class SourceReader:
         return places(self.pipeline.fit, self.pipeline.aspect, self._facts[rows], size)
 
     def grain(self, size: Size) -> int:
-        """One film a task: decoding takes milliseconds."""
-        return 1
+        """One film a task: decoding takes milliseconds. As many as a GPU decodes together, where one does."""
+        return self._engine.together
 
     def fill(self, slot: Slot, rows: NDArray[np.int64], size: Size, start: int) -> None:
         """Decode and resize."""
@@ -143,18 +144,16 @@ class SourceReader:
     def fill_sizes(self, slots: Sequence[Slot], rows: NDArray[np.int64], sizes: Sequence[Size], start: int) -> None:
         """`fill` for several sizes at once, each film decoded once."""
         recipe = self._recipe(sizes)
-        for i, row in enumerate(rows.tolist()):
-            path, known = self._films.source(row)
-            try:
-                film = make(recipe, path, known, self._engine)
-            except DecodeError as error:
-                raise error.at(path) from error
+        films = [partial(self._films.source, row) for row in rows.tolist()]
+        for i, film in made_together(recipe, films, self._engine):
+            if isinstance(film, DecodeError):
+                raise film.at(films[i]()[0]) from film
             for slot, size in zip(slots, sizes, strict=True):
                 level, out = film.levels[recipe.sizes.index(size)], slot.out[start + i]
                 if level.shape != out.shape:  # at its own size
                     out[...] = 0
                 out[: level.shape[0], : level.shape[1]] = level
-            self._facts[row] = film.facts
+            self._facts[rows[i]] = film.facts
 
     def _recipe(self, sizes: Sequence[Size]) -> Pipeline:
         if any(isinstance(size, Native) for size in sizes):  # equal whatever their canvas

@@ -25,10 +25,11 @@ from tqdm import tqdm
 from resload.errors import CacheMismatchError, DecodeError, TooLargeError, UnreadableFileError
 from resload.masks.runs import Mask
 from resload.masks.table import MaskTable, areas, coverages
-from resload.pipeline import Film, Pipeline, make
-from resload.pipeline.cpu import plain_number
+from resload.pipeline import Film, Pipeline
+from resload.pipeline.cpu import Known, plain_number
 from resload.pipeline.engine import CPU, Engine
 from resload.pipeline.recipe import CatalogFilms
+from resload.pipeline.together import made_together
 from resload.size import Size
 from resload.store import layout, tables
 from resload.store.arrays import Writer, as_record, writer
@@ -84,16 +85,31 @@ class _Item:
 # -- one film --------------------------------------------------------------------------------------------
 
 
-def make_record(sources: Sources, item: _Item) -> Record:
-    """Make one film and write its records; a film that cannot be made becomes zeros and a reason."""
+def make_records(sources: Sources, items: Sequence[_Item]) -> list[Record]:
+    """`make_record` of several items of a task, films made together where the engine does so."""
+    if len(items) == 1:
+        return [make_record(sources, items[0])]
+    records: dict[int, Record] = {}
+    rows = [int(sources.places[item.row]) for item in items]
+    recipe = levels_recipe(sources.recipe, items[0].task.sizes)
+    for k, made in films_of(sources.films, rows, recipe, sources.engine):
+        records[k] = make_record(sources, items[k], made)
+    return [records[k] for k in range(len(items))]
+
+
+def make_record(sources: Sources, item: _Item, made: "Made | DecodeError | None" = None) -> Record:
+    """Make one film, unless it is `made`, and write its records: zeros and a reason where it cannot be made."""
     catalog_row = int(sources.places[item.row])
     films, name = sources.films, sources.films.ids[catalog_row]
     known = None if sources.known is None or item.row >= len(sources.known) else sources.known.iloc[item.row]
     if known is not None and known["status"] == "failed":
         return {"id": name, "levels": _write(item, {}), **no_masks(item.goal)}
     try:
-        recipe = levels_recipe(sources.recipe, item.task.sizes)
-        film, source_hash, stamp = film_of(films, catalog_row, recipe, sources.engine)
+        if made is None:
+            made = film_of(films, catalog_row, levels_recipe(sources.recipe, item.task.sizes), sources.engine)
+        elif isinstance(made, DecodeError):
+            raise made
+        film, source_hash, stamp = made
         found = masks_of(sources.masks, catalog_row, film, item.goal)
     except DecodeError as error:
         if sources.on_error == "raise" or known is not None:
@@ -114,19 +130,44 @@ def make_record(sources: Sources, item: _Item) -> Record:
             "stored ones; restore them, or build to another path"
         )
     facts = record_of(film, source_hash, stamp)
-    made = made_of(film, found, sources.recipe, item.task.sizes)
-    return {"id": name, **facts, "levels": _write(item, made), **mask_facts(found, item.goal)}
+    pixels = made_of(film, found, sources.recipe, item.task.sizes)
+    return {"id": name, **facts, "levels": _write(item, pixels), **mask_facts(found, item.goal)}
 
 
-def film_of(films: CatalogFilms, row: int, recipe: Pipeline, engine: Engine = CPU) -> tuple[Film, str, str]:
-    """A catalog's film at every size of the recipe, the (sealed) hash of its file and its stamp; errors name it."""
-    path, known = films.source(row)
-    data, stamp = read_file(path)
-    try:
-        film = make(recipe, data, known, engine)
-    except DecodeError as error:
-        raise error.at(path) from error
-    return film, films.seal(content_hash(data)), stamp
+Made = tuple[Film, str, str]
+"""A film at every size of a recipe, the (sealed) hash of its file, and the file's stamp."""
+
+
+def film_of(films: CatalogFilms, row: int, recipe: Pipeline, engine: Engine = CPU) -> Made:
+    """One film of a catalog. Raises DecodeError, naming its file."""
+    ((_, made),) = films_of(films, [row], recipe, engine)
+    if isinstance(made, DecodeError):
+        raise made
+    return made
+
+
+def films_of(
+    films: CatalogFilms, rows: Sequence[int], recipe: Pipeline, engine: Engine
+) -> Iterator[tuple[int, Made | DecodeError]]:
+    """Films of a catalog in any order, each with its place in `rows`; or why it cannot be made, naming its file."""
+    files = [_File(films, row) for row in rows]
+    for k, film in made_together(recipe, files, engine):
+        file = files[k]
+        yield k, film.at(file.path) if isinstance(film, DecodeError) else (film, file.source_hash, file.stamp)
+
+
+class _File:
+    """A film's file: the film as `made_together` takes it; and, once it was read, what is recorded of the file."""
+
+    def __init__(self, films: CatalogFilms, row: int) -> None:
+        self._seal = films.seal
+        self.path, self._known = films.source(row)
+        self.source_hash = self.stamp = ""
+
+    def __call__(self) -> tuple[bytes, Known]:
+        data, self.stamp = read_file(self.path)
+        self.source_hash = self._seal(content_hash(data))
+        return data, self._known
 
 
 def read_file(path: Path) -> tuple[bytes, str]:
@@ -304,23 +345,26 @@ def run(step: Step, sources: Sources, cache: Path, *, threads: int, progress: bo
     finisher = ThreadPoolExecutor(1, thread_name_prefix="resload-finish")
     bar = tqdm(total=step.films, unit="film", desc=cache.name, disable=None if progress else True)
 
-    def work(item: _Item) -> tuple[_Item, Record | None]:
-        if item.k < item.task.keep:
-            _copy_record(sources, item)
-            return item, None
-        return item, make_record(sources, item)
+    def work(items: list[_Item]) -> list[tuple[_Item, Record | None]]:
+        if items[0].k < items[0].task.keep:
+            for item in items:
+                _copy_record(sources, item)
+            return [(item, None) for item in items]
+        return list(zip(items, make_records(sources, items), strict=True))
 
     try:
         records: list[Record] = []
-        for item, record in ordered_map(work, _items(step, scratch, opened), threads=threads, window=4 * threads):
-            if record is not None:
-                records.append(record)
-                bar.update()
-            if item.k + 1 == len(item.task.rows):
-                finishing.append(finisher.submit(_finish, cache, item, records))
-                records = []
-                if len(finishing) > 1:
-                    finishing.pop(0).result()
+        pieces = _pieces(_items(step, scratch, opened), sources.engine.together)
+        for some in ordered_map(work, pieces, threads=threads, window=4 * threads):
+            for item, record in some:
+                if record is not None:
+                    records.append(record)
+                    bar.update()
+                if item.k + 1 == len(item.task.rows):
+                    finishing.append(finisher.submit(_finish, cache, item, records))
+                    records = []
+                    if len(finishing) > 1:
+                        finishing.pop(0).result()
         for future in finishing:
             future.result()
     finally:
@@ -339,6 +383,18 @@ def _items(step: Step, scratch: Path, opened: list[Writer]) -> Iterator[_Item]:
                 writers[size] = writer(path, step.goal, size)
             opened.append(writers[size])
         yield from (_Item(task, k, writers, step.goal) for k in range(len(task.rows)))
+
+
+def _pieces(items: Iterator[_Item], most: int) -> Iterator[list[_Item]]:
+    """Neighbours of one task, all to be made or all to be copied, so many at most."""
+    piece: list[_Item] = []
+    for item in items:
+        if piece and (len(piece) == most or item.task is not piece[0].task or item.k == item.task.keep):
+            yield piece
+            piece = []
+        piece.append(item)
+    if piece:
+        yield piece
 
 
 def _finish(cache: Path, item: _Item, records: list[Record]) -> None:
