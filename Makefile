@@ -70,6 +70,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/build_cost.py
 	$(BIN)/python benchmarks/png_routes.py
 	$(BIN)/python benchmarks/source_loading.py
+	$(BIN)/python benchmarks/film_overhead.py
 	$(BIN)/python benchmarks/any_size.py
 	$(BIN)/python benchmarks/pillow_engines.py
 	$(BIN)/python benchmarks/dicom_decode.py
