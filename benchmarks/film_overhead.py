@@ -63,9 +63,9 @@ def main() -> None:
                 rounds[name].append(found)
     names = {name: revision(place) for name, place in places.items()}
     values = {name: {what: [one[what] for one in ones] for what in ones[0]} for name, ones in rounds.items()}
-    save(
-        "film_overhead", table(values), {name: {w: summary(v) for w, v in one.items()} for name, one in values.items()}
-    )
+    document = {name: {what: summary(ones) for what, ones in found.items()} for name, found in values.items()}
+    compared = f"This is {names['this']}, the other {names['that']}. " if args.against else ""
+    save("film_overhead", f"{compared}The GPU is played.\n\n{table(values)}", {"revisions": names, **document})
 
 
 def in_a_process(place: Path) -> dict[str, float]:
