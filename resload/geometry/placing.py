@@ -97,9 +97,9 @@ def placed(fit: Fit, aspect: str, film: Floats, size: Size) -> tuple[Rect, Rect]
     return _placed(fit, aspect, film.tobytes(), size)
 
 
-@lru_cache(maxsize=1024, typed=True)  # a size is no native canvas of its height and width
+@lru_cache(maxsize=1024)
 def _placed(fit: Fit, aspect: str, film: bytes, size: Size) -> tuple[Rect, Rect] | None:
-    """Most films of a data set are of few shapes."""
+    """Most films of a data set are of few shapes. (Natives are all equal, and a film's place on each is the same.)"""
     found = places(fit, aspect, np.frombuffer(film)[None], size)[0]
     if np.isnan(found[0]):
         return None

@@ -92,36 +92,18 @@ def make(pipeline: "Pipeline", source: object, known: Known = _NOTHING, engine: 
 
 
 class Draft(NamedTuple):
-    """A film but for its levels."""
+    """A film before it is resized."""
 
+    facts: Film
+    """All of it but its levels."""
     radiograph: Radiograph
     """Codes, or pixels where `table` is None."""
     table: NDArray[Any] | None
     """What the device is to look up."""
-    bits: int
-    scale: float
-    offset: float
-    intensity: str
-    spacing: tuple[float, float]
-    content: tuple[int, int, int, int]
-    chest_wall: str
-    places: tuple[tuple[Rect, Rect], ...]
 
     def film(self, levels: Sequence[NDArray[Any]]) -> Film:
         """With its levels, one for each of its places."""
-        return Film(
-            levels=tuple(levels),
-            size=Size(*self.radiograph.shape),
-            bits=self.bits,
-            scale=self.scale,
-            offset=self.offset,
-            intensity=self.intensity,
-            spacing=self.spacing,
-            content=self.content,
-            chest_wall=self.chest_wall,
-            places=self.places,
-            decoder=self.radiograph.decoder,
-        )
+        return replace(self.facts, levels=tuple(levels))
 
 
 def colour_of(pipeline: "Pipeline") -> str:
@@ -140,9 +122,9 @@ def drafted(pipeline: "Pipeline", radiograph: Radiograph, known: Known, engine: 
     spacing = told(known.spacing, radiograph.spacing)
     content, wall = _looked_at(pipeline.fit, radiograph.pixels, radiograph.content, known.laterality)
     facts = np.array([*radiograph.shape, *spacing, *content, WALLS.get(wall, math.nan)], np.float64)
-    return Draft(
-        radiograph=radiograph,
-        table=table,
+    film = Film(
+        levels=(),
+        size=Size(*radiograph.shape),
         bits=radiograph.bits if known.bits is None else known.bits,
         scale=scale,
         offset=offset,
@@ -151,7 +133,9 @@ def drafted(pipeline: "Pipeline", radiograph: Radiograph, known: Known, engine: 
         content=content,
         chest_wall=wall,
         places=tuple(_place(pipeline, facts, size) for size in pipeline.sizes),
+        decoder=radiograph.decoder,
     )
+    return Draft(film, radiograph, table)
 
 
 def told(known: tuple[float, float], header: tuple[float, float] | None) -> tuple[float, float]:
@@ -163,12 +147,12 @@ def told(known: tuple[float, float], header: tuple[float, float] | None) -> tupl
 def finished(pipeline: "Pipeline", found: Draft, engine: Engine) -> Film:
     """With each of the pipeline's sizes, made where the engine makes them."""
     if engine.device is None:
-        return found.film(levels_of(pipeline, found.radiograph.pixels, found.places))
+        return found.film(levels_of(pipeline, found.radiograph.pixels, found.facts.places))
     from resload.pipeline import device
 
     with device.own_stream(engine.device):
         image = device.there(found.radiograph, found.table, engine.device)
-        return found.film(levels_of(pipeline, image, found.places, device.pyramid))
+        return found.film(levels_of(pipeline, image, found.facts.places, device.pyramid))
 
 
 def _brought(radiograph: Radiograph) -> Radiograph:
