@@ -99,7 +99,7 @@ def placed(fit: Fit, aspect: str, film: Floats, size: Size) -> tuple[Rect, Rect]
 
 @lru_cache(maxsize=1024)
 def _placed(fit: Fit, aspect: str, film: bytes, size: Size) -> tuple[Rect, Rect] | None:
-    """Most films of a data set are of few shapes. (Natives are all equal, and a film's place on each is the same.)"""
+    """Most films of a data set are of few shapes; and natives are all equal, with one place for a film on each."""
     found = places(fit, aspect, np.frombuffer(film)[None], size)[0]
     if np.isnan(found[0]):
         return None

@@ -8,6 +8,7 @@ All stages release the GIL for nearly all of their time; `make` is safe in any n
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -94,8 +95,10 @@ def make(pipeline: "Pipeline", source: object, known: Known = _NOTHING, engine: 
 class Draft(NamedTuple):
     """A film before it is resized."""
 
-    facts: Film
+    but_levels: "partial[Film]"
     """All of it but its levels."""
+    places: tuple[tuple[Rect, Rect], ...]
+    """Where each of them comes from, and where it goes."""
     radiograph: Radiograph
     """Codes, or pixels where `table` is None."""
     table: NDArray[Any] | None
@@ -103,7 +106,7 @@ class Draft(NamedTuple):
 
     def film(self, levels: Sequence[NDArray[Any]]) -> Film:
         """With its levels, one for each of its places."""
-        return replace(self.facts, levels=tuple(levels))
+        return self.but_levels(levels=tuple(levels))
 
 
 def colour_of(pipeline: "Pipeline") -> str:
@@ -122,8 +125,9 @@ def drafted(pipeline: "Pipeline", radiograph: Radiograph, known: Known, engine: 
     spacing = told(known.spacing, radiograph.spacing)
     content, wall = _looked_at(pipeline.fit, radiograph.pixels, radiograph.content, known.laterality)
     facts = np.array([*radiograph.shape, *spacing, *content, WALLS.get(wall, math.nan)], np.float64)
-    film = Film(
-        levels=(),
+    places = tuple(_place(pipeline, facts, size) for size in pipeline.sizes)
+    but_levels = partial(
+        Film,
         size=Size(*radiograph.shape),
         bits=radiograph.bits if known.bits is None else known.bits,
         scale=scale,
@@ -132,10 +136,10 @@ def drafted(pipeline: "Pipeline", radiograph: Radiograph, known: Known, engine: 
         spacing=spacing,
         content=content,
         chest_wall=wall,
-        places=tuple(_place(pipeline, facts, size) for size in pipeline.sizes),
+        places=places,
         decoder=radiograph.decoder,
     )
-    return Draft(film, radiograph, table)
+    return Draft(but_levels, places, radiograph, table)
 
 
 def told(known: tuple[float, float], header: tuple[float, float] | None) -> tuple[float, float]:
@@ -147,12 +151,12 @@ def told(known: tuple[float, float], header: tuple[float, float] | None) -> tupl
 def finished(pipeline: "Pipeline", found: Draft, engine: Engine) -> Film:
     """With each of the pipeline's sizes, made where the engine makes them."""
     if engine.device is None:
-        return found.film(levels_of(pipeline, found.radiograph.pixels, found.facts.places))
+        return found.film(levels_of(pipeline, found.radiograph.pixels, found.places))
     from resload.pipeline import device
 
     with device.own_stream(engine.device):
         image = device.there(found.radiograph, found.table, engine.device)
-        return found.film(levels_of(pipeline, image, found.facts.places, device.pyramid))
+        return found.film(levels_of(pipeline, image, found.places, device.pyramid))
 
 
 def _brought(radiograph: Radiograph) -> Radiograph:

@@ -108,7 +108,7 @@ def _resized(pipeline: "Pipeline", drafts: dict[int, Draft], where: torch.device
     with device.own_stream(where):
         for k, draft in drafts.items():
             image = device.there(draft.radiograph, draft.table, where)
-            alike.setdefault((image.shape, image.dtype, draft.facts.places), {})[k] = image
+            alike.setdefault((image.shape, image.dtype, draft.places), {})[k] = image
         queued = []
         for (_, _, places), images in alike.items():
             films = device.stacked(list(images.values()))
