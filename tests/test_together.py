@@ -22,7 +22,8 @@ from resload.pipeline.cpu import Known
 from resload.pipeline.engine import CPU, Engine
 from resload.pipeline.together import made_together
 from resload.size import Size, Spacing
-from resload.store.run import _pieces
+from resload.store import run
+from resload.store.words import how_long
 
 EVERY = LOSSLESS | LOSSY
 
@@ -240,7 +241,10 @@ def test_a_build(played, catalog, tmp_path, monkeypatch):
     """Its table, quarantine and pixels are those of the CPU's, also where a level is added later."""
     found = resload.build(catalog, tmp_path / "there", (32, "native"), dtype="uint16", threads=2, progress=False)
     assert max(runs(played)) > 4
+    read, real = [], run.read_file
+    monkeypatch.setattr(run, "read_file", lambda path: (read.append(path.stem), real(path))[1])
     found = resload.build(catalog, tmp_path / "there", (32, 48, "native"), dtype="uint16", threads=2, progress=False)
+    assert sorted(read) == sorted(set(catalog.table["id"]) - {"100", "203", "404"})
     monkeypatch.undo()
     expected = resload.build(catalog, tmp_path / "cpu", (32, 48, "native"), dtype="uint16", progress=False)
     names = found.table.columns.drop("decoder")
@@ -253,6 +257,19 @@ def test_a_build(played, catalog, tmp_path, monkeypatch):
     for size in (32, 48):
         assert apart(found.read(rows, size), expected.read(rows, size)) <= 1
     assert found.table["decoder"].str.startswith("dali.").sum() > 30
+
+
+def test_how_long_a_build_takes_is_told_by_pieces(trusted, monkeypatch):
+    """Three pieces of as many films as are made together; threads of ours do not divide the time."""
+    paths = [LOSSY["JPEG"](k) for k in range(40)]
+    films = SimpleNamespace(paths=paths, source=lambda row: (paths[row], Known()))
+    clock = iter([0.0, 16.0, 100.0, 132.0, 200.0, 316.0])
+    monkeypatch.setattr("resload.store.words.time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    pipeline = Pipeline(32, dtype="uint8")
+    assert how_long(pipeline, films, 60, 8, trusted.engine) == "2 min"  # of 1, 2 and 7.25 s a film
+    assert runs(trusted) == [16, 16, 16]
+    clock = iter([0.0, 1.0, 2.0, 4.0, 5.0, 15.0])
+    assert how_long(pipeline, films, 60, 8, CPU) == "15 s"
 
 
 def test_a_build_that_stops_at_the_first_bad_film_names_it(played, catalog, tmp_path):
@@ -303,7 +320,7 @@ def test_pieces_of_a_build(tasks, most):
     for keep, more in tasks:
         task = SimpleNamespace(keep=keep)
         items += [SimpleNamespace(task=task, k=k) for k in range(keep + more)]
-    found = list(_pieces(iter(items), most))
+    found = list(run._pieces(iter(items), most))
     assert [item for piece in found for item in piece] == items
     assert all(0 < len(piece) <= most for piece in found)
     for piece in found:

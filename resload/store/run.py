@@ -69,6 +69,15 @@ class Sources:
     engine: Engine = CPU
     """What decodes and resizes."""
 
+    def known_of(self, row: int) -> "pd.Series[Any] | None":
+        """The present table's row, for one that is stored already."""
+        return None if self.known is None or row >= len(self.known) else self.known.iloc[row]
+
+
+def _failed_before(known: "pd.Series[Any] | None") -> bool:
+    """Of a film that could not be made, and is not tried again."""
+    return known is not None and known["status"] == "failed"
+
 
 @dataclass(frozen=True)
 class _Item:
@@ -89,20 +98,20 @@ def make_records(sources: Sources, items: Sequence[_Item]) -> list[Record]:
     """`make_record` of several items of a task, films made together where the engine does so."""
     if len(items) == 1:
         return [make_record(sources, items[0])]
-    records: dict[int, Record] = {}
-    rows = [int(sources.places[item.row]) for item in items]
+    wanted = [item for item in items if not _failed_before(sources.known_of(item.row))]
+    rows = [int(sources.places[item.row]) for item in wanted]
     recipe = levels_recipe(sources.recipe, items[0].task.sizes)
-    for k, made in films_of(sources.films, rows, recipe, sources.engine):
-        records[k] = make_record(sources, items[k], made)
-    return [records[k] for k in range(len(items))]
+    made = films_of(sources.films, rows, recipe, sources.engine)
+    records = {wanted[k].row: make_record(sources, wanted[k], one) for k, one in made}
+    return [records.get(item.row) or make_record(sources, item) for item in items]
 
 
 def make_record(sources: Sources, item: _Item, made: "Made | DecodeError | None" = None) -> Record:
     """Make one film, unless it is `made`, and write its records: zeros and a reason where it cannot be made."""
     catalog_row = int(sources.places[item.row])
     films, name = sources.films, sources.films.ids[catalog_row]
-    known = None if sources.known is None or item.row >= len(sources.known) else sources.known.iloc[item.row]
-    if known is not None and known["status"] == "failed":
+    known = sources.known_of(item.row)
+    if _failed_before(known):
         return {"id": name, "levels": _write(item, {}), **no_masks(item.goal)}
     try:
         if made is None:
