@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 import resload
 from resload import Loader, Size
 from resload.augment import Albumentations, Sample
+from resload.augment.aliasing import MILD
 from resload.errors import ArgumentError
 from resload.samplers import Fixed, Images, Sampler, Scales
-from resload.testing import write_synthetic
+from resload.testing import synthetic_film, write_synthetic
 
 BOXES = A.BboxParams("pascal_voc", label_fields=["box_labels"])
 POINT = [("point_x", "point_y")]
@@ -581,6 +582,23 @@ def test_shrinking_that_aliases_is_warned_of_once(name):
     with pytest.warns(UserWarning, match=rf"has {name}, which may shrink .* to less than 0.9 .*{remedy}") as caught:
         loader(transform=composed(A.OneOf([transform, A.Sequential([transform])])))
     assert [warning.filename for warning in caught] == [augmenting.__file__]
+
+
+def test_what_counts_as_mild_is_measured():
+    """Linear interpolation of two pixels beside a resize that smooths, in 1/255: what `aliasing.MILD` says of them."""
+    found = {}
+    for scale in (MILD, 0.75, 0.5):
+        side, apart = round(512 * scale), []
+        for seed in range(4):
+            film = synthetic_film(seed, size=512).pixels
+            linear = cv2.resize(film.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
+            apart.append(np.sqrt(np.mean((linear - resload.reference.resample(film, (side, side))) ** 2)))
+        found[scale] = float(np.mean(apart))
+    assert found == {
+        0.9: pytest.approx(0.63, abs=0.05),
+        0.75: pytest.approx(1.30, abs=0.05),
+        0.5: pytest.approx(1.77, abs=0.05),
+    }
 
 
 def test_what_smooths_or_does_not_shrink_is_not_warned_of():
