@@ -129,14 +129,7 @@ def cached(folder: Path, side: int, device: torch.device, args: argparse.Namespa
             found[f"Loader resident, {threads} threads"] = ours(side, threads, resident=True)
     smaller = side * 5 // 8
     found[f"Loader, not stored: {smaller} from {side}, {most} threads"] = ours(smaller, most)
-    loader = torch.utils.data.DataLoader(
-        Mapped(np.load(folder / f"{side}.npy", mmap_mode="r")),
-        batch_size=BATCH,
-        shuffle=True,
-        num_workers=most,
-        pin_memory=device.type == "cuda",
-        persistent_workers=True,
-    )
+    loader = by_workers(Mapped(np.load(folder / f"{side}.npy", mmap_mode="r")), device, most)
 
     def theirs() -> Iterator[torch.Tensor]:
         for images in loader:
@@ -144,6 +137,12 @@ def cached(folder: Path, side: int, device: torch.device, args: argparse.Namespa
 
     found[f"DataLoader, {most} workers"] = lambda: rate(theirs, count, device)
     return found
+
+
+def by_workers(data: torch.utils.data.Dataset, device: torch.device, workers: int) -> torch.utils.data.DataLoader:
+    """Torch's loader, as people set it up for a GPU."""
+    pinned = {"pin_memory": device.type == "cuda", "persistent_workers": True}
+    return torch.utils.data.DataLoader(data, batch_size=BATCH, shuffle=True, num_workers=workers, **pinned)
 
 
 def normalised(images: torch.Tensor) -> torch.Tensor:
@@ -190,14 +189,7 @@ def from_films(
         found[f"DALI, {most} threads"] = lambda: rate(theirs, count, device)
     if (torchvisions := on_device_decoder(paths, side, device)) is not None:
         found["decode_jpeg"] = lambda: rate(torchvisions, count, device)
-    loader = torch.utils.data.DataLoader(
-        Decoded(paths, side),
-        batch_size=BATCH,
-        shuffle=True,
-        num_workers=most,
-        pin_memory=device.type == "cuda",
-        persistent_workers=True,
-    )
+    loader = by_workers(Decoded(paths, side), device, most)
 
     def plain() -> Iterator[torch.Tensor]:
         for images in loader:

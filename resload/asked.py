@@ -178,8 +178,16 @@ def loaders_reader(
 ) -> Reader:
     """What a loader reads from, as its arguments say. Raises ArgumentError for what does not go together."""
     if resident:
-        about = {"pipeline": pipeline, "decode": decode, "detail": detail, "transform": transform}
-        return resident_reader(data, device, dtype, allow_upsample=allow_upsample, **about)  # type: ignore[arg-type]  # one by one they fit
+        return resident_reader(
+            data,
+            device,
+            dtype,
+            allow_upsample=allow_upsample,
+            pipeline=pipeline,
+            decode=decode,
+            detail=detail,
+            transform=transform,
+        )
     reader = reader_of(data, pipeline, threads, allow_upsample=allow_upsample, decode=decode, device=device)
     return reader if detail is None else DetailReader(reader, detail, recipe_of(reader, "detail="))
 

@@ -8,7 +8,17 @@ import numpy as np
 import pandas as pd
 
 from resload.geometry import Stretch, facts_at, places
-from resload.size import as_size
+from resload.size import Size, as_size
+from resload.store import layout
+
+
+def damaged(cache, size, record=3):
+    """One bit of a stored record flipped, in the file; the cache has to be opened again."""
+    shard = cache.path / layout.shard_path(Size(*size), 0)
+    data = bytearray(shard.read_bytes())
+    data[record * layout.record_bytes(Size(*size), cache.dtype.name) + 100] ^= 4
+    shard.write_bytes(data)
+    return shard
 
 
 class NumberReader:

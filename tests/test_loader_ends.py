@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from loading import NumberReader, all_rows, workers
+from loading import NumberReader, all_rows, damaged, workers
 
 import resload
 from resload import Loader, Pipeline, Size
@@ -346,10 +346,7 @@ def test_a_failure_that_was_not_reached_is_not_raised():
 def test_a_damaged_record_is_named(films8, tmp_path, size):
     """One flipped bit: CorruptCacheError with the file, record and both sums; small records and large."""
     cache = resload.build(films8, tmp_path / "c.zarr", [(64, 64), (512, 400)], progress=False)
-    shard = cache.path / layout.shard_path(Size(*size), 0)
-    data = bytearray(shard.read_bytes())
-    data[3 * layout.record_bytes(Size(*size), "uint8") + 100] ^= 4
-    shard.write_bytes(data)
+    shard = damaged(cache, size)
     loader = Loader(resload.open_cache(cache.path), size=size, batch_size=2, shuffle=True)
     with pytest.raises(
         CorruptCacheError, match=rf"{shard}: record 3 \(row 3\) is damaged: .* the table says"

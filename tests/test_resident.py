@@ -16,6 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from late import LateKeeper, Streams
+from loading import damaged
 from test_native import NATIVE, written
 
 import resload
@@ -27,7 +28,6 @@ from resload.readers import CacheReader, ResidentReader
 from resload.residence import Holds, Residence, Residences
 from resload.residence.keepers import PlainKeeper, keeper_on
 from resload.samplers import Fixed, Images, Mix, Sampler, Stages, Weighted
-from resload.store import layout
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 
@@ -396,10 +396,7 @@ def test_an_order_that_is_dropped_leaves_nothing_marked(streams, opened):
 def test_a_damaged_record_is_named_and_the_rest_is_served(films8, tmp_path, size):
     """In every epoch, also where batches are made together; the films before it come, and those of the next epoch."""
     built = resload.build(films8, tmp_path / "c.zarr", [(64, 64), (512, 400)], progress=False)
-    shard = built.path / layout.shard_path(Size(*size), 0)
-    data = bytearray(shard.read_bytes())
-    data[3 * layout.record_bytes(Size(*size), "uint8") + 100] ^= 4
-    shard.write_bytes(data)
+    shard = damaged(built, size)
     cache = open_cache(built.path)
     loader = resident(cache, size=size, batch_size=2, shuffle=False)
     for _ in range(3):

@@ -94,7 +94,7 @@ class Decoder:
         if found.doubtful(stream):
             with self._proving:
                 return self._proof(known, codec, data, stream)
-        return self._meant(found.values, known, codec, self._line(stream).depth)
+        return self._meant(found.values, known, codec)
 
     def promised(self, codec: str, stream: Codestream) -> Samples | None:
         """What `samples` is going to give, with a `Later` in the place of the tensor; None where that is not known yet,
@@ -103,7 +103,7 @@ class Decoder:
         known = self._known(kind_of(codec, stream, on_gpu=self._holds), stream)
         if not self._holds or known.proofs < _PROVEN:
             return None
-        return self._meant(Later(stream), known, codec, self._line(stream).depth)
+        return self._meant(Later(stream), known, codec)
 
     def all(self, streams: Sequence[tuple[bytes, Codestream]]) -> list[Any]:
         """The tensors of streams that were promised, decoded together; None where that failed or left doubts."""
@@ -132,13 +132,13 @@ class Decoder:
         return self._kinds.get(key) or self._kinds.setdefault(key, _Kind(*key))
 
     def _line(self, stream: Codestream) -> "_Line":
-        return self._lines[8 if stream.precision <= 8 else 16]
+        return self._lines[_depth(stream.precision)]
 
-    def _meant(self, found: Any, known: "_Kind", codec: str, depth: int) -> Samples:
+    def _meant(self, found: Any, known: "_Kind", codec: str) -> Samples:
         """DALI's numbers, and what they stand for."""
         if isinstance(found, np.ndarray):
             return Samples(found >> known.shift if known.shift else found, self._name(codec))
-        return Samples(_every(depth, known.shift), self._name(codec), found)
+        return Samples(_every(_depth(known.precision), known.shift), self._name(codec), found)
 
     def _failed(self, known: "_Kind", codec: str, data: bytes, error: DecodeError) -> Samples:
         """What DALI fails at is decoded, or refused, by imagecodecs: a film is no worse for DALI."""
@@ -159,7 +159,7 @@ class Decoder:
             else:
                 why = known.judged(found if isinstance(found, np.ndarray) else found.cpu().numpy(), expected, stream)
             if not why:
-                return self._meant(found, known, codec, self._line(stream).depth)
+                return self._meant(found, known, codec)
             known.right = False
             where = "GPU" if self._holds else "CPU"
             _log.warning(
@@ -242,8 +242,7 @@ class _Kind:
         return f"{self.name} of {self.precision} bits"
 
     def __post_init__(self) -> None:
-        depth = 8 if self.precision <= 8 else 16
-        self.shifts = tuple(sorted({0, depth - self.precision}))
+        self.shifts = tuple(sorted({0, _depth(self.precision) - self.precision}))
 
     @property
     def shift(self) -> int:
@@ -258,6 +257,11 @@ class _Kind:
         self.shifts = fits
         self.proofs += len(fits) == 1
         return ""
+
+
+def _depth(precision: int) -> int:
+    """Bits of the numbers that samples are asked for as."""
+    return 8 if precision <= 8 else 16
 
 
 @lru_cache(maxsize=32)
@@ -309,8 +313,6 @@ class _Line:
 
     def __init__(self, depth: int, device: torch.device | None, threads: int) -> None:
         self._made_of = (depth, device, threads)
-        self.depth = depth
-        """Bits of what it decodes to."""
         self._pipeline: Any = None
         self._waiting: deque[tuple[bytes, Future[_Found]]] = deque()
         self._turn = threading.Lock()
