@@ -445,9 +445,11 @@ def test_films_are_read_decoded_and_resized(films):
     """Of two shapes, PNG and DICOM, 8 to 16 bits; the broken one is counted, named and left out."""
     it = bench(films, size=32)
     assert stages_of(it) == ["storage, warm", "decode", "resize", "convert"]
-    assert (it.kind, it.level, it.stored, it.films) == ("films", None, "uint16", 40)
-    assert 1 <= it.sampled <= 39
+    assert (it.kind, it.level, it.films) == ("films", None, 40)
+    assert 1 <= it.sampled <= 39  # as many as the time allows
     steps = looked_at(films, size=32)
+    steps.settle()
+    assert steps.images.dtype == np.uint16  # some of them are deep
     assert list(steps.unreadable.values()) == ["the PNG data ends early"]
     assert steps.readable == 39
     told = dataclasses.replace(it, unreadable=steps.unreadable)
