@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from resload import carried
 from resload.convert import Converter, Detour
 from resload.devices import Bus, Crossing, onto
 from resload.readers import CacheReader, Reader, ResidentReader
@@ -161,8 +162,7 @@ class Filler:
             images = self._reader.resize_on_device(images, rows, part.made, part.size)
         images = self._converter.finished(images)
         if valid is not None and self._converter.late:  # zeros as stored are no zeros once normalised
-            bits = images.view(torch.int16) if images.dtype == torch.uint16 else images
-            bits.masked_fill_(onto(torch.from_numpy(~valid), images.device).view(-1, 1, 1, 1), 0)
+            carried.bits(images).masked_fill_(onto(torch.from_numpy(~valid), images.device).view(-1, 1, 1, 1), 0)
         return images
 
     def _taken(self, part: Part, k: int, rows: NDArray[np.int64]) -> torch.Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from resload import carried
 from resload.errors import ArgumentError
 
 DTYPES: dict[str, torch.dtype] = {
@@ -105,10 +106,7 @@ class Scaling:
         """
         if self.dtype not in FLOATS:
             return self._repeated(self._widened(images))
-        if images.dtype == torch.uint16:  # carried by torch, but hardly computed on: its bits as int16, put right
-            floats = images.view(torch.int16).to(torch.int32).bitwise_and_(0xFFFF).to(torch.float32)
-        else:
-            floats = images.to(torch.float32)
+        floats = (carried.numbers(images) if images.dtype == torch.uint16 else images).to(torch.float32)
         scale, bias = self._on(images.device)
         return floats * scale + bias
 
@@ -119,11 +117,10 @@ class Scaling:
         return torch.stack((images, images), -1).view(torch.uint16).squeeze(-1)
 
     def _repeated(self, images: torch.Tensor) -> torch.Tensor:
-        """Along channels; sixteen-bit ones by their bits."""
+        """Along channels."""
         if self.channels == 1:
             return images
-        bits = images.view(torch.int16) if images.dtype == torch.uint16 else images
-        return bits.expand(-1, self.channels, -1, -1).contiguous().view(images.dtype)
+        return carried.bits(images).expand(-1, self.channels, -1, -1).contiguous().view(images.dtype)
 
     def _on(self, device: torch.device) -> tuple[torch.Tensor, ...]:
         """Scale and bias there, brought once."""

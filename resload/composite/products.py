@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from resload import carried
 from resload.composite.axis import Weights
 from resload.errors import ArgumentError
 from resload.resampling.bands import STRETCH
@@ -95,8 +96,8 @@ def resample_tensor(images: torch.Tensor, vertical: Weights, horizontal: Weights
     if (kernels := _kernels_for(images)) is not None:
         found: torch.Tensor = kernels.resample(images, *_axes(vertical, horizontal, images.device))
         return found
-    if images.dtype == torch.uint16:  # carried by torch, but hardly computed on: its bits as int16, put right
-        images = images.view(torch.int16).to(torch.int32).bitwise_and_(0xFFFF)
+    if images.dtype == torch.uint16:
+        images = carried.numbers(images)
     return _gathered(_gathered(images.to(torch.float32), vertical, -2), horizontal, -1)
 
 

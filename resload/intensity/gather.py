@@ -73,16 +73,13 @@ def looked_up(table: NDArray[Any], pixels: NDArray[Any]) -> NDArray[Any]:
 def _in_torch(table: "NDArray[Any] | torch.Tensor", pixels: "torch.Tensor") -> "torch.Tensor":
     import torch
 
+    from resload import carried
+
     found = torch.from_numpy(np.require(table, requirements="W")) if isinstance(table, np.ndarray) else table
     _check(tuple(found.shape), str(pixels.dtype).removeprefix("torch."), tuple(pixels.shape))
     entries = found.to(pixels.device)
-    wide = entries.dtype == torch.uint16  # carried by torch, but not gathered: its bits travel as int16
-    flat = (entries.view(torch.int16) if wide else entries).reshape(-1)
-    index = (
-        pixels.view(torch.int16).to(torch.int32) & 0xFFFF if pixels.dtype == torch.uint16 else pixels.to(torch.int32)
-    )
+    index = carried.numbers(pixels)
     if found.ndim == 2:
         starts = torch.arange(len(found), device=pixels.device) * found.shape[1]
         index = index + starts.view(-1, *[1] * (pixels.ndim - 1))
-    gathered = flat.index_select(0, index.reshape(-1)).view(pixels.shape)
-    return gathered.view(torch.uint16) if wide else gathered
+    return carried.bits(entries).reshape(-1).index_select(0, index.reshape(-1)).view(pixels.shape).view(entries.dtype)

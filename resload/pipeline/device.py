@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from resload import composite
+from resload import carried, composite
 from resload.decode import Radiograph
 from resload.intensity import mapped
 from resload.size import Size
@@ -73,9 +73,7 @@ def stacked(images: Sequence[torch.Tensor]) -> torch.Tensor:
     """(n, H, W) of images of one shape and dtype."""
     if len(images) == 1:
         return images[0][None]
-    if images[0].dtype == torch.uint16:  # carried by torch, but hardly computed on
-        return torch.stack([one.view(torch.int16) for one in images]).view(torch.uint16)
-    return torch.stack(list(images))
+    return torch.stack([carried.bits(one) for one in images]).view(images[0].dtype)
 
 
 def on_host(tensors: Sequence[torch.Tensor]) -> list[NDArray[Any]]:

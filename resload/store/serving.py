@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from resload import composite, geometry
+from resload import carried, composite, geometry
 from resload.devices import onto
 from resload.errors import ArgumentError, SizeError
 from resload.geometry import Crop, Pad, Rect, Stretch, facts_at
@@ -296,9 +296,7 @@ def _fits(size: Size, within: Size) -> bool:
 
 
 def _taken(images: torch.Tensor, members: torch.Tensor | None) -> torch.Tensor:
-    """Some images; all of them (None) without a copy. Sixteen-bit ones by their bits: torch gathers no uint16."""
+    """Some images; all of them (None) without a copy."""
     if members is None:
         return images
-    if images.dtype == torch.uint16:
-        return images.view(torch.int16)[members].view(torch.uint16)
-    return images[members]
+    return carried.bits(images)[members].view(images.dtype)
