@@ -98,7 +98,8 @@ def _waited(
             yield k, finished(pipeline, draft, engine)
         else:
             drafts[k] = draft
-    if drafts and engine.device is not None:
+    if drafts:
+        assert engine.device is not None
         yield from _resized(pipeline, drafts, engine.device)
 
 
