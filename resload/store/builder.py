@@ -13,7 +13,7 @@ from resload.pipeline.engine import engine_of
 from resload.size import Native, Size, as_ladder, ladder_for, largest_asked, reaches
 from resload.store import layout, tables
 from resload.store.cache import Cache, open_cache
-from resload.store.commit import alone
+from resload.store.commit import alone, make_folders
 from resload.store.job import Job
 from resload.store.pseudonyms import names_of
 from resload.threads import thread_count
@@ -171,4 +171,9 @@ def _claim(cache: Path) -> None:
     entries = {entry.name for entry in cache.iterdir()} if cache.is_dir() else set()
     if entries - {layout.BUILD} and layout.MANIFEST not in entries:  # .build alone: killed in its first instants
         raise CacheMismatchError(f"{cache}: this folder holds other files; give the path of a new one")
-    cache.mkdir(parents=True, exist_ok=True)
+    make_folders(cache, below=_nearest(cache))
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.is_dir())

@@ -11,17 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from resload.errors import BuildInProgressError, DiskSpaceError
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder survive a power cut (a no-op where folders cannot be opened, as on Windows)."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+from resload.store.files import disk, write_at
 
 
 def make_folders(folder: Path, *, below: Path) -> None:
@@ -31,24 +21,27 @@ def make_folders(folder: Path, *, below: Path) -> None:
         missing.append(folder)
         folder = folder.parent
     for path in reversed(missing):
-        path.mkdir(exist_ok=True)
-        sync_folder(path.parent)
+        disk().mkdir(path)
+        disk().sync_folder(path.parent)
 
 
 def put(temporary: Path, target: Path) -> None:
     """Rename a synced temporary into place, whole or not at all."""
-    temporary.replace(target)
-    sync_folder(target.parent)
+    disk().replace(temporary, target)
+    disk().sync_folder(target.parent)
 
 
 def write_whole(data: bytes, target: Path, *, scratch: Path) -> None:
     """Write one small file so that it appears complete; an equal file is left alone."""
     temporary = scratch / f"{target.name}-{os.getpid()}.part"
-    with explained(target), temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    put(temporary, target)
+    with explained(target):
+        descriptor = disk().create(temporary)
+        try:
+            write_at(descriptor, data, 0)
+            disk().sync(descriptor)
+        finally:
+            disk().close(descriptor)
+        put(temporary, target)
 
 
 @contextmanager

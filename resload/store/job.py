@@ -34,6 +34,7 @@ from resload.pipeline.recipe import CatalogFilms
 from resload.size import NATIVE, Native, Size
 from resload.store import layout, plan, pseudonyms, tables
 from resload.store.codecs import body_bytes
+from resload.store.files import disk, removed
 from resload.store.gather import Level
 from resload.store.identity import fingerprint, step_key
 from resload.store.layout import Manifest
@@ -263,7 +264,7 @@ class Job:
             self._sweep()
             self._write_plan(step.goal, ids)
         for part in (self.cache / layout.BUILD).glob("*.part"):
-            part.unlink()
+            disk().unlink(part)
 
     def _write_plan(self, goal: Manifest, ids: list[str]) -> None:
         document = json.dumps({"key": step_key(goal, ids), "ids": ids})
@@ -329,7 +330,7 @@ class Job:
     # -- files and words --
 
     def _sweep(self) -> None:
-        shutil.rmtree(self.cache / layout.BUILD, ignore_errors=True)
+        removed(self.cache / layout.BUILD)
 
     def _check_room(self, step: plan.Step) -> None:
         for size in filter(layout.is_packed, step.goal.arrays):

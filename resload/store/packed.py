@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from resload.errors import ArgumentError, CorruptCacheError
 from resload.store import layout
 from resload.store.codecs import Codec, body_bytes
-from resload.store.pieces import write_at
+from resload.store.files import disk, write_at
 from resload.store.shard import REMEDY
 
 WAITING_BYTES = 64 << 20
@@ -50,7 +50,7 @@ class PackedWriter:
         self._waiting: dict[int, bytes | tuple[int, int]] = {}
         self._waiting_bytes, self._aside_end = 0, 0
         self._aside: IO[bytes] | None = None
-        self._descriptor = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
+        self._descriptor = disk().create(path)
 
     def put(self, k: int, pixels: NDArray[Any]) -> int:
         """Compress and write record k, of the shard's shape and dtype; returns the crc32c of its compressed bytes."""
@@ -110,7 +110,7 @@ class PackedWriter:
             raise AssertionError(f"{self._next} of {count} records were put, {len(self._waiting)} wait for one before")
         index = self._index.tobytes()
         write_at(self._descriptor, index + crc32c(index).to_bytes(layout.CRC_BYTES, "little"), self._end)
-        os.fsync(self._descriptor)
+        disk().sync(self._descriptor)
         self.close()
 
     def close(self) -> None:
@@ -118,8 +118,8 @@ class PackedWriter:
         if self._aside is not None:
             self._aside.close()
         if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+            descriptor, self._descriptor = self._descriptor, -1
+            disk().close(descriptor)
 
 
 def read_at(descriptor: int, buffer: memoryview, offset: int) -> bool:

@@ -8,9 +8,10 @@ Records of some kilobytes, each written by its own call, leave the page cache in
 written is then read a fifth slower (Linux 6.18, ext4; `benchmarks/build_cost.py` measures it).
 """
 
-import os
 import threading
 from typing import Any
+
+from resload.store.files import disk, write_at
 
 PIECE = 1 << 20
 """From here on larger ones made no difference that could be measured."""
@@ -56,12 +57,4 @@ class Pieces:
         with self._lock:
             for number in list(self._pending):
                 self._write(number)
-            os.truncate(self._descriptor, length)
-
-
-def write_at(descriptor: int, data: Any, offset: int) -> None:
-    """Write all of a buffer from `offset` on, however many calls it takes."""
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, offset)
-        view, offset = view[written:], offset + written
+            disk().truncate(self._descriptor, length)

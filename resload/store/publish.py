@@ -12,6 +12,7 @@ from pathlib import Path
 
 from resload.store import documents, layout, tables
 from resload.store.commit import explained, make_folders, write_whole
+from resload.store.files import disk
 from resload.store.layout import Manifest
 
 
@@ -60,5 +61,5 @@ def publish(cache: Path, present: Manifest, goal: Manifest, files: Mapping[str, 
     write_documents(cache, goal)
     write_manifest(cache, goal)
     for name in {layout.SAMPLES, layout.BOXES} - set(files):
-        (cache / name).unlink(missing_ok=True)
+        disk().unlink(cache / name)
     return True

@@ -22,6 +22,7 @@ from resload.store.arrays import Writer, as_record, packed_shard, writer
 from resload.store.cache import Cache, open_cache
 from resload.store.commit import alone, explained, make_folders, put
 from resload.store.documents import codec_of
+from resload.store.files import disk
 from resload.store.identity import fingerprint
 from resload.store.packed import PackedShard, PackedWriter
 from resload.store.pseudonyms import names_in
@@ -167,7 +168,7 @@ class _Repair:
             self.made += len(rows)
         finally:
             shard.close()
-            temporary.unlink(missing_ok=True)
+            disk().unlink(temporary)
 
     def _present(self, size: Size, group: int) -> Shard | PackedShard | None:
         try:
@@ -225,7 +226,7 @@ class _Repair:
 
     def _clear(self) -> None:
         with contextlib.suppress(OSError):  # an unfinished build's files may be in it, and stay
-            self.scratch.rmdir()
+            disk().rmdir(self.scratch)
 
 
 def _copied(old: Shard | PackedShard | None, k: int, expected: int) -> bytes | None:

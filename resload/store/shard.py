@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from resload.errors import CorruptCacheError
 from resload.size import Size
 from resload.store import layout
+from resload.store.files import disk
 from resload.store.pieces import Pieces
 
 REMEDY = "resload.verify lists what is damaged, resload.repair makes it again from the sources"
@@ -45,7 +46,7 @@ class ShardWriter:
         self.path = path
         self._size, self._dtype, self._per_shard = size, dtype, per_shard
         self._step = layout.record_bytes(size, dtype)
-        self._descriptor = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
+        self._descriptor = disk().create(path)
         self._pieces = Pieces(self._descriptor)
 
     def put(self, k: int, pixels: NDArray[Any]) -> int:
@@ -63,14 +64,14 @@ class ShardWriter:
         index = index_block(count, self._per_shard, self._step)
         self._pieces.put(index, count * self._step)
         self._pieces.flush(count * self._step + len(index))
-        os.fsync(self._descriptor)
+        disk().sync(self._descriptor)
         self.close()
 
     def close(self) -> None:
         """Close the file, finished or not."""
         if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+            descriptor, self._descriptor = self._descriptor, -1
+            disk().close(descriptor)
 
 
 def little_endian(pixels: NDArray[Any]) -> memoryview:
