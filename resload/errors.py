@@ -18,6 +18,7 @@
     │   ├── CacheMismatchError             the build asked for is not the one that is there
     │   ├── CorruptCacheError              bytes differ from their checksum
     │   ├── DiskSpaceError                 the disk is too small for what was asked
+    │   ├── StorageError                   storage does not answer, or refuses
     │   └── BuildInProgressError           another process is building it
     └── StateError (ValueError)            a saved position belongs to another plan
 
@@ -122,6 +123,10 @@ class CorruptCacheError(CacheError):
 
 class DiskSpaceError(CacheError):
     """The disk has less room than the build needs."""
+
+
+class StorageError(CacheError):
+    """Storage does not answer after many tries, or refuses what is asked; what is built or fetched is kept."""
 
 
 class BuildInProgressError(CacheError):

@@ -403,7 +403,7 @@ def test_a_full_disk_is_refused_before_the_first_film(films, tmp_path, monkeypat
 
 def test_two_builds_at_once_are_refused(films, tmp_path):
     """A cache that is being built is not built a second time."""
-    from resload.store.commit import alone
+    from resload.store.alone import alone
 
     (tmp_path / "c.zarr").mkdir()
     with alone(tmp_path / "c.zarr"), pytest.raises(BuildInProgressError, match="another process"):

@@ -11,6 +11,7 @@ from resload.store import layout
 from resload.store.documents import codec_of
 from resload.store.layout import Manifest
 from resload.store.packed import PackedShard, PackedWriter
+from resload.store.remote import Location
 from resload.store.shard import ShardWriter
 
 
@@ -45,8 +46,8 @@ def writer(path: Path, manifest: Manifest, size: Size) -> Writer:
     )
 
 
-def packed_shard(cache: Path, manifest: Manifest, size: Size, group: int) -> PackedShard:
-    """A shard of compressed records, opened. Raises CorruptCacheError."""
+def packed_shard(cache: Location, manifest: Manifest, size: Size, group: int, *, whole: bool = False) -> PackedShard:
+    """A shard of compressed records, opened; `whole`: all of it is to be read. Raises CorruptCacheError."""
     return PackedShard(
         cache / layout.shard_path(size, group),
         shape=manifest.record_shape(size),
@@ -54,6 +55,7 @@ def packed_shard(cache: Path, manifest: Manifest, size: Size, group: int) -> Pac
         per_shard=manifest.per_shard,
         count=len(manifest.rows_of(group)),
         codec=codec_of(manifest, size),
+        whole=whole,
     )
 
 

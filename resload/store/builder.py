@@ -1,6 +1,5 @@
 """`build`: its arguments, checked, and the job that they ask for."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +11,12 @@ from resload.pipeline import Pipeline
 from resload.pipeline.engine import engine_of
 from resload.size import Native, Size, as_ladder, ladder_for, largest_asked, reaches
 from resload.store import layout, tables
+from resload.store.alone import alone
 from resload.store.cache import Cache, open_cache
-from resload.store.commit import alone, make_folders
+from resload.store.commit import make_folders, names_in
 from resload.store.job import Job
 from resload.store.pseudonyms import names_of
+from resload.store.remote import Given, Location, location
 from resload.threads import thread_count
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ CHECKS = ("stamp", "hash", "none")
 
 def build(
     catalog: "Catalog",
-    path: str | os.PathLike[str],
+    path: Given,
     sizes: object = None,
     *,
     pipeline: Pipeline | None = None,
@@ -57,7 +58,8 @@ def build(
 
     Args:
         catalog: the radiographs. On a later run it must hold every radiograph the cache has; others are added.
-        path: a folder that is empty, absent, or a cache.
+        path: a folder that is empty, absent, or a cache; also of object storage, as "s3://bucket/nih.zarr" (`gs://`,
+            `az://`): row groups are then made in the folder for temporary files (TMPDIR) and put whole.
         sizes: the ladder, for example (64, 128, 256, 512); ints, (height, width), `Spacing` in millimetres per pixel,
             "auto" (also "auto:768"): the ladder that serves every size up to 512 (768) well, with the least disk; and
             "native": the films themselves, compressed, from which every size can be served exactly.
@@ -89,8 +91,9 @@ def build(
         MissingPackageError: decode="dali" without DALI.
     """
     _check_choices(on_error, check, shard_mb)
+    cache = location(path)
     parts = {"intensity": intensity, "fit": as_fit(fit), "aspect": aspect, "kernel": kernel, "dtype": dtype}
-    recipe = _recipe(_decided(sizes, catalog, Path(path)), pipeline, parts)
+    recipe = _recipe(_decided(sizes, catalog, cache), pipeline, parts)
     names, kept = names_of(pseudonymise), tables.kept_of(catalog, columns, identifiers)
     if names.check:
         if identifiers != "number":
@@ -100,7 +103,6 @@ def build(
         kept = replace(kept, identifiers=tables.PSEUDONYMS)
     count = thread_count(threads)
     engine = engine_of(decode, device, count)
-    cache = Path(path)
     _claim(cache)
     with alone(cache):
         job = Job(
@@ -141,7 +143,7 @@ def _recipe(sizes: Any, pipeline: Pipeline | None, parts: dict[str, Any]) -> Pip
     return pipeline
 
 
-def _decided(sizes: Any, catalog: "Catalog", cache: Path) -> Any:
+def _decided(sizes: Any, catalog: "Catalog", cache: Location) -> Any:
     """Sizes with "auto" replaced by the ladder it stands for: what the cache has, where that is good enough."""
     largest = None if sizes is None else largest_asked(sizes)
     if largest is None:
@@ -164,14 +166,15 @@ def _largest_film(catalog: "Catalog") -> Size:
     return Size(*(int(table[name].max()) for name in ("height", "width")))
 
 
-def _claim(cache: Path) -> None:
+def _claim(cache: Location) -> None:
     """Make the folder, unless something else is there."""
-    if cache.exists() and not cache.is_dir():
+    if cache.is_file():
         raise CacheMismatchError(f"{cache}: a file is here; give the path of a new folder for the cache")
-    entries = {entry.name for entry in cache.iterdir()} if cache.is_dir() else set()
+    entries = set(names_in(cache))
     if entries - {layout.BUILD} and layout.MANIFEST not in entries:  # .build alone: killed in its first instants
         raise CacheMismatchError(f"{cache}: this folder holds other files; give the path of a new one")
-    make_folders(cache, below=_nearest(cache))
+    if isinstance(cache, Path):
+        make_folders(cache, below=_nearest(cache))
 
 
 def _nearest(folder: Path) -> Path:

@@ -6,9 +6,7 @@ views over the same open files, so folds, corrected targets and new columns touc
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,19 +26,20 @@ from resload.store.matching import with_columns
 from resload.store.opened import Shards
 from resload.store.plan import begin
 from resload.store.pseudonyms import Plain, names_in
+from resload.store.remote import Given, Location, location
 from resload.store.rows import numeric_targets, rows_in
-from resload.store.run import no_masks, read_rows
+from resload.store.run import finished, no_masks
 from resload.store.serving import Served, Serving
 from resload.store.slot import Slot
 from resload.store.stored import Stored
 from resload.store.whole import Sweep
 
 
-def open_cache(path: str | os.PathLike[str], *, partial: bool = False, access: str = "pread") -> "Cache":
+def open_cache(path: Given, *, partial: bool = False, access: str = "pread") -> "Cache":
     """Open the cache at a path; reads its manifest and table, no pixels.
 
     Args:
-        path: the folder that `resload.build` made.
+        path: the folder that `resload.build` made, also in object storage: "s3://bucket/nih.zarr", "gs://", "az://".
         partial: also open a cache whose first build has not finished; rows that are not there yet have the status
             "pending", and there are no targets.
         access: "pread": from the files, through the system's page cache. "memory": levels in use are read once, whole
@@ -52,9 +51,7 @@ def open_cache(path: str | os.PathLike[str], *, partial: bool = False, access: s
     Raises:
         NotACacheError, IncompleteCacheError, NewerFormatError, CorruptCacheError.
     """
-    if "://" in str(path):
-        raise ArgumentError(f"{path}: caches are opened from a folder of this machine; copy it here, or mount it")
-    folder = Path(path)
+    folder = location(path)
     manifest = layout.read_manifest(folder, partial=partial)
     shards = Shards(folder, manifest, access=access)
     if manifest.state != "complete":
@@ -68,7 +65,7 @@ def open_cache(path: str | os.PathLike[str], *, partial: bool = False, access: s
     return Cache(stored, np.arange(manifest.count), own, kept.targets, boxes)
 
 
-def _unfinished(folder: Path, manifest: Manifest) -> pd.DataFrame:
+def _unfinished(folder: Location, manifest: Manifest) -> pd.DataFrame:
     """The rows that a first build has finished so far; the others are pending."""
     try:
         ids: list[str] = json.loads((folder / layout.BUILD / layout.PLAN).read_bytes())["ids"]
@@ -80,8 +77,9 @@ def _unfinished(folder: Path, manifest: Manifest) -> pd.DataFrame:
     if manifest.masks:
         pending |= no_masks(manifest)
     records = [pending] * manifest.count
-    for task in begin(manifest).tasks:
-        records[task.rows.start : task.rows.stop] = read_rows(folder, task) or [pending] * len(task.rows)
+    for group, found in finished(folder, begin(manifest).tasks).items():
+        rows = manifest.rows_of(group)
+        records[rows.start : rows.stop] = found
     frame = tables.results_frame(records, manifest.arrays)
     frame.insert(0, "id", pd.Series(ids, dtype="str"))
     return frame
@@ -131,8 +129,8 @@ class Cache:
     # -- what is there --
 
     @property
-    def path(self) -> Path:
-        """The cache's folder."""
+    def path(self) -> Location:
+        """The cache's folder: a `Path`, or for object storage what has its `str`, `name` and `/`."""
         return self._stored.path
 
     @property

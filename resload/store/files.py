@@ -88,20 +88,3 @@ def write_at(descriptor: int, data: Any, offset: int) -> None:
         if written <= 0:  # no system does; a loop that ends is still better
             raise OSError(f"{written} bytes were written of {len(view)}")
         view, offset = view[written:], offset + written
-
-
-def removed(folder: Path) -> None:
-    """Remove a folder of files, as far as that can be done: what cannot be removed stays."""
-    try:
-        names = list(folder.iterdir())
-    except OSError:
-        return
-    for path in names:
-        try:
-            disk().unlink(path)
-        except OSError:
-            continue
-    try:
-        disk().rmdir(folder)
-    except OSError:
-        return

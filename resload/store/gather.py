@@ -34,6 +34,7 @@ from resload.size import Size
 from resload.store import bulk, layout
 from resload.store.joined import MOST, joined
 from resload.store.opened import Shards
+from resload.store.remote import RANGE, Url, read_ranges
 from resload.store.shard import REMEDY, Shard
 from resload.store.slot import Slot
 from resload.wording import megabytes
@@ -64,6 +65,7 @@ class Level:
     def __init__(self, shards: Shards, size: Size, crcs: NDArray[np.uint32]) -> None:
         self._shards = shards
         self._manifest = shards.manifest
+        self._far = shards.far
         self._size = size
         self._crcs = crcs
         self._step = layout.record_bytes(size, self._manifest.dtype)
@@ -102,7 +104,7 @@ class Level:
         Returns how many bytes they are; 0 where nothing is ever to be fetched, as in a level that is held. A shard
         that cannot be opened is left to `read`.
         """
-        if self._held is not None or not _TELLS:
+        if self._held is not None or not _TELLS or self._far:
             return 0
         with contextlib.suppress(CorruptCacheError, OSError):
             held, some = self._where(rows[:: max(1, len(rows) // _PROBES)])
@@ -115,13 +117,14 @@ class Level:
 
     def cold(self, rows: NDArray[np.int64]) -> list[Path]:
         """The shards of these rows, where most of the level is wanted and is not in memory; none otherwise."""
-        if self._held is not None or not _TELLS or 2 * len(rows) < self._manifest.count:
+        if self._held is not None or not _TELLS or self._far or 2 * len(rows) < self._manifest.count:
             return []
         with contextlib.suppress(CorruptCacheError, OSError):
             held, some = self._where(rows[:: max(1, len(rows) // _SAMPLED)])
             if 2 * sum(starmap(_in_memory, some)) < len(some):
                 groups = np.unique(rows // self._manifest.per_shard).tolist()
-                return [self._shards.cache / layout.shard_path(self._size, group) for group in groups]
+                shards = self._shards.of(self._size, groups)
+                return [shard.path for shard in shards if isinstance(shard.path, Path)]
             del held
         return []
 
@@ -133,7 +136,7 @@ class Level:
 
     def _copy(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
         """From the files into the slot, verified."""
-        copy = _copy_mapped if self._shards.access == "mmap" else _pread
+        copy = _copy_mapped if self._shards.access == "mmap" else _fetch if self._far else _pread
         groups, records = np.divmod(rows, self._manifest.per_shard)
         shards = self._shards.of(self._size, groups.tolist())  # a reference each: eviction cannot close them now
         for first in range(0, len(rows), self._together):
@@ -212,6 +215,30 @@ def _pread(shards: list[Shard], records: NDArray[np.int64], slot: Slot, start: i
     if lengths.count(step) != len(records):
         short = next(shard for shard, length in zip(shards, lengths, strict=True) if length != step)
         raise CorruptCacheError(f"{short.path}: it ended while it was read; {REMEDY}")
+
+
+def _fetch(shards: list[Shard], records: NDArray[np.int64], slot: Slot, start: int) -> None:
+    """From object storage, by ranges that are under way together; records that follow each other are one range."""
+    step, numbers = shards[0].step, records.tolist()
+    runs: list[list[int]] = []
+    for i, k in enumerate(numbers):
+        if runs and shards[i] is shards[i - 1] and k == numbers[i - 1] + 1 and (len(runs[-1]) + 1) * step <= RANGE:
+            runs[-1].append(i)
+        else:
+            runs.append([i])
+    parts = [(_url(shards[run[0]]), numbers[run[0]] * step, (numbers[run[-1]] + 1) * step) for run in runs]
+    for run, found in zip(runs, read_ranges(parts), strict=True):
+        if len(found) != len(run) * step:
+            raise CorruptCacheError(f"{shards[run[0]].path}: it ended while it was read; {REMEDY}")
+        got = np.frombuffer(found, np.uint8).reshape(len(run), step)
+        places = slice(start + run[0], start + run[-1] + 1)
+        slot.bytes[places] = got[:, : slot.body]
+        slot.sums[places] = np.ascontiguousarray(got[:, slot.body :]).view(slot.sums.dtype)[:, 0]
+
+
+def _url(shard: Shard) -> Url:
+    assert isinstance(shard.path, Url)
+    return shard.path
 
 
 def _copy_mapped(shards: list[Shard], records: NDArray[np.int64], slot: Slot, start: int) -> None:

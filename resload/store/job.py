@@ -11,13 +11,11 @@ A present cache stays readable all the while: the manifest is replaced last. No 
 """
 
 import json
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import gt
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,7 +32,7 @@ from resload.pipeline.recipe import CatalogFilms
 from resload.size import NATIVE, Native, Size
 from resload.store import layout, plan, pseudonyms, tables
 from resload.store.codecs import body_bytes
-from resload.store.files import disk, removed
+from resload.store.commit import free_bytes, names_in, remove, sweep
 from resload.store.gather import Level
 from resload.store.identity import fingerprint, step_key
 from resload.store.layout import Manifest
@@ -42,7 +40,8 @@ from resload.store.native import Packed
 from resload.store.opened import Shards
 from resload.store.pseudonyms import Plain
 from resload.store.publish import publish, write, write_manifest
-from resload.store.run import Sources, levels_recipe, read_rows, run
+from resload.store.remote import Location, Url
+from resload.store.run import Sources, finished, levels_recipe, run
 from resload.store.unchanged import changed_masks, changed_sources
 from resload.store.words import how_long, listed, megabytes
 
@@ -50,12 +49,16 @@ if TYPE_CHECKING:
     from resload.catalog import Catalog
 
 
+_UNDER_WAY = 3
+"""Row groups whose temporaries are there at once: one being made, one being finished, one that waits for it."""
+
+
 @dataclass
 class Job:
     """Brings the cache at a path up to date with a catalog and a recipe."""
 
     catalog: "Catalog"
-    cache: Path
+    cache: Location
     recipe: Pipeline
     kept: tables.Kept
     names: Plain
@@ -113,7 +116,7 @@ class Job:
             worked = True
         if not worked and not self._retarget(present):
             self._say(f"complete ({present.count} radiographs at {listed(present.sizes)}); nothing to do")
-        self._sweep()
+        sweep(self.cache)
 
     def _updates(self, present: Manifest, ids: list[str]) -> Iterator[tuple[plan.Step, list[str]]]:
         stored = set(ids)
@@ -226,7 +229,7 @@ class Job:
     def _take(self, step: plan.Step, ids: list[str], known: pd.DataFrame | None) -> Manifest:
         """Run a step to its end and make it the cache. What an interrupted run of the same step did is kept."""
         self._adopt(step, ids)
-        done = {task.group for task in step.tasks if read_rows(self.cache, task) is not None}
+        done = set(finished(self.cache, step.tasks))
         left = step.without(done)
         self._announce(left, len(done))
         sources = Sources(
@@ -261,10 +264,11 @@ class Job:
         except (OSError, ValueError, KeyError):
             same = False
         if not same:
-            self._sweep()
+            sweep(self.cache)
             self._write_plan(step.goal, ids)
-        for part in (self.cache / layout.BUILD).glob("*.part"):
-            disk().unlink(part)
+        for name in names_in(self.cache / layout.BUILD):
+            if name.endswith(".part"):
+                remove(self.cache / layout.BUILD / name)
 
     def _write_plan(self, goal: Manifest, ids: list[str]) -> None:
         document = json.dumps({"key": step_key(goal, ids), "ids": ids})
@@ -285,7 +289,7 @@ class Job:
         goal = fingerprint(step.goal.with_state("complete"), ids, results)
         present = layout.read_manifest(self.cache, partial=True)
         publish(self.cache, present, goal, self._tables(ids, results))
-        self._sweep()
+        sweep(self.cache)
         bad = int((results["status"] == "failed").sum())
         self._say(
             f"complete: {goal.count} radiographs at {listed(goal.sizes)}"
@@ -294,7 +298,8 @@ class Job:
         return layout.read_manifest(self.cache)
 
     def _results(self, step: plan.Step, known: pd.DataFrame | None) -> pd.DataFrame:
-        records = [record for task in step.tasks for record in read_rows(self.cache, task) or []]
+        of_group = finished(self.cache, step.tasks)
+        records = [record for task in step.tasks for record in of_group.get(task.group, [])]
         if step.kind == "widen":
             assert known is not None
             new = [size for task in step.tasks[:1] for size in task.sizes]
@@ -329,18 +334,22 @@ class Job:
 
     # -- files and words --
 
-    def _sweep(self) -> None:
-        removed(self.cache / layout.BUILD)
-
     def _check_room(self, step: plan.Step) -> None:
         for size in filter(layout.is_packed, step.goal.arrays):
             body_bytes(step.goal.record_shape(size), step.goal.record_dtype(size))  # refuses what no codec can take
-        need, free = step.bytes(), shutil.disk_usage(self.cache).free
+        need, free = self._room(step), free_bytes(self.cache)
         if need > free:
+            where = " in the folder for temporary files (TMPDIR)" if isinstance(self.cache, Url) else ""
             raise DiskSpaceError(
-                f"{self.cache}: {megabytes(need)} are needed and {megabytes(free)} are free; free some space, "
+                f"{self.cache}: {megabytes(need)} are needed{where} and {megabytes(free)} are free; free some space, "
                 "choose another disk, or fewer or smaller sizes"
             )
+
+    def _room(self, step: plan.Step) -> int:
+        """Bytes that the step takes of a disk: on object storage those of the row groups under way."""
+        if not isinstance(self.cache, Url):
+            return step.bytes()
+        return max((replace(step, tasks=(task,)).bytes() for task in step.tasks), default=0) * _UNDER_WAY
 
     def _announce(self, step: plan.Step, done: int) -> None:
         self._check_room(step)

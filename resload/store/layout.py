@@ -21,11 +21,11 @@ Everything outside `.build/` is standard Zarr v3 (zarr-specs v3.0: core, and the
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from resload.errors import IncompleteCacheError, NewerFormatError, NotACacheError
 from resload.size import Native, Size, as_ladder
+from resload.store.remote import Location
 
 FORMAT = 1
 """Version of this layout. A reader refuses a larger one."""
@@ -34,6 +34,8 @@ MANIFEST = "zarr.json"
 SAMPLES = "samples.parquet"
 BOXES = "boxes.parquet"
 BUILD = ".build"
+LEASE = "lease.json"
+"""In `.build/`, where a folder cannot be locked: who builds (`alone.py`)."""
 PLAN = "plan.json"
 """In `.build/`: the ids in row order, and a key that names the step they were planned for."""
 CRC_BYTES = 4
@@ -169,7 +171,7 @@ class Manifest:
         }
 
 
-def read_manifest(cache: Path, *, partial: bool = False) -> Manifest:
+def read_manifest(cache: Location, *, partial: bool = False) -> Manifest:
     """The manifest of the cache at a path.
 
     Raises NotACacheError, NewerFormatError, and IncompleteCacheError unless `partial`.

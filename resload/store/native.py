@@ -2,7 +2,6 @@
 
 import threading
 from collections import OrderedDict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from resload.size import Size
 from resload.store.arrays import packed_shard
 from resload.store.layout import Manifest
 from resload.store.packed import PackedShard
+from resload.store.remote import Location
 
 _OPEN_SHARDS = 64
 """Descriptors kept open per array."""
@@ -23,7 +23,7 @@ class Packed:
     crcs: the checksums that the table of samples remembers, uint32 (N,).
     """
 
-    def __init__(self, cache: Path, manifest: Manifest, size: Size, crcs: NDArray[np.uint32]) -> None:
+    def __init__(self, cache: Location, manifest: Manifest, size: Size, crcs: NDArray[np.uint32]) -> None:
         self._cache, self._manifest, self._size, self._crcs = cache, manifest, size, crcs
         self._opened: OrderedDict[int, PackedShard] = OrderedDict()
         self._lock = threading.Lock()

@@ -3,11 +3,11 @@
 import sys
 import threading
 from collections import deque
-from pathlib import Path
 
 from resload.errors import ArgumentError
 from resload.size import Size
 from resload.store import layout
+from resload.store.remote import Location, Url
 from resload.store.shard import Shard
 
 ACCESS = ("pread", "mmap", "memory")
@@ -28,13 +28,17 @@ class Shards:
     """The shards of a cache: opened when first read, a bounded number kept open. Thread-safe."""
 
     def __init__(
-        self, cache: Path, manifest: layout.Manifest, *, access: str = "pread", limit: int | None = None
+        self, cache: Location, manifest: layout.Manifest, *, access: str = "pread", limit: int | None = None
     ) -> None:
         if access not in ACCESS:
             raise ArgumentError(f"access must be one of {', '.join(ACCESS)}; found {access!r}")
+        if access == "mmap" and isinstance(cache, Url):
+            raise ArgumentError(f"{cache}: object storage cannot be mapped; use access='pread', or mirror=")
         self.cache, self.manifest, self.access = cache, manifest, access
+        self.far = isinstance(cache, Url)
+        """Whether shards are read by requests for ranges."""
         self._limit = open_limit() if limit is None else limit
-        self._checked: dict[tuple[Size, int], tuple[int, ...]] = {}
+        self._checked: dict[tuple[Size, int], tuple[object, ...]] = {}
         self._by_size: dict[Size, dict[int, Shard]] = {}
         self._order: deque[tuple[Size, int]] = deque()
         self._lock = threading.Lock()

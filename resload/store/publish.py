@@ -8,20 +8,20 @@ a table is replaced in three steps, each of which leaves a cache that opens:
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from resload.store import documents, layout, tables
-from resload.store.commit import explained, make_folders, write_whole
-from resload.store.files import disk
+from resload.store.alone import check
+from resload.store.commit import explained, make_folders, remove, write_whole
 from resload.store.layout import Manifest
+from resload.store.remote import Location
 
 
-def write(cache: Path, name: str, data: bytes) -> bool:
+def write(cache: Location, name: str, data: bytes) -> bool:
     """Write one file whole unless it already holds these bytes; True when it was written."""
-    target = cache / name
-    if target.is_file() and target.read_bytes() == data:
+    target, scratch = cache / name, cache / layout.BUILD
+    if _holds(target, data):
         return False
-    scratch = cache / layout.BUILD
+    check(cache)
     with explained(target):
         make_folders(scratch, below=cache)
         make_folders(target.parent, below=cache)
@@ -29,12 +29,19 @@ def write(cache: Path, name: str, data: bytes) -> bool:
     return True
 
 
-def write_manifest(cache: Path, manifest: Manifest) -> bool:
+def _holds(target: Location, data: bytes) -> bool:
+    try:
+        return target.read_bytes() == data
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+
+
+def write_manifest(cache: Location, manifest: Manifest) -> bool:
     """Write the root document; True when it changed."""
     return write(cache, layout.MANIFEST, documents.as_json(documents.root_document(manifest)))
 
 
-def write_documents(cache: Path, manifest: Manifest) -> None:
+def write_documents(cache: Location, manifest: Manifest) -> None:
     """Write what is below the root document: the groups of levels and masks, and each of them."""
     for size in manifest.arrays:
         name = f"{layout.level_folder(size)}/{layout.MANIFEST}"
@@ -43,7 +50,7 @@ def write_documents(cache: Path, manifest: Manifest) -> None:
         write(cache, f"{group}/{layout.MANIFEST}", documents.as_json(document))
 
 
-def publish(cache: Path, present: Manifest, goal: Manifest, files: Mapping[str, bytes]) -> bool:
+def publish(cache: Location, present: Manifest, goal: Manifest, files: Mapping[str, bytes]) -> bool:
     """Make these tables, and the manifest `goal` with their sums, the cache; True when anything changed.
 
     present: the manifest that is there now. A table that is not among `files` any more is removed last.
@@ -61,5 +68,5 @@ def publish(cache: Path, present: Manifest, goal: Manifest, files: Mapping[str, 
     write_documents(cache, goal)
     write_manifest(cache, goal)
     for name in {layout.SAMPLES, layout.BOXES} - set(files):
-        disk().unlink(cache / name)
+        remove(cache / name)
     return True

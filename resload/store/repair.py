@@ -1,7 +1,6 @@
 """Making what is damaged in a cache again, from the sources it was built from."""
 
 import contextlib
-import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,15 +17,17 @@ from resload.masks.table import MaskTable
 from resload.pipeline.recipe import CatalogFilms
 from resload.size import Size
 from resload.store import layout, tables
+from resload.store.alone import alone, check
 from resload.store.arrays import Writer, as_record, packed_shard, writer
 from resload.store.cache import Cache, open_cache
-from resload.store.commit import alone, explained, make_folders, put
+from resload.store.commit import explained, make_folders, put, scratch_of
 from resload.store.documents import codec_of
 from resload.store.files import disk
 from resload.store.identity import fingerprint
 from resload.store.packed import PackedShard, PackedWriter
 from resload.store.pseudonyms import names_in
 from resload.store.publish import publish, write_documents
+from resload.store.remote import Given, Location, location
 from resload.store.run import (
     Record,
     film_of,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 
 def repair(
-    cache: Cache | str | os.PathLike[str],
+    cache: Cache | Given,
     catalog: "Catalog",
     *,
     pseudonymise: str | bytes | None = None,
@@ -61,27 +62,25 @@ def repair(
     catalog: must hold the radiographs in question, under the same ids. pseudonymise: the key of a cache that was built
     with one; CacheMismatchError for another key.
     """
-    path = cache.path if isinstance(cache, Cache) else Path(cache)
+    path = cache.path if isinstance(cache, Cache) else location(cache)
     names = names_in(path, layout.read_manifest(path), pseudonymise)
     found = verify(path, threads=threads, progress=progress)
-    with alone(path):
-        return _Repair(path, names.catalog(catalog), names.seal).run(found)
+    with alone(path), scratch_of(path) as scratch:
+        return _Repair(path, scratch, names.catalog(catalog), names.seal).run(found)
 
 
 class _Repair:
-    def __init__(self, path: Path, catalog: "Catalog", seal: Callable[[str], str]) -> None:
-        self.path, self.films = path, CatalogFilms(catalog, seal)
+    def __init__(self, path: Location, scratch: Path, catalog: "Catalog", seal: Callable[[str], str]) -> None:
+        self.path, self.scratch, self.films = path, scratch, CatalogFilms(catalog, seal)
         self.manifest = layout.read_manifest(path)
         self.table, self.kept = tables.read_samples(path, self.manifest, levels=True)
         self.recipe = open_cache(path).pipeline
-        self.scratch = path / layout.BUILD
         self.places = {name: row for row, name in enumerate(self.films.ids)}
         self.masks = _masks(catalog, self.films, self.manifest)
         self.left: list[Problem] = []
         self.made = 0
 
     def run(self, found: Report) -> Report:
-        make_folders(self.scratch, below=self.path)
         write_documents(self.path, self.manifest)
         wanted = self._damaged(found.problems)
         revived = self._revive(wanted)
@@ -163,6 +162,7 @@ class _Repair:
                     self._put(shard, k, record, size)
             with explained(self.path / name):
                 shard.finish(len(manifest.rows_of(group)))
+                check(self.path)
                 make_folders((self.path / name).parent, below=self.path)
                 put(temporary, self.path / name)
             self.made += len(rows)
@@ -172,7 +172,8 @@ class _Repair:
 
     def _present(self, size: Size, group: int) -> Shard | PackedShard | None:
         try:
-            return (packed_shard if layout.is_packed(size) else open_shard)(self.path, self.manifest, size, group)
+            opened = packed_shard if layout.is_packed(size) else open_shard
+            return opened(self.path, self.manifest, size, group, whole=True)
         except CorruptCacheError:
             return None
 
@@ -226,7 +227,8 @@ class _Repair:
 
     def _clear(self) -> None:
         with contextlib.suppress(OSError):  # an unfinished build's files may be in it, and stay
-            disk().rmdir(self.scratch)
+            if isinstance(self.path, Path):
+                disk().rmdir(self.scratch)
 
 
 def _copied(old: Shard | PackedShard | None, k: int, expected: int) -> bytes | None:

@@ -32,13 +32,15 @@ from resload.pipeline.recipe import CatalogFilms
 from resload.pipeline.together import made_together
 from resload.size import Size
 from resload.store import layout, tables
+from resload.store.alone import check
 from resload.store.arrays import Writer, as_record, writer
-from resload.store.commit import explained, make_folders, put, write_whole
+from resload.store.commit import explained, make_folders, names_in, put, scratch_of, write_whole
 from resload.store.gather import Level
 from resload.store.layout import Manifest
 from resload.store.native import Packed
 from resload.store.packed import PackedWriter
 from resload.store.plan import Step, Task
+from resload.store.remote import AT_ONCE, Location, Url
 from resload.store.slot import Slot
 from resload.threads import ordered_map
 
@@ -346,9 +348,13 @@ def _copy_record(sources: Sources, item: _Item) -> None:
 # -- one step --------------------------------------------------------------------------------------------
 
 
-def run(step: Step, sources: Sources, cache: Path, *, threads: int, progress: bool) -> None:
+def run(step: Step, sources: Sources, cache: Location, *, threads: int, progress: bool) -> None:
     """Make every row group of the step. What is finished stays finished, whatever happens."""
-    scratch = cache / layout.BUILD
+    with scratch_of(cache) as scratch:
+        _run(step, sources, cache, scratch, threads=threads, progress=progress)
+
+
+def _run(step: Step, sources: Sources, cache: Location, scratch: Path, *, threads: int, progress: bool) -> None:
     opened: list[Writer] = []
     finishing: list[Future[None]] = []
     finisher = ThreadPoolExecutor(1, thread_name_prefix="resload-finish")
@@ -406,26 +412,26 @@ def _pieces(items: Iterator[_Item], most: int) -> Iterator[list[_Item]]:
         yield piece
 
 
-def _finish(cache: Path, item: _Item, records: list[Record]) -> None:
+def _finish(cache: Location, item: _Item, records: list[Record]) -> None:
     """Commit one row group: every shard whole and in place, then the file that says so."""
     task = item.task
     for size, shard in item.writers.items():
         target = cache / layout.shard_path(size, task.group)
         with explained(target):
             shard.finish(len(task.rows))
+            check(cache)
             make_folders(target.parent, below=cache)
             put(shard.path, target)
-    scratch = cache / layout.BUILD
     document = json.dumps({"sizes": [str(size) for size in task.sizes], "records": records})
-    write_whole(document.encode(), rows_file(cache, task.group), scratch=scratch)
+    write_whole(document.encode(), rows_file(cache, task.group), scratch=cache / layout.BUILD)
 
 
-def rows_file(cache: Path, group: int) -> Path:
+def rows_file(cache: Location, group: int) -> Location:
     """`.build/rows-<g>.json`: while it exists, row group g of the unfinished step is done."""
     return cache / layout.BUILD / f"rows-{group}.json"
 
 
-def read_rows(cache: Path, task: Task) -> list[Record] | None:
+def read_rows(cache: Location, task: Task) -> list[Record] | None:
     """The records of a finished row group; None when it is not finished, or was for other sizes."""
     try:
         document = json.loads(rows_file(cache, task.group).read_bytes())
@@ -434,3 +440,12 @@ def read_rows(cache: Path, task: Task) -> list[Record] | None:
     records: list[Record] = document["records"]
     same = document["sizes"] == [str(size) for size in task.sizes] and len(records) == len(task.rows) - task.keep
     return records if same else None
+
+
+def finished(cache: Location, tasks: Sequence[Task]) -> dict[int, list[Record]]:
+    """Row group -> its records, of those tasks that are finished."""
+    there = set(names_in(cache / layout.BUILD))
+    asked = [task for task in tasks if rows_file(cache, task.group).name in there]
+    with ThreadPoolExecutor(AT_ONCE if isinstance(cache, Url) else 1, thread_name_prefix="resload-rows") as pool:
+        found = pool.map(lambda task: read_rows(cache, task), asked)
+        return {task.group: records for task, records in zip(asked, found, strict=True) if records is not None}

@@ -32,6 +32,7 @@ import pyarrow.parquet as pq
 from resload.errors import ArgumentError, CacheMismatchError, CorruptCacheError
 from resload.size import Size
 from resload.store.layout import BOXES, SAMPLES, Manifest
+from resload.store.remote import Location
 
 if TYPE_CHECKING:
     from resload.catalog import Catalog
@@ -226,7 +227,7 @@ def sum_of(data: bytes) -> str:
 
 
 def read_samples(
-    cache: Path, manifest: Manifest, columns: Sequence[str] | None = None, *, levels: bool = False
+    cache: Location, manifest: Manifest, columns: Sequence[str] | None = None, *, levels: bool = False
 ) -> tuple[pd.DataFrame, Kept]:
     """samples.parquet, verified: the named columns, or all (the levels' own only if asked for).
 
@@ -247,7 +248,7 @@ def read_samples(
     return frame.iloc[: manifest.count].reset_index(drop=True), kept
 
 
-def read_boxes(cache: Path, manifest: Manifest) -> pd.DataFrame | None:
+def read_boxes(cache: Location, manifest: Manifest) -> pd.DataFrame | None:
     """boxes.parquet, verified, or None when the cache has none."""
     if BOXES not in manifest.tables:
         return None
@@ -257,7 +258,7 @@ def read_boxes(cache: Path, manifest: Manifest) -> pd.DataFrame | None:
 
 
 @contextmanager
-def _verified(cache: Path, manifest: Manifest, name: str) -> Iterator[Any]:
+def _verified(cache: Location, manifest: Manifest, name: str) -> Iterator[Any]:
     """A table's bytes as a file, once they were compared with the manifest; what goes wrong then names it too."""
     try:
         data = (cache / name).read_bytes()

@@ -4,10 +4,8 @@ Where its films are at hand, a sample of them is decoded again and compared with
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +25,7 @@ from resload.store.identity import fingerprint
 from resload.store.layout import Manifest
 from resload.store.proof import Finding, LevelError, Proof
 from resload.store.pseudonyms import Plain, names_in
+from resload.store.remote import Given, Location, location
 from resload.store.shard import Shard
 from resload.threads import ordered_map, thread_count
 
@@ -75,7 +74,7 @@ class Report:
 
 
 def verify(
-    cache: Cache | str | os.PathLike[str],
+    cache: Cache | Given,
     *,
     sources: int = 0,
     catalog: "Catalog | None" = None,
@@ -110,7 +109,7 @@ def verify(
         raise ArgumentError(
             f"sources={sources} needs the films: give catalog=..., the catalog that the cache was built from"
         )
-    path, count = cache.path if isinstance(cache, Cache) else Path(cache), thread_count(threads)
+    path, count = cache.path if isinstance(cache, Cache) else location(cache), thread_count(threads)
     opened = open_cache(path)
     manifest = layout.read_manifest(path)
     names = names_in(path, manifest, pseudonymise) if sources or pseudonymise is not None else Plain()
@@ -129,7 +128,7 @@ def verify(
     return Report(records, tuple(problems), 0, done, len(readable), levels, opened.digest)
 
 
-def _check_documents(cache: Path, manifest: Manifest) -> list[Problem]:
+def _check_documents(cache: Location, manifest: Manifest) -> list[Problem]:
     """Every metadata document must say what the manifest implies, or other Zarr readers see something else."""
     expected = {
         layout.MANIFEST: documents.root_document(manifest),
@@ -156,7 +155,7 @@ def _check_fingerprint(manifest: Manifest, table: pd.DataFrame) -> list[Problem]
 
 
 def _check_shards(
-    path: Path, manifest: Manifest, table: pd.DataFrame, *, threads: int, progress: bool
+    path: Location, manifest: Manifest, table: pd.DataFrame, *, threads: int, progress: bool
 ) -> list[Problem]:
     shards = [(size, group) for size in manifest.arrays for group in range(manifest.groups)]
     sums = {size: table[tables.level_column("crc32c", size)].to_numpy(np.uint32) for size in manifest.arrays}
@@ -175,14 +174,14 @@ def _check_shards(
 
 
 def _check_shard(
-    cache: Path, manifest: Manifest, size: Size, group: int, expected: NDArray[np.uint32], ids: Sequence[str]
+    cache: Location, manifest: Manifest, size: Size, group: int, expected: NDArray[np.uint32], ids: Sequence[str]
 ) -> list[Problem]:
     name = layout.shard_path(size, group)
     rows = manifest.rows_of(group)
     if layout.is_packed(size):
         return _check_packed(cache, manifest, size, group, expected, ids)
     try:
-        shard = open_shard(cache, manifest, size, group)
+        shard = open_shard(cache, manifest, size, group, whole=True)
     except CorruptCacheError as exc:
         return [Problem(name, str(exc).partition(": ")[2].partition(";")[0])]
     problems: list[Problem] = []
@@ -202,12 +201,12 @@ def _check_shard(
 
 
 def _check_packed(
-    cache: Path, manifest: Manifest, size: Size, group: int, expected: NDArray[np.uint32], ids: Sequence[str]
+    cache: Location, manifest: Manifest, size: Size, group: int, expected: NDArray[np.uint32], ids: Sequence[str]
 ) -> list[Problem]:
     """Compressed records: both sums of each, and that it decodes to its shape."""
     name, rows = layout.shard_path(size, group), manifest.rows_of(group)
     try:
-        shard = packed_shard(cache, manifest, size, group)
+        shard = packed_shard(cache, manifest, size, group, whole=True)
     except CorruptCacheError as exc:
         return [Problem(name, _words(exc))]
     problems = []
@@ -250,7 +249,7 @@ def _as_problem(manifest: Manifest, table: pd.DataFrame, found: Finding) -> Prob
     return Problem(file, what, found.row, str(table["id"].iloc[found.row]), repairable=False)
 
 
-def _whole(path: Path, manifest: Manifest, table: pd.DataFrame, row: int, size: Size) -> NDArray[Any] | None:
+def _whole(path: Location, manifest: Manifest, table: pd.DataFrame, row: int, size: Size) -> NDArray[Any] | None:
     """A record's pixels; None where it is damaged, which the checksums have told already."""
     group, k = divmod(row, manifest.per_shard)
     expected = int(table[tables.level_column("crc32c", size)].iloc[row])
@@ -270,14 +269,15 @@ def _whole(path: Path, manifest: Manifest, table: pd.DataFrame, row: int, size: 
 # -- one shard, one record --
 
 
-def open_shard(cache: Path, manifest: Manifest, size: Size, group: int) -> Shard:
-    """A shard, opened for itself. Raises CorruptCacheError."""
+def open_shard(cache: Location, manifest: Manifest, size: Size, group: int, *, whole: bool = False) -> Shard:
+    """A shard, opened for itself; `whole`: all of it is to be read. Raises CorruptCacheError."""
     return Shard(
         cache / layout.shard_path(size, group),
         size=size,
         dtype=manifest.dtype,
         per_shard=manifest.per_shard,
         count=len(manifest.rows_of(group)),
+        whole=whole,
     )
 
 

@@ -1,0 +1,72 @@
+"""The bytes of one shard, open for reading: a file of this machine, or an object of object storage.
+
+LocalFile     by its descriptor; stays readable when the file is replaced or removed
+RemoteFile    by requests for ranges
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+from resload.store.remote import Location, Url
+
+
+class LocalFile:
+    """A file, open; closed when nobody holds this object. Thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        found = os.fstat(self.descriptor)
+        self.size = found.st_size
+        self.identity: tuple[object, ...] = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        """Tells this file as it is now from any other."""
+
+    def read_into(self, buffer: memoryview, offset: int) -> bool:
+        """Fill the whole buffer from `offset` on; False when the file ends before."""
+        while buffer:
+            got = os.preadv(self.descriptor, [buffer], offset)
+            if got == 0:
+                return False
+            buffer, offset = buffer[got:], offset + got
+        return True
+
+    def __del__(self) -> None:
+        if hasattr(self, "descriptor"):
+            os.close(self.descriptor)
+
+
+class RemoteFile:
+    """An object. Thread-safe, and safe after a fork. Raises FileNotFoundError, StorageError."""
+
+    descriptor = -1
+
+    def __init__(self, url: Url) -> None:
+        self.url, self.size = url, url.size()
+        self.identity: tuple[object, ...] = (url, self.size)
+
+    def read_into(self, buffer: memoryview, offset: int) -> bool:
+        """As `LocalFile`."""
+        (found,) = self.url.read_ranges([(offset, offset + len(buffer))])
+        if len(found) != len(buffer):
+            return False
+        buffer[:] = found
+        return True
+
+
+def open_file(place: Location, *, whole: bool = False) -> LocalFile | RemoteFile:
+    """Open a shard. whole: all of it is to be read, so that an object is fetched at once, into a temporary file.
+
+    Raises FileNotFoundError, and what the system or storage raises.
+    """
+    if isinstance(place, Path):
+        return LocalFile(place)
+    if not whole:
+        return RemoteFile(place)
+    number, name = tempfile.mkstemp(prefix="resload-")
+    os.close(number)
+    path = Path(name)
+    try:
+        place.download(path)
+        return LocalFile(path)
+    finally:
+        path.unlink()  # its bytes stay as long as the file is open
