@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,7 +31,7 @@ from resload.batch import Batch
 from resload.catalog import Catalog
 from resload.devices import usable_device
 from resload.errors import ArgumentError
-from resload.foretold import swept, telling
+from resload.foretold import followed, swept, telling
 from resload.making import Maker, Order
 from resload.pipeline import ModelInput, Pipeline
 from resload.readers import DetailReader, Reader, ResidentReader
@@ -247,7 +248,8 @@ class Loader:
         helping = self._threads > 1 and self._caller_works()
         executor = ThreadPoolExecutor(self._threads - helping, thread_name_prefix="resload")
         pending: deque[Order] = deque()
-        plan = telling(self.sampler.parts(epoch, start=start, at=at), self.reader)
+        parts = partial(self.sampler.parts, epoch, start=start, at=at)
+        plan = followed(telling(parts(), self.reader), parts, self.reader)
         try:
             with swept(self.reader, self.sampler.rows, self._sizes):
                 for some in self._maker.together(plan):

@@ -625,12 +625,6 @@ def test_opening_112120_radiographs(tmp_path):
     assert time.perf_counter() - begun < 60, "a hang, not a slow machine"
 
 
-def test_urls_are_refused_in_words():
-    """A URL is not mistaken for a folder."""
-    with pytest.raises(ArgumentError, match="from a folder of this machine"):
-        resload.open_cache("s3://bucket/nih.zarr")
-
-
 def test_manifest_documents_are_json(cache):
     """Documents end in a newline, have no absolute path, and say what they are."""
     document = json.loads((cache.path / "zarr.json").read_text())

@@ -1,6 +1,7 @@
 """Pixels from a cache: verified records of a stored level, or another size made from them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any
 
@@ -94,6 +95,12 @@ class CacheReader:
     def sweep(self, rows: NDArray[np.int64], sizes: Sequence[Size]) -> Sweep | None:
         """See `Cache.sweep`."""
         return self.cache.sweep(rows, sizes, allow_upsample=self._allow_upsample)
+
+    def expecting(
+        self, steps: Iterable[tuple[NDArray[np.int64], Sequence[Size]]]
+    ) -> AbstractContextManager[Callable[[int], None]] | None:
+        """See `Cache.expecting`."""
+        return self.cache.expecting(steps, allow_upsample=self._allow_upsample)
 
     def fill(self, slot: Slot, rows: NDArray[np.int64], size: Size, start: int) -> None:
         """Read and verify; resize where the size is not stored."""

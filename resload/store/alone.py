@@ -111,7 +111,7 @@ def _started(process: int) -> str:
     return (_first_line(f"/proc/{process}/stat").rpartition(")")[2].split() or [""] * 20)[19]
 
 
-def _is_alive(holder: str) -> bool | None:
+def is_here(holder: str) -> bool | None:
     """Whether an owner's process is there; None for one of another machine, of which nobody here can know."""
     machine, _, rest = holder.partition("-")
     number, _, started = rest.partition("-")
@@ -141,7 +141,7 @@ class _Lease:
     def _take_over(self) -> None:
         found = _read(self._place)
         holder = str(found.get("owner", ""))
-        alive = _is_alive(holder.rpartition("-")[0])
+        alive = is_here(holder.rpartition("-")[0])
         if alive:
             raise _refused(self._cache)
         if alive is None:

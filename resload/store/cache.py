@@ -6,7 +6,10 @@ views over the same open files, so folds, corrected targets and new columns touc
 
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,7 @@ from resload.size import Native, Size, SizeLike, Spacing, as_size, as_spacing
 from resload.store import layout, tables
 from resload.store.layout import Manifest
 from resload.store.matching import with_columns
+from resload.store.mirror import Mirror
 from resload.store.opened import Shards
 from resload.store.plan import begin
 from resload.store.pseudonyms import Plain, names_in
@@ -35,11 +39,24 @@ from resload.store.stored import Stored
 from resload.store.whole import Sweep
 
 
-def open_cache(path: Given, *, partial: bool = False, access: str = "pread") -> "Cache":
+def open_cache(
+    path: Given,
+    *,
+    mirror: str | os.PathLike[str] | None = None,
+    mirror_gb: float | None = None,
+    partial: bool = False,
+    access: str = "pread",
+) -> "Cache":
     """Open the cache at a path; reads its manifest and table, no pixels.
 
     Args:
         path: the folder that `resload.build` made, also in object storage: "s3://bucket/nih.zarr", "gs://", "az://".
+        mirror: a folder of this machine for copies of whole shards, of a cache in object storage or on a shared file
+            system: each is fetched once for all processes of the machine, compared with its checksums, and read from
+            there. A `Loader` has the shards of its plan fetched ahead. Without one, records in object storage are
+            read by a request each, which suits a few of them.
+        mirror_gb: how many GB (1e9 bytes) the folder may hold, also of other caches; None: as the disk holds. The copy
+            that is used last in the plans of all loaders goes first.
         partial: also open a cache whose first build has not finished; rows that are not there yet have the status
             "pending", and there are no targets.
         access: "pread": from the files, through the system's page cache. "memory": levels in use are read once, whole
@@ -49,11 +66,11 @@ def open_cache(path: Given, *, partial: bool = False, access: str = "pread") -> 
             kills the process.
 
     Raises:
-        NotACacheError, IncompleteCacheError, NewerFormatError, CorruptCacheError.
+        NotACacheError, IncompleteCacheError, NewerFormatError, CorruptCacheError; StorageError where storage does not
+        answer or refuses; ArgumentError for a bound that is too small for two shards.
     """
     folder = location(path)
     manifest = layout.read_manifest(folder, partial=partial)
-    shards = Shards(folder, manifest, access=access)
     if manifest.state != "complete":
         table, kept, boxes = _unfinished(folder, manifest), tables.Kept((), (), ""), None
     else:
@@ -61,8 +78,23 @@ def open_cache(path: Given, *, partial: bool = False, access: str = "pread") -> 
         boxes = tables.read_boxes(folder, manifest)
     of_level = [tables.is_level_column(str(name)) for name in table]
     own = table.loc[:, [not flag for flag in of_level]]
-    stored = Stored(shards, table.loc[:, of_level], Serving(str(folder), manifest, own))
+    levels = table.loc[:, of_level]
+    copies = None if mirror is None else _mirror(Path(mirror), mirror_gb, folder, manifest, levels)
+    shards = Shards(folder, manifest, access=access, mirror=copies)
+    stored = Stored(shards, levels, Serving(str(folder), manifest, own))
     return Cache(stored, np.arange(manifest.count), own, kept.targets, boxes)
+
+
+def _mirror(
+    mirror: Path, gigabytes: float | None, folder: Location, manifest: Manifest, levels: pd.DataFrame
+) -> Mirror:
+    if gigabytes is not None and not gigabytes > 0:
+        raise ArgumentError(f"mirror_gb must be positive; found {gigabytes!r}")
+
+    def crcs(size: Size) -> NDArray[np.uint32]:
+        return levels[tables.level_column("crc32c", size)].to_numpy(np.uint32)
+
+    return Mirror(mirror, folder, manifest, crcs, None if gigabytes is None else round(gigabytes * 1e9))
 
 
 def _unfinished(folder: Location, manifest: Manifest) -> pd.DataFrame:
@@ -124,7 +156,9 @@ class Cache:
     def __reduce__(self) -> tuple[Any, ...]:
         shards = self._stored.shards
         partial = self._stored.manifest.state != "complete"
-        return _reopened, (str(self.path), partial, shards.access, self._rows, self.table, self.targets, self.boxes)
+        mirror = None if shards.mirror is None else (str(shards.mirror.folder), shards.mirror.gigabytes)
+        where = (str(self.path), partial, shards.access, mirror)
+        return _reopened, (*where, self._rows, self.table, self.targets, self.boxes)
 
     # -- what is there --
 
@@ -244,6 +278,20 @@ class Cache:
         it for each epoch. Arguments are not checked again, and damage is left to `read`. Thread-safe.
         """
         return self._stored.sweep(self._rows[rows], sizes, allow_upsample=allow_upsample)
+
+    def expecting(
+        self, steps: Iterable[tuple[NDArray[np.int64], Sequence[Size]]], *, allow_upsample: bool = False
+    ) -> AbstractContextManager[Callable[[int], None]] | None:
+        """Say what is read from now on, step by step: (rows of this view, sizes). None for a cache without a mirror,
+        in which case no step is looked at.
+
+        While the context lasts, threads fetch what comes next into the mirror, and all processes that share it know
+        which copies are needed soonest. It gives a function: call it with the number of each step once everything
+        before that step was read. `Loader` does all this for each epoch. Thread-safe.
+        """
+        return self._stored.expecting(
+            ((self._rows[rows], sizes) for rows, sizes in steps), allow_upsample=allow_upsample
+        )
 
     def read_masks(
         self, rows: ArrayLike, size: SizeLike | Spacing | str, *, allow_upsample: bool = False
@@ -425,13 +473,15 @@ def _reopened(
     path: str,
     partial: bool,
     access: str,
+    mirror: tuple[str, float | None] | None,
     rows: NDArray[np.int64],
     table: pd.DataFrame,
     targets: tuple[str, ...],
     boxes: pd.DataFrame | None,
 ) -> Cache:
     """A view, opened again in another process."""
-    whole = open_cache(path, partial=partial, access=access)
+    folder, gigabytes = mirror or (None, None)
+    whole = open_cache(path, mirror=folder, mirror_gb=gigabytes, partial=partial, access=access)
     if len(rows) and int(rows.max()) >= len(whole):
         raise CacheMismatchError(f"{path}: the cache has changed since this view of it was pickled")
     return Cache(whole._stored, rows, table, targets, boxes)

@@ -80,6 +80,11 @@ class Level:
             self._filling = threading.Lock()
 
     @property
+    def _tells(self) -> bool:
+        """Whether the system can be told of reads to come: not of objects, and what a mirror fetched is in memory."""
+        return _TELLS and self._held is None and not self._far and self._shards.mirror is None
+
+    @property
     def held(self) -> bool:
         """Whether records stay in memory once they were read."""
         return self._held is not None
@@ -92,7 +97,7 @@ class Level:
         if len(rows) == 0:
             return
         if self._held is None or not (self._sound[rows].all() or self._all_filled(self._held, rows)):
-            self._copy(rows, slot, start)
+            self._copied(rows, slot, start)
         else:
             self._held.take(rows, axis=0, out=slot.bytes[start : start + len(rows)], mode="clip")
         if sys.byteorder == "big" and slot.out.dtype.itemsize > 1:
@@ -104,7 +109,7 @@ class Level:
         Returns how many bytes they are; 0 where nothing is ever to be fetched, as in a level that is held. A shard
         that cannot be opened is left to `read`.
         """
-        if self._held is not None or not _TELLS or self._far:
+        if not self._tells:
             return 0
         with contextlib.suppress(CorruptCacheError, OSError):
             held, some = self._where(rows[:: max(1, len(rows) // _PROBES)])
@@ -117,14 +122,15 @@ class Level:
 
     def cold(self, rows: NDArray[np.int64]) -> list[Path]:
         """The shards of these rows, where most of the level is wanted and is not in memory; none otherwise."""
-        if self._held is not None or not _TELLS or self._far or 2 * len(rows) < self._manifest.count:
+        if not self._tells or 2 * len(rows) < self._manifest.count:
             return []
         with contextlib.suppress(CorruptCacheError, OSError):
             held, some = self._where(rows[:: max(1, len(rows) // _SAMPLED)])
             if 2 * sum(starmap(_in_memory, some)) < len(some):
                 groups = np.unique(rows // self._manifest.per_shard).tolist()
-                shards = self._shards.of(self._size, groups)
-                return [shard.path for shard in shards if isinstance(shard.path, Path)]
+                folder = self._shards.cache
+                assert isinstance(folder, Path)
+                return [folder / layout.shard_path(self._size, group) for group in groups]
             del held
         return []
 
@@ -133,6 +139,15 @@ class Level:
         groups, records = np.divmod(rows, self._manifest.per_shard)
         shards = self._shards.of(self._size, groups.tolist())
         return shards, [(shard.descriptor, k * self._step) for shard, k in zip(shards, records.tolist(), strict=True)]
+
+    def _copied(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
+        """`_copy`, once more where it met a damaged copy in the mirror."""
+        try:
+            self._copy(rows, slot, start)
+        except CorruptCacheError:
+            if not self._shards.renewed(self._size, (rows // self._manifest.per_shard).tolist()):
+                raise
+            self._copy(rows, slot, start)
 
     def _copy(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
         """From the files into the slot, verified."""
@@ -174,7 +189,7 @@ class Level:
     def _sound_ones(self, rows: NDArray[np.int64], slot: Slot, start: int) -> bool | list[bool]:
         """Copy these rows; which of them are as they should be."""
         try:
-            self._copy(rows, slot, start)
+            self._copied(rows, slot, start)
         except CorruptCacheError:
             return len(rows) > 1 and [
                 bool(self._sound_ones(rows[k : k + 1], slot, start + k)) for k in range(len(rows))

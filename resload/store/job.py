@@ -253,8 +253,9 @@ class Job:
 
     def _present_packed(self, known: pd.DataFrame) -> dict[Size, Packed]:
         manifest = layout.read_manifest(self.cache)
+        shards = Shards(self.cache, manifest)
         packed = [size for size in manifest.arrays if layout.is_packed(size)]
-        return {size: Packed(self.cache, manifest, size, _crcs(known, size)) for size in packed}
+        return {size: Packed(shards, size, _crcs(known, size)) for size in packed}
 
     def _adopt(self, step: plan.Step, ids: list[str]) -> None:
         """Keep what an interrupted run of this very step left; sweep what any other left."""

@@ -2,16 +2,17 @@
 
 import threading
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from resload.errors import CorruptCacheError
 from resload.size import Size
 from resload.store.arrays import packed_shard
-from resload.store.layout import Manifest
+from resload.store.opened import Shards
 from resload.store.packed import PackedShard
-from resload.store.remote import Location
 
 _OPEN_SHARDS = 64
 """Descriptors kept open per array."""
@@ -23,8 +24,8 @@ class Packed:
     crcs: the checksums that the table of samples remembers, uint32 (N,).
     """
 
-    def __init__(self, cache: Location, manifest: Manifest, size: Size, crcs: NDArray[np.uint32]) -> None:
-        self._cache, self._manifest, self._size, self._crcs = cache, manifest, size, crcs
+    def __init__(self, shards: Shards, size: Size, crcs: NDArray[np.uint32]) -> None:
+        self._shards, self._manifest, self._size, self._crcs = shards, shards.manifest, size, crcs
         self._opened: OrderedDict[int, PackedShard] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -34,12 +35,27 @@ class Packed:
         Raises CorruptCacheError.
         """
         shard, k = self._at(row)
+        try:
+            return shard.read(k, int(self._crcs[row]), rows=height, out=out)
+        except CorruptCacheError:
+            group = row // self._manifest.per_shard
+            if not self._shards.renewed(self._size, [group]):
+                raise
+            with self._lock:
+                self._opened.pop(group, None)
+        shard, k = self._at(row)
         return shard.read(k, int(self._crcs[row]), rows=height, out=out)
 
     def compressed(self, row: int) -> bytes:
         """One record's compressed bytes, verified."""
         shard, k = self._at(row)
         return shard.compressed(k, int(self._crcs[row]))
+
+    def let_go(self) -> None:
+        """As `Shards.let_go`."""
+        with self._lock:
+            for group in [one for one, shard in self._opened.items() if not Path(str(shard.path)).exists()]:
+                del self._opened[group]
 
     def close(self) -> None:
         """Let go of open files; the next read opens them again."""
@@ -50,8 +66,12 @@ class Packed:
         group, k = divmod(row, self._manifest.per_shard)
         shard = self._opened.get(group)
         if shard is None:
+            place = self._shards.place(self._size, group)
+            at = place if isinstance(place, Path) else None
             with self._lock:
-                shard = self._opened.get(group) or packed_shard(self._cache, self._manifest, self._size, group)
+                shard = self._opened.get(group) or packed_shard(
+                    self._shards.cache, self._manifest, self._size, group, at=at
+                )
                 self._opened[group] = shard
                 while len(self._opened) > _OPEN_SHARDS:
                     self._opened.popitem(last=False)

@@ -18,7 +18,7 @@ from resload.pipeline.recipe import CatalogFilms
 from resload.size import Size
 from resload.store import layout, tables
 from resload.store.alone import alone, check
-from resload.store.arrays import Writer, as_record, packed_shard, writer
+from resload.store.arrays import Writer, as_record, packed_shard, shard_of, writer
 from resload.store.cache import Cache, open_cache
 from resload.store.commit import explained, make_folders, put, scratch_of
 from resload.store.documents import codec_of
@@ -39,7 +39,7 @@ from resload.store.run import (
 )
 from resload.store.run import record_sums as sums_of
 from resload.store.shard import Shard, little_endian
-from resload.store.verify import Problem, Report, open_shard, record_sums, verify
+from resload.store.verify import Problem, Report, record_sums, verify
 
 if TYPE_CHECKING:
     from resload.catalog import Catalog
@@ -172,7 +172,7 @@ class _Repair:
 
     def _present(self, size: Size, group: int) -> Shard | PackedShard | None:
         try:
-            opened = packed_shard if layout.is_packed(size) else open_shard
+            opened = packed_shard if layout.is_packed(size) else shard_of
             return opened(self.path, self.manifest, size, group, whole=True)
         except CorruptCacheError:
             return None

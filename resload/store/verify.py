@@ -19,7 +19,7 @@ from resload.pipeline.recipe import CatalogFilms
 from resload.seeds import permutation
 from resload.size import Size
 from resload.store import documents, layout, tables
-from resload.store.arrays import packed_shard
+from resload.store.arrays import packed_shard, shard_of
 from resload.store.cache import Cache, open_cache
 from resload.store.identity import fingerprint
 from resload.store.layout import Manifest
@@ -181,7 +181,7 @@ def _check_shard(
     if layout.is_packed(size):
         return _check_packed(cache, manifest, size, group, expected, ids)
     try:
-        shard = open_shard(cache, manifest, size, group, whole=True)
+        shard = shard_of(cache, manifest, size, group, whole=True)
     except CorruptCacheError as exc:
         return [Problem(name, str(exc).partition(": ")[2].partition(";")[0])]
     problems: list[Problem] = []
@@ -257,7 +257,7 @@ def _whole(path: Location, manifest: Manifest, table: pd.DataFrame, row: int, si
         if layout.is_packed(size):
             height, width = table[["height", "width"]].iloc[row].astype(int)
             return packed_shard(path, manifest, size, group).read(k, expected, rows=height)[:, :width]
-        shard = open_shard(path, manifest, size, group)
+        shard = shard_of(path, manifest, size, group)
         record = bytearray(shard.step)
         if record_sums(shard, k, record) != (expected, expected):
             return None
@@ -267,18 +267,6 @@ def _whole(path: Location, manifest: Manifest, table: pd.DataFrame, row: int, si
 
 
 # -- one shard, one record --
-
-
-def open_shard(cache: Location, manifest: Manifest, size: Size, group: int, *, whole: bool = False) -> Shard:
-    """A shard, opened for itself; `whole`: all of it is to be read. Raises CorruptCacheError."""
-    return Shard(
-        cache / layout.shard_path(size, group),
-        size=size,
-        dtype=manifest.dtype,
-        per_shard=manifest.per_shard,
-        count=len(manifest.rows_of(group)),
-        whole=whole,
-    )
 
 
 def record_sums(shard: Shard, k: int, record: bytearray) -> tuple[int, int]:
