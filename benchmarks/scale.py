@@ -10,8 +10,8 @@ Measured, each in a process of its own so that its memory is its own:
               there, reading their `rows-<g>.json`, the tables and the manifest
     open      `open_cache` of so many rows
 
-The rows of the films that are not there are those of one that is, with sums and hashes of their own. What object storage
-and networks give is assumed, and said to be (`ASSUMED`).
+The rows of the films that are not there are those of one that is, with sums and hashes of their own. What object
+storage and networks give is assumed, and said to be (`ASSUMED`).
 """
 
 import argparse

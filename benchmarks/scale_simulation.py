@@ -1,7 +1,7 @@
 """What cannot be run here, from what was measured here: a build on many workers, many nodes that read one cache.
 
     build     the driver hands a row group to every free worker, one after another; a worker makes it (its time varies
-              by chance, now and then a worker is lost and its group made again); storage takes and gives so much at once
+              by chance, now and then a worker is lost and its group made again); storage takes and gives so much
     reading   every node fetches each shard of a level once, in an order of its own; object storage gives so much to
               one node and so much to all
 
