@@ -5,7 +5,6 @@ views over the same open files, so folds, corrected targets and new columns touc
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from resload.errors import ArgumentError, CacheMismatchError, IncompleteCacheError, SizeError
+from resload.errors import ArgumentError, CacheMismatchError, SizeError
 from resload.geometry import Pad
 from resload.geometry.placing import native_canvas
 from resload.pipeline import Pipeline
@@ -29,10 +28,11 @@ from resload.store.opened import Shards
 from resload.store.plan import begin
 from resload.store.pseudonyms import Plain, names_in
 from resload.store.rows import numeric_targets, rows_in
-from resload.store.run import no_masks, read_rows
+from resload.store.run import no_masks
 from resload.store.serving import Served, Serving
 from resload.store.slot import Slot
 from resload.store.stored import Stored
+from resload.store.unfinished import finished, planned_ids
 from resload.store.whole import Sweep
 
 
@@ -70,10 +70,7 @@ def open_cache(path: str | os.PathLike[str], *, partial: bool = False, access: s
 
 def _unfinished(folder: Path, manifest: Manifest) -> pd.DataFrame:
     """The rows that a first build has finished so far; the others are pending."""
-    try:
-        ids: list[str] = json.loads((folder / layout.BUILD / layout.PLAN).read_bytes())["ids"]
-    except (OSError, ValueError, KeyError) as exc:
-        raise IncompleteCacheError(f"{folder}: nothing of this build can be shown yet") from exc
+    ids = planned_ids(folder, manifest)
     pending: dict[str, Any] = {name: None if kind == "float64" else "" if kind == "str" else 0
                                for name, kind in tables.RESULTS.items()}  # fmt: skip
     pending |= {"status": "pending", "levels": {str(size): [0, 0, 0] for size in manifest.arrays}}
@@ -81,7 +78,7 @@ def _unfinished(folder: Path, manifest: Manifest) -> pd.DataFrame:
         pending |= no_masks(manifest)
     records = [pending] * manifest.count
     for task in begin(manifest).tasks:
-        records[task.rows.start : task.rows.stop] = read_rows(folder, task) or [pending] * len(task.rows)
+        records[task.rows.start : task.rows.stop] = finished(folder, manifest, task, ids) or [pending] * len(task.rows)
     frame = tables.results_frame(records, manifest.arrays)
     frame.insert(0, "id", pd.Series(ids, dtype="str"))
     return frame

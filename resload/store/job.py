@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from resload.errors import CacheMismatchError, CatalogError, DiskSpaceError
+from resload.errors import CacheMismatchError, CatalogError, CorruptCacheError, DiskSpaceError
 from resload.geometry import film_facts
 from resload.geometry.placing import native_canvas
 from resload.masks.table import MaskTable
@@ -32,7 +32,7 @@ from resload.pipeline import Pipeline
 from resload.pipeline.engine import Engine
 from resload.pipeline.recipe import CatalogFilms
 from resload.size import NATIVE, Native, Size
-from resload.store import layout, plan, pseudonyms, tables
+from resload.store import layout, plan, pseudonyms, sealed, tables
 from resload.store.codecs import body_bytes
 from resload.store.gather import Level
 from resload.store.identity import fingerprint, step_key
@@ -43,6 +43,7 @@ from resload.store.pseudonyms import Plain
 from resload.store.publish import publish, write, write_manifest
 from resload.store.run import Sources, levels_recipe, read_rows, run
 from resload.store.unchanged import changed_masks, changed_sources
+from resload.store.unfinished import finished, planned_ids
 from resload.store.words import how_long, listed, megabytes
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Job:
         pseudonyms.check(self.cache, present, self.names)
         self._check_recipe(present)
         if present.state != "complete":
-            ids = self._planned_ids()
+            ids = self._planned_ids(present)
             tables.from_catalog(self.catalog, self.kept, ids)  # refuses a catalog that lacks some of them
             present = self._take(plan.begin(present.with_state("complete")), ids, None)
             worked = True
@@ -225,7 +226,7 @@ class Job:
     def _take(self, step: plan.Step, ids: list[str], known: pd.DataFrame | None) -> Manifest:
         """Run a step to its end and make it the cache. What an interrupted run of the same step did is kept."""
         self._adopt(step, ids)
-        done = {task.group for task in step.tasks if read_rows(self.cache, task) is not None}
+        done = {task.group for task in step.tasks if finished(self.cache, step.goal, task, ids) is not None}
         left = step.without(done)
         self._announce(left, len(done))
         sources = Sources(
@@ -256,12 +257,12 @@ class Job:
         """Keep what an interrupted run of this very step left; sweep what any other left."""
         path = self.cache / layout.BUILD / layout.PLAN
         try:
-            same = json.loads(path.read_bytes())["key"] == step_key(step.goal, ids)
-        except (OSError, ValueError, KeyError):
+            same = sealed.parsed(path.read_bytes())["key"] == step_key(step.goal, ids)
+        except (OSError, ValueError, KeyError, TypeError):
             same = False
         if not same:
             self._sweep()
-            self._write_plan(step.goal, ids)
+        self._write_plan(step.goal, ids)
         for part in (self.cache / layout.BUILD).glob("*.part"):
             part.unlink()
 
@@ -269,13 +270,20 @@ class Job:
         document = json.dumps({"key": step_key(goal, ids), "ids": ids})
         write(self.cache, f"{layout.BUILD}/{layout.PLAN}", document.encode())
 
-    def _planned_ids(self) -> list[str]:
-        path = self.cache / layout.BUILD / layout.PLAN
+    def _planned_ids(self, present: Manifest) -> list[str]:
+        """Of an unfinished first build. Where its plan is damaged they are planned again: what was built is kept if
+        the plan's key still says that it is the same plan.
+        """
         try:
-            ids: list[str] = json.loads(path.read_bytes())["ids"]
-        except (OSError, ValueError, KeyError) as exc:
-            raise CacheMismatchError(f"{path}: the plan of this unfinished build is gone; delete {self.cache}") from exc
-        return ids
+            return planned_ids(self.cache, present)
+        except CorruptCacheError as exc:
+            names = self.catalog.table["id"].tolist()
+            if len(names) != present.count:
+                raise CacheMismatchError(
+                    f"{exc} with the {present.count} radiographs that it began with (found {len(names)}), or delete "
+                    f"{self.cache}"
+                ) from exc
+            return [names[i] for i in plan.row_order(present.count, present.shuffle_seed, 0)]
 
     def _commit(self, step: plan.Step, ids: list[str], known: pd.DataFrame | None) -> Manifest:
         """The tables, the levels' documents, then the manifest: only then is the step the cache."""

@@ -29,8 +29,9 @@ def write(cache: Path, name: str, data: bytes) -> bool:
 
 
 def write_manifest(cache: Path, manifest: Manifest) -> bool:
-    """Write the root document; True when it changed."""
-    return write(cache, layout.MANIFEST, documents.as_json(documents.root_document(manifest)))
+    """Write the root document, with its sum; True when it changed."""
+    document = documents.root_document(replace(manifest, summed=True))
+    return write(cache, layout.MANIFEST, documents.as_json(document))
 
 
 def write_documents(cache: Path, manifest: Manifest) -> None:

@@ -31,7 +31,7 @@ from resload.pipeline.engine import CPU, Engine
 from resload.pipeline.recipe import CatalogFilms
 from resload.pipeline.together import made_together
 from resload.size import Size
-from resload.store import layout, tables
+from resload.store import layout, sealed, tables
 from resload.store.arrays import Writer, as_record, writer
 from resload.store.commit import explained, make_folders, put, write_whole
 from resload.store.gather import Level
@@ -416,8 +416,9 @@ def _finish(cache: Path, item: _Item, records: list[Record]) -> None:
             make_folders(target.parent, below=cache)
             put(shard.path, target)
     scratch = cache / layout.BUILD
-    document = json.dumps({"sizes": [str(size) for size in task.sizes], "records": records})
-    write_whole(document.encode(), rows_file(cache, task.group), scratch=scratch)
+    document = {"sizes": [str(size) for size in task.sizes], "records": records}
+    text = json.dumps(sealed.sealed(document, document))
+    write_whole(text.encode(), rows_file(cache, task.group), scratch=scratch)
 
 
 def rows_file(cache: Path, group: int) -> Path:
@@ -426,10 +427,15 @@ def rows_file(cache: Path, group: int) -> Path:
 
 
 def read_rows(cache: Path, task: Task) -> list[Record] | None:
-    """The records of a finished row group; None when it is not finished, or was for other sizes."""
+    """The records of a finished row group; None when it is not finished, was for other sizes, or the file is damaged.
+
+    `unfinished.finished` also looks whether the shards are there.
+    """
     try:
-        document = json.loads(rows_file(cache, task.group).read_bytes())
+        document = sealed.parsed(rows_file(cache, task.group).read_bytes())
     except (FileNotFoundError, ValueError):
+        return None
+    if not isinstance(document, dict) or not sealed.holds(document, document):
         return None
     records: list[Record] = document["records"]
     same = document["sizes"] == [str(size) for size in task.sizes] and len(records) == len(task.rows) - task.keep
