@@ -34,7 +34,7 @@ def planned_ids(cache: Path, manifest: Manifest) -> list[str]:
         plan = sealed.parsed(path.read_bytes())
         ids: list[str] = plan["ids"]
         if len(ids) != manifest.count or plan["key"] != step_key(manifest, ids):
-            raise ValueError("its ids are not those that its key names")
+            raise ValueError(f"its key is not that of its ids and of {cache / layout.MANIFEST}")
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise CorruptCacheError(
             f"{path}: the plan of this unfinished build is missing or damaged ({exc}); run the same build again"
