@@ -5,7 +5,6 @@ views over the same open files, so folds, corrected targets and new columns touc
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -17,7 +16,7 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from resload.errors import ArgumentError, CacheMismatchError, IncompleteCacheError, SizeError
+from resload.errors import ArgumentError, CacheMismatchError, SizeError
 from resload.geometry import Pad
 from resload.geometry.placing import native_canvas
 from resload.pipeline import Pipeline
@@ -32,10 +31,11 @@ from resload.store.plan import begin
 from resload.store.pseudonyms import Plain, names_in
 from resload.store.remote import Given, Location, location
 from resload.store.rows import numeric_targets, rows_in
-from resload.store.run import finished, no_masks
+from resload.store.run import no_masks
 from resload.store.serving import Served, Serving
 from resload.store.slot import Slot
 from resload.store.stored import Stored
+from resload.store.unfinished import all_finished, planned_ids
 from resload.store.whole import Sweep
 
 
@@ -99,17 +99,14 @@ def _mirror(
 
 def _unfinished(folder: Location, manifest: Manifest) -> pd.DataFrame:
     """The rows that a first build has finished so far; the others are pending."""
-    try:
-        ids: list[str] = json.loads((folder / layout.BUILD / layout.PLAN).read_bytes())["ids"]
-    except (OSError, ValueError, KeyError) as exc:
-        raise IncompleteCacheError(f"{folder}: nothing of this build can be shown yet") from exc
+    ids = planned_ids(folder, manifest)
     pending: dict[str, Any] = {name: None if kind == "float64" else "" if kind == "str" else 0
                                for name, kind in tables.RESULTS.items()}  # fmt: skip
     pending |= {"status": "pending", "levels": {str(size): [0, 0, 0] for size in manifest.arrays}}
     if manifest.masks:
         pending |= no_masks(manifest)
     records = [pending] * manifest.count
-    for group, found in finished(folder, begin(manifest).tasks).items():
+    for group, found in all_finished(folder, manifest, begin(manifest).tasks, ids).items():
         rows = manifest.rows_of(group)
         records[rows.start : rows.stop] = found
     frame = tables.results_frame(records, manifest.arrays)

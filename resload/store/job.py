@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from resload.errors import CacheMismatchError, CatalogError, DiskSpaceError
+from resload.errors import CacheMismatchError, CatalogError, CorruptCacheError, DiskSpaceError
 from resload.geometry import film_facts
 from resload.geometry.placing import native_canvas
 from resload.masks.table import MaskTable
@@ -30,7 +30,7 @@ from resload.pipeline import Pipeline
 from resload.pipeline.engine import Engine
 from resload.pipeline.recipe import CatalogFilms
 from resload.size import NATIVE, Native, Size
-from resload.store import layout, plan, pseudonyms, tables
+from resload.store import layout, plan, pseudonyms, sealed, tables
 from resload.store.codecs import body_bytes
 from resload.store.commit import free_bytes, names_in, remove, sweep
 from resload.store.gather import Level
@@ -41,8 +41,9 @@ from resload.store.opened import Shards
 from resload.store.pseudonyms import Plain
 from resload.store.publish import publish, write, write_manifest
 from resload.store.remote import Location, Url
-from resload.store.run import Sources, finished, levels_recipe, run
+from resload.store.run import Sources, in_build, levels_recipe, read_rows, rows_file, run
 from resload.store.unchanged import changed_masks, changed_sources
+from resload.store.unfinished import all_finished, planned_ids
 from resload.store.words import how_long, listed, megabytes
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Job:
         pseudonyms.check(self.cache, present, self.names)
         self._check_recipe(present)
         if present.state != "complete":
-            ids = self._planned_ids()
+            ids = self._planned_ids(present)
             tables.from_catalog(self.catalog, self.kept, ids)  # refuses a catalog that lacks some of them
             present = self._take(plan.begin(present.with_state("complete")), ids, None)
             worked = True
@@ -229,7 +230,7 @@ class Job:
     def _take(self, step: plan.Step, ids: list[str], known: pd.DataFrame | None) -> Manifest:
         """Run a step to its end and make it the cache. What an interrupted run of the same step did is kept."""
         self._adopt(step, ids)
-        done = set(finished(self.cache, step.tasks))
+        done = set(all_finished(self.cache, step.goal, step.tasks, ids))
         left = step.without(done)
         self._announce(left, len(done))
         sources = Sources(
@@ -261,12 +262,12 @@ class Job:
         """Keep what an interrupted run of this very step left; sweep what any other left."""
         path = self.cache / layout.BUILD / layout.PLAN
         try:
-            same = json.loads(path.read_bytes())["key"] == step_key(step.goal, ids)
-        except (OSError, ValueError, KeyError):
+            same = sealed.parsed(path.read_bytes())["key"] == step_key(step.goal, ids)
+        except (OSError, ValueError, KeyError, TypeError):
             same = False
         if not same:
             sweep(self.cache)
-            self._write_plan(step.goal, ids)
+        self._write_plan(step.goal, ids)
         for name in names_in(self.cache / layout.BUILD):
             if name.endswith(".part"):
                 remove(self.cache / layout.BUILD / name)
@@ -275,13 +276,20 @@ class Job:
         document = json.dumps({"key": step_key(goal, ids), "ids": ids})
         write(self.cache, f"{layout.BUILD}/{layout.PLAN}", document.encode())
 
-    def _planned_ids(self) -> list[str]:
-        path = self.cache / layout.BUILD / layout.PLAN
+    def _planned_ids(self, present: Manifest) -> list[str]:
+        """Of an unfinished first build. Where its plan is damaged they are planned again: what was built is kept if
+        the plan's key still says that it is the same plan.
+        """
         try:
-            ids: list[str] = json.loads(path.read_bytes())["ids"]
-        except (OSError, ValueError, KeyError) as exc:
-            raise CacheMismatchError(f"{path}: the plan of this unfinished build is gone; delete {self.cache}") from exc
-        return ids
+            return planned_ids(self.cache, present)
+        except CorruptCacheError as exc:
+            names = self.catalog.table["id"].tolist()
+            if len(names) != present.count:
+                raise CacheMismatchError(
+                    f"{exc} with the {present.count} radiographs that it began with (found {len(names)}), or delete "
+                    f"{self.cache}"
+                ) from exc
+            return [names[i] for i in plan.row_order(present.count, present.shuffle_seed, 0)]
 
     def _commit(self, step: plan.Step, ids: list[str], known: pd.DataFrame | None) -> Manifest:
         """The tables, the levels' documents, then the manifest: only then is the step the cache."""
@@ -299,8 +307,13 @@ class Job:
         return layout.read_manifest(self.cache)
 
     def _results(self, step: plan.Step, known: pd.DataFrame | None) -> pd.DataFrame:
-        of_group = finished(self.cache, step.tasks)
-        records = [record for task in step.tasks for record in of_group.get(task.group, [])]
+        of_group = in_build(self.cache, step.tasks, lambda task: read_rows(self.cache, task))
+        gone = [task.group for task in step.tasks if task.group not in of_group]
+        if gone:
+            raise CorruptCacheError(
+                f"{rows_file(self.cache, gone[0])}: missing or damaged, though it was finished; run the same build again"
+            )
+        records = [record for task in step.tasks for record in of_group[task.group]]
         if step.kind == "widen":
             assert known is not None
             new = [size for task in step.tasks[:1] for size in task.sizes]

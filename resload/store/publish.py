@@ -37,8 +37,9 @@ def _holds(target: Location, data: bytes) -> bool:
 
 
 def write_manifest(cache: Location, manifest: Manifest) -> bool:
-    """Write the root document; True when it changed."""
-    return write(cache, layout.MANIFEST, documents.as_json(documents.root_document(manifest)))
+    """Write the root document, with its sum; True when it changed."""
+    document = documents.root_document(replace(manifest, summed=True))
+    return write(cache, layout.MANIFEST, documents.as_json(document))
 
 
 def write_documents(cache: Location, manifest: Manifest) -> None:

@@ -16,17 +16,16 @@ from resload.intensity import Recipe
 from resload.masks.table import MaskTable
 from resload.pipeline.recipe import CatalogFilms
 from resload.size import Size
-from resload.store import layout, tables
+from resload.store import documents, layout, tables
 from resload.store.alone import alone, check
 from resload.store.arrays import Writer, as_record, packed_shard, shard_of, writer
 from resload.store.cache import Cache, open_cache
 from resload.store.commit import explained, make_folders, put, scratch_of
-from resload.store.documents import codec_of
 from resload.store.files import disk
 from resload.store.identity import fingerprint
 from resload.store.packed import PackedShard, PackedWriter
 from resload.store.pseudonyms import names_in
-from resload.store.publish import publish, write_documents
+from resload.store.publish import publish, write
 from resload.store.remote import Given, Location, location
 from resload.store.run import (
     Record,
@@ -39,7 +38,7 @@ from resload.store.run import (
 )
 from resload.store.run import record_sums as sums_of
 from resload.store.shard import Shard, little_endian
-from resload.store.verify import Problem, Report, record_sums, verify
+from resload.store.verify import Problem, Report, check_fingerprint, record_sums, verify
 
 if TYPE_CHECKING:
     from resload.catalog import Catalog
@@ -81,13 +80,16 @@ class _Repair:
         self.made = 0
 
     def run(self, found: Report) -> Report:
-        write_documents(self.path, self.manifest)
+        for name, document in documents.all_documents(self.manifest).items():
+            write(self.path, name, document)
         wanted = self._damaged(found.problems)
         revived = self._revive(wanted)
         for (size, group), rows in sorted(wanted.items()):
             self._mend_shard(size, group, rows)
         if revived:
             self._publish()
+        else:
+            self.left += check_fingerprint(self.manifest, self.table)
         self._clear()
         return Report(found.records, tuple(self.left), self.made)
 
@@ -143,7 +145,7 @@ class _Repair:
         """The bytes of a record, as its checksum is of."""
         if not layout.is_packed(size):
             return little_endian(pixels)
-        return codec_of(self.manifest, size).encode(as_record(pixels, self.manifest, size))
+        return documents.codec_of(self.manifest, size).encode(as_record(pixels, self.manifest, size))
 
     # -- shards --
 

@@ -11,11 +11,11 @@ set. Row groups are finished in order while the next one's films are already bei
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ from resload.pipeline.engine import CPU, Engine
 from resload.pipeline.recipe import CatalogFilms
 from resload.pipeline.together import made_together
 from resload.size import Size
-from resload.store import layout, tables
+from resload.store import layout, sealed, tables
 from resload.store.alone import check
 from resload.store.arrays import Writer, as_record, writer
 from resload.store.commit import explained, make_folders, names_in, put, scratch_of, write_whole
@@ -46,6 +46,8 @@ from resload.threads import ordered_map
 
 LARGEST_FILE_BYTES = 2 << 30
 """A source above this is refused unread; the largest radiographs are under 100 MB."""
+
+T = TypeVar("T")
 
 Record = dict[str, Any]
 """What making one film recorded: the columns of tables.RESULTS, its id, and {size: [crc32c, sum, sumsq]}."""
@@ -422,8 +424,9 @@ def _finish(cache: Location, item: _Item, records: list[Record]) -> None:
             check(cache)
             make_folders(target.parent, below=cache)
             put(shard.path, target)
-    document = json.dumps({"sizes": [str(size) for size in task.sizes], "records": records})
-    write_whole(document.encode(), rows_file(cache, task.group), scratch=cache / layout.BUILD)
+    document = {"sizes": [str(size) for size in task.sizes], "records": records}
+    text = json.dumps(sealed.sealed(document, document))
+    write_whole(text.encode(), rows_file(cache, task.group), scratch=cache / layout.BUILD)
 
 
 def rows_file(cache: Location, group: int) -> Location:
@@ -432,20 +435,25 @@ def rows_file(cache: Location, group: int) -> Location:
 
 
 def read_rows(cache: Location, task: Task) -> list[Record] | None:
-    """The records of a finished row group; None when it is not finished, or was for other sizes."""
+    """The records of a finished row group; None when it is not finished, was for other sizes, or the file is damaged.
+
+    `unfinished.finished` also looks whether the shards are there.
+    """
     try:
-        document = json.loads(rows_file(cache, task.group).read_bytes())
+        document = sealed.parsed(rows_file(cache, task.group).read_bytes())
     except (FileNotFoundError, ValueError):
+        return None
+    if not isinstance(document, dict) or not sealed.holds(document, document):
         return None
     records: list[Record] = document["records"]
     same = document["sizes"] == [str(size) for size in task.sizes] and len(records) == len(task.rows) - task.keep
     return records if same else None
 
 
-def finished(cache: Location, tasks: Sequence[Task]) -> dict[int, list[Record]]:
-    """Row group -> its records, of those tasks that are finished."""
+def in_build(cache: Location, tasks: Sequence[Task], read: Callable[[Task], T | None]) -> dict[int, T]:
+    """Row group -> what `read` says of it; of those tasks whose `rows-<g>.json` is there, and of which it says anything."""
     there = set(names_in(cache / layout.BUILD))
     asked = [task for task in tasks if rows_file(cache, task.group).name in there]
     with ThreadPoolExecutor(AT_ONCE if isinstance(cache, Url) else 1, thread_name_prefix="resload-rows") as pool:
-        found = pool.map(lambda task: read_rows(cache, task), asked)
-        return {task.group: records for task, records in zip(asked, found, strict=True) if records is not None}
+        found = pool.map(read, asked)
+        return {task.group: one for task, one in zip(asked, found, strict=True) if one is not None}

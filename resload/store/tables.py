@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 
 from resload.errors import ArgumentError, CacheMismatchError, CorruptCacheError
 from resload.size import Size
-from resload.store.layout import BOXES, SAMPLES, Manifest
+from resload.store.layout import BOXES, MANIFEST, SAMPLES, Manifest
 from resload.store.remote import Location
 
 if TYPE_CHECKING:
@@ -263,12 +263,12 @@ def _verified(cache: Location, manifest: Manifest, name: str) -> Iterator[Any]:
     try:
         data = (cache / name).read_bytes()
         if sum_of(data) not in manifest.tables[name]:
-            raise ValueError("its bytes differ from their sum in the manifest")
+            raise ValueError(f"its bytes differ from their sum in {cache / MANIFEST}")
         yield pa.BufferReader(data)
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as exc:
         raise CorruptCacheError(
             f"{cache / name}: this table is missing or damaged ({exc}); it cannot be made again without decoding: "
-            "restore the file from a copy of the cache, or build the cache anew"
+            f"restore it and {MANIFEST} from one copy of the cache, or build the cache anew"
         ) from exc
 
 

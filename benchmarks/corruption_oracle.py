@@ -1,0 +1,326 @@
+"""What must hold after damage to a cache, decided by one who knows what the intact cache serves.
+
+    open        refused, naming the file; or opened
+    served      tables, statistics, digest, every row at every size, masks: as the intact cache does, or refused, naming
+                the file
+    verify      names every file that differs, and no other; or refuses as open does
+    repair      with the films: the intact cache again, byte for byte, or refused as open does. Without the films: what
+                is left is listed, and stays refused
+    build       of one that was interrupted: goes on to the bytes of an uninterrupted build; or refuses, naming the
+                file; or what damage is left is served, listed and mended as above
+
+"Naming the file" is its path in the message; where a file belongs to another cache, that of either of the two that
+contradict each other. Nothing else may be raised.
+"""
+
+import contextlib
+import io
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from corruption_caches import Subject
+
+import resload
+from resload.cli import main
+from resload.errors import CacheMismatchError, CorruptCacheError, ResloadError
+from resload.store import layout
+from resload.testing.damage import Damage
+
+WRONG = ("missed", "not named", "not listed", "not mended", "other error", "crash", "hang")
+"""Outcomes that must not be."""
+REFUSED = "refused at open; copy needed"
+MENDED = "refused when read, listed, mended"
+QUIET = "served whole, listed, mended"
+RESUMED = "built to its end as without damage"
+LATER = "built to its end; refused when read, listed, mended"
+HARMLESS = "served whole: the rows it has are there, others behind them"
+ACCESS = ("pread", "mmap", "memory")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case and what came of it."""
+
+    subject: str
+    region: str
+    kind: str
+    outcome: str
+    words: str = ""
+
+
+class Wrong(Exception):
+    """Something that must not be: one of WRONG, and what was seen."""
+
+
+class Oracle:
+    """Judges damage to one cache, in a folder of its own. Not thread-safe."""
+
+    def __init__(self, subject: Subject, place: Path) -> None:
+        self.subject, self.place = subject, place / f"{subject.name}.zarr"
+        self._partial = subject.whole is not None
+        self.place.mkdir(parents=True)
+        subject.intact.restore(self.place)
+        self._known = dict(_served(self._opened("pread")))
+        self._lost = resload.Catalog(
+            subject.catalog.table, targets=subject.catalog.targets, boxes=subject.catalog.boxes,
+            masks=subject.catalog.masks, root=place / "nowhere",
+        )  # fmt: skip
+
+    def judged(self, damage: Damage, rng: np.random.Generator) -> Case:
+        """Do the damage, look, and undo it."""
+        try:
+            damage.apply(self.place)
+            outcome, words = (self._unfinished if self._partial else self._finished)(damage, rng), ""
+        except Wrong as wrong:
+            outcome, words = wrong.args
+        except Exception:  # what must not happen is counted, and the others go on
+            outcome, words = "other error", traceback.format_exc()
+        finally:
+            self.subject.intact.restore(self.place)
+        return Case(self.subject.name, damage.region, damage.kind, outcome, words)
+
+    # -- a cache that was complete --
+
+    def _finished(self, damage: Damage, rng: np.random.Generator) -> str:
+        files = set(damage.files)
+        try:
+            cache = self._opened(str(rng.choice(ACCESS)))
+        except ResloadError as error:
+            self._named(error, files)
+            self._all_refuse(files)
+            return REFUSED
+        refused = self._as_known(cache, files)
+        self._info(rng)
+        if not self._lists(files):
+            if refused or not _holds_more(damage, self.subject):
+                raise Wrong("not listed", f"verify found nothing; refused when read: {refused}")
+            return HARMLESS
+        if rng.random() < 0.1:
+            self._without_films(files, refused)
+        self._mends(self.subject.intact)
+        return MENDED if refused else QUIET
+
+    def _all_refuse(self, files: set[str]) -> None:
+        """Where open refuses, verify and repair must, and change nothing."""
+        for verb in (self._verify, self._repair):
+            try:
+                found = verb()
+            except ResloadError as error:
+                self._named(error, files)
+                continue
+            raise Wrong("not listed", f"open refuses, and {verb.__name__} says {found}")
+        self._only_changed(files)
+
+    def _lists(self, files: set[str]) -> bool:
+        """Whether verify lists damage: of these files, all and no others."""
+        found = {problem.file for problem in self._verify().problems}
+        if found and found != files:
+            raise Wrong("not listed", f"damaged {sorted(files)}, listed {sorted(found)}")
+        return bool(found)
+
+    def _without_films(self, files: set[str], refused: bool) -> None:
+        """Repair without films says what it cannot mend, and makes nothing worse."""
+        report = self._repair(self._lost)
+        left = self.subject.intact.changed(self.place)
+        if bool(left) == report.ok or not left <= files:
+            raise Wrong("not mended", f"without films {sorted(left)} are left, and repair lists {report.problems}")
+        if left and refused:
+            self._as_known(self._opened("pread"), left)
+
+    def _mends(self, intact: Any) -> None:
+        report = self._repair()
+        left = intact.changed(self.place)
+        if left or not report.ok:
+            raise Wrong("not mended", f"{sorted(left)} differ after repair, which lists {report.problems}")
+
+    # -- one that was interrupted --
+
+    def _unfinished(self, damage: Damage, rng: np.random.Generator) -> str:
+        whole, files = self.subject.whole, set(damage.files)
+        assert whole is not None
+        refused = self._shown(files, rng)
+        with contextlib.suppress(ResloadError):
+            resload.open_cache(self.place)
+            raise Wrong("missed", "an unfinished cache was opened as a finished one")
+        try:
+            resload.build(self.subject.catalog, self.place, **self.subject.settings)
+        except ResloadError as error:
+            self._named(error, files)
+            self._only_changed(files)
+            return REFUSED
+        left = whole.changed(self.place)
+        if not left:
+            return RESUMED
+        if not refused or not left <= files:
+            raise Wrong("missed", f"{sorted(left)} are not as in an uninterrupted build; refused before: {refused}")
+        if not self._lists(left):
+            raise Wrong("not listed", f"{sorted(left)} differ")
+        self._mends(whole)
+        return LATER
+
+    def _shown(self, files: set[str], rng: np.random.Generator) -> bool:
+        """Whether anything is refused when an interrupted build is looked at."""
+        try:
+            cache = self._opened(str(rng.choice(ACCESS)))
+        except ResloadError as error:
+            self._named(error, files)
+            return True
+        return self._as_known(cache, files)
+
+    # -- what is served --
+
+    def _opened(self, access: str) -> resload.Cache:
+        return resload.open_cache(self.place, access=access, partial=self._partial)
+
+    def _as_known(self, cache: resload.Cache, files: set[str]) -> bool:
+        """Whether anything was refused; raises Wrong where something else is served."""
+        refused = False
+        gone = self._pending(cache)
+        try:
+            for name, found in _served(cache, self._reads(cache, files)):
+                refused |= isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], _Refused)
+                if not _same(found, self._known[name], gone):
+                    raise Wrong("missed", f"{name} is not what the intact cache serves")
+        finally:
+            cache.close()
+        return refused
+
+    def _pending(self, cache: resload.Cache) -> Any:
+        """Rows that an interrupted build does not show any more, in whole row groups."""
+        if not self._partial:
+            return np.zeros(0, np.int64)
+        before = self._known["table"]["status"].to_numpy()
+        return np.flatnonzero((cache.table["status"].to_numpy() == "pending") & (before != "pending"))
+
+    def _reads(self, cache: resload.Cache, files: set[str]) -> "Reads":
+        def read(of: Callable[[Any], Any], rows: Any) -> Any:
+            try:
+                return of(rows)
+            except CorruptCacheError as error:
+                self._named(error, files)
+            return _Refused({int(row): found for row in rows if (found := self._one(of, row, files)) is not None})
+
+        return read
+
+    def _one(self, of: Callable[[Any], Any], row: Any, files: set[str]) -> Any:
+        try:
+            return of([row])[0]
+        except CorruptCacheError as error:
+            self._named(error, files)
+            return None
+
+    # -- what is said --
+
+    def _named(self, error: ResloadError, files: set[str]) -> None:
+        """The error must name a damaged file: by its path, or, of the manifest, also by the cache's."""
+        text = str(error)
+        names = [str(self.place / file) for file in files]
+        if layout.MANIFEST in files and not isinstance(error, CorruptCacheError):
+            names.append(str(self.place))
+        if isinstance(error, CacheMismatchError) and not self._partial:
+            raise Wrong("other error", text)
+        if not any(name in text for name in names):
+            raise Wrong("not named", f"damaged {sorted(files)}: {type(error).__name__}: {text}")
+
+    def _info(self, rng: np.random.Generator) -> None:
+        """The command line ends with an answer or one sentence."""
+        if rng.random() < 0.05:
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                main(["info", str(self.place)])
+
+    def _only_changed(self, files: set[str]) -> None:
+        found = self.subject.intact.changed(self.place)
+        if not found <= files:
+            raise Wrong("not mended", f"a refusal changed {sorted(found - files)}")
+
+    def _verify(self) -> Any:
+        return resload.verify(self.place, threads=1, progress=False)
+
+    def _repair(self, catalog: resload.Catalog | None = None) -> Any:
+        return resload.repair(self.place, catalog or self.subject.catalog, threads=1, progress=False)
+
+
+# -- comparing --
+
+
+Reads = Callable[[Callable[[Any], Any], Any], Any]
+
+
+class _Refused:
+    """Of some rows that were asked for together: those that came one by one."""
+
+    def __init__(self, served: Mapping[int, Any]) -> None:
+        self.served = served
+
+
+def _plainly(of: Callable[[Any], Any], rows: Any) -> Any:
+    return of(rows)
+
+
+def _served(cache: resload.Cache, read: Reads = _plainly) -> Iterator[tuple[str, Any]]:
+    """Name -> all that a cache serves."""
+    yield from {"table": cache.table, "boxes": cache.boxes, "quarantine": cache.quarantine}.items()
+    yield from {"targets": cache.targets, "masks": cache.masks, "sizes": cache.sizes, "dtype": cache.dtype}.items()
+    yield from {"recipe": cache.pipeline.settings()}.items()
+    rows = cache.rows()
+    if not len(cache.table[cache.table["status"] == "pending"]):
+        yield "digest", cache.digest
+        yield from ((f"statistics of {size}", cache.stats(size)) for size in cache.sizes)
+    for size in (*cache.sizes, 20):
+        of_size = _reader(cache.read, size)
+        yield f"pixels {size}", (rows, read(of_size, rows))
+        if cache.masks:
+            yield f"masks {size}", (rows, read(_reader(cache.read_masks, size), rows))
+
+
+def _reader(read: Callable[..., Any], size: Any) -> Callable[[Any], Any]:
+    return lambda rows: read(rows, size)
+
+
+def _same(found: Any, known: Any, gone: Any) -> bool:
+    """Whether an answer is the known one; of rows that were asked for, also if the others are."""
+    if isinstance(known, pd.DataFrame):
+        return _same_table(found, known, gone)
+    if isinstance(known, tuple) and len(known) == 2 and isinstance(known[0], np.ndarray):
+        return _same_rows(*found, *known, gone)
+    return bool(found == known) if known is not None else found is None
+
+
+def _same_table(found: pd.DataFrame, known: pd.DataFrame, gone: Any) -> bool:
+    if "id" in known and "status" in known and len(gone):
+        if not found["id"].equals(known["id"]):
+            return False
+        found, known = found.drop(index=gone), known.drop(index=gone)
+    elif len(gone):
+        return len(found) <= len(known)  # the quarantine of fewer rows
+    return found.equals(known) and bool((found.dtypes == known.dtypes).all())
+
+
+def _same_rows(rows: Any, found: Any, known_rows: Any, known: Any, gone: Any) -> bool:
+    place = {int(row): number for number, row in enumerate(known_rows)}
+    if set(map(int, rows)) != set(place) - set(map(int, gone)):
+        return False
+    one_by_one = found.served if isinstance(found, _Refused) else dict(zip(map(int, rows), found, strict=True))
+    return all(_same_image(image, known[place[row]]) for row, image in one_by_one.items())
+
+
+def _same_image(image: Any, known: Any) -> bool:
+    """A film of its own size has the canvas of those that were asked for with it."""
+    height, width = image.shape[-2:]
+    cut = known[..., :height, :width]
+    return cut.dtype == image.dtype and np.array_equal(cut, image) and int(known.sum()) == int(image.sum())
+
+
+def _holds_more(damage: Damage, subject: Subject) -> bool:
+    """Whether what is there now begins with the records that were, and goes on: a shard to which rows were added."""
+    return all(data is not None and "/c/" in file and _records(data, subject).startswith(
+        _records(subject.intact.files[file], subject)) for file, data in damage.files.items())  # fmt: skip
+
+
+def _records(data: bytes, subject: Subject) -> bytes:
+    return data[: -layout.index_bytes(layout.read_manifest(subject.folder, partial=True).per_shard)]
