@@ -1,20 +1,17 @@
 """Reading arrays of compressed records: films at their own size, and masks."""
 
-import threading
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from resload import forks
 from resload.size import Size
 from resload.store.arrays import packed_shard
+from resload.store.descriptors import OpenFiles, opened
 from resload.store.layout import Manifest
 from resload.store.packed import PackedShard
-
-_OPEN_SHARDS = 64
-"""Descriptors kept open per array."""
 
 
 class Packed:
@@ -25,8 +22,8 @@ class Packed:
 
     def __init__(self, cache: Path, manifest: Manifest, size: Size, crcs: NDArray[np.uint32]) -> None:
         self._cache, self._manifest, self._size, self._crcs = cache, manifest, size, crcs
-        self._opened: OrderedDict[int, PackedShard] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept: OpenFiles[int, PackedShard] = OpenFiles()
+        self._lock = forks.lock()
 
     def read(self, row: int, *, height: int | None = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """One record, (H, W) or (K, H, W), or its first `height` rows; into `out`, or a new array.
@@ -43,16 +40,18 @@ class Packed:
 
     def close(self) -> None:
         """Let go of open files; the next read opens them again."""
-        with self._lock:
-            self._opened.clear()
+        self._kept.clear()
 
     def _at(self, row: int) -> tuple[PackedShard, int]:
         group, k = divmod(row, self._manifest.per_shard)
-        shard = self._opened.get(group)
+        shard = self._kept.files.get(group)
         if shard is None:
             with self._lock:
-                shard = self._opened.get(group) or packed_shard(self._cache, self._manifest, self._size, group)
-                self._opened[group] = shard
-                while len(self._opened) > _OPEN_SHARDS:
-                    self._opened.popitem(last=False)
+                shard = self._kept.files.get(group)
+                if shard is None:
+                    shard = opened(lambda: self._shard(group), patient=True)
+                    self._kept.add(group, shard)
         return shard, k
+
+    def _shard(self, group: int) -> PackedShard:
+        return packed_shard(self._cache, self._manifest, self._size, group)

@@ -1,74 +1,60 @@
-"""The open files of a cache: a bounded number, each checked when it is first opened."""
+"""The open shards of a cache's levels: each checked when it is first opened, a bounded number kept open."""
 
-import sys
-import threading
-from collections import deque
 from pathlib import Path
 
+from resload import forks
 from resload.errors import ArgumentError
 from resload.size import Size
 from resload.store import layout
+from resload.store.descriptors import OpenFiles, opened
 from resload.store.shard import Shard
 
 ACCESS = ("pread", "mmap", "memory")
-_FEWEST, _MOST = 128, 1024
-
-
-def open_limit() -> int:
-    """How many descriptors one cache keeps open: a quarter of what the process may, from 128 to 1,024."""
-    if sys.platform == "win32":
-        return _FEWEST
-    import resource
-
-    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _MOST if allowed < 0 else min(max(allowed // 4, _FEWEST), _MOST)
 
 
 class Shards:
-    """The shards of a cache: opened when first read, a bounded number kept open. Thread-safe."""
+    """The shards of a cache: opened when first read, kept open as `descriptors` says. Thread-safe."""
 
-    def __init__(
-        self, cache: Path, manifest: layout.Manifest, *, access: str = "pread", limit: int | None = None
-    ) -> None:
+    def __init__(self, cache: Path, manifest: layout.Manifest, *, access: str = "pread") -> None:
         if access not in ACCESS:
             raise ArgumentError(f"access must be one of {', '.join(ACCESS)}; found {access!r}")
         self.cache, self.manifest, self.access = cache, manifest, access
-        self._limit = open_limit() if limit is None else limit
         self._checked: dict[tuple[Size, int], tuple[int, ...]] = {}
-        self._by_size: dict[Size, dict[int, Shard]] = {}
-        self._order: deque[tuple[Size, int]] = deque()
-        self._lock = threading.Lock()
+        self._by_size: dict[Size, OpenFiles[int, Shard]] = {}
+        self._lock = forks.lock()
 
     def of(self, size: Size, groups: list[int]) -> list[Shard]:
-        """The open shard of each group. Whoever holds one may read it even after it was evicted here."""
-        opened = self._by_size.get(size, {})
-        return [opened.get(group) or self._opened(size, group) for group in groups]
+        """The open shard of each group. Whoever holds one may read it even after it was let go of here.
 
-    def _opened(self, size: Size, group: int) -> Shard:
+        Raises OSError (EMFILE) for several groups that cannot all be open at once; CacheError for one.
+        """
+        kept = self._by_size.get(size)
+        if kept is None:
+            kept = self._by_size.setdefault(size, OpenFiles())
+        patient, files = len(groups) == 1, kept.files
+        return [files.get(group) or self._opened(kept, size, group, patient) for group in groups]
+
+    def _opened(self, kept: OpenFiles[int, Shard], size: Size, group: int, patient: bool) -> Shard:
         with self._lock:
-            of_size = self._by_size.setdefault(size, {})
-            shard = of_size.get(group)
+            shard = kept.files.get(group)
             if shard is None:
-                known = self._checked.get((size, group))
-                shard = Shard(
-                    self.cache / layout.shard_path(size, group),
-                    size=size,
-                    dtype=self.manifest.dtype,
-                    per_shard=self.manifest.per_shard,
-                    count=len(self.manifest.rows_of(group)),
-                    access=self.access,
-                    checked=known,
-                )
+                shard = opened(lambda: self._shard(size, group), patient=patient)
                 self._checked[size, group] = shard.identity
-                of_size[group] = shard
-                self._order.append((size, group))
-            while len(self._order) > self._limit:
-                oldest, number = self._order.popleft()
-                del self._by_size[oldest][number]
+                kept.add(group, shard)
             return shard
+
+    def _shard(self, size: Size, group: int) -> Shard:
+        return Shard(
+            self.cache / layout.shard_path(size, group),
+            size=size,
+            dtype=self.manifest.dtype,
+            per_shard=self.manifest.per_shard,
+            count=len(self.manifest.rows_of(group)),
+            access=self.access,
+            checked=self._checked.get((size, group)),
+        )
 
     def close(self) -> None:
         """Let go of every open file."""
-        with self._lock:
-            self._by_size.clear()
-            self._order.clear()
+        for kept in list(self._by_size.values()):
+            kept.clear()

@@ -12,7 +12,8 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ from resload.store.native import Packed
 from resload.store.packed import PackedWriter
 from resload.store.plan import Step, Task
 from resload.store.slot import Slot
-from resload.threads import ordered_map
+from resload.threads import Workers, ordered_map
 
 LARGEST_FILE_BYTES = 2 << 30
 """A source above this is refused unread; the largest radiographs are under 100 MB."""
@@ -351,7 +352,7 @@ def run(step: Step, sources: Sources, cache: Path, *, threads: int, progress: bo
     scratch = cache / layout.BUILD
     opened: list[Writer] = []
     finishing: list[Future[None]] = []
-    finisher = ThreadPoolExecutor(1, thread_name_prefix="resload-finish")
+    finisher = Workers(1, "resload-finish")
     bar = tqdm(total=step.films, unit="film", desc=cache.name, disable=None if progress else True)
 
     def work(items: list[_Item]) -> list[tuple[_Item, Record | None]]:
@@ -364,23 +365,26 @@ def run(step: Step, sources: Sources, cache: Path, *, threads: int, progress: bo
     try:
         records: list[Record] = []
         pieces = _pieces(_items(step, scratch, opened), sources.engine.together)
-        for some in ordered_map(work, pieces, threads=threads, window=4 * threads):
-            for item, record in some:
-                if record is not None:
-                    records.append(record)
-                    bar.update()
-                if item.k + 1 == len(item.task.rows):
-                    finishing.append(finisher.submit(_finish, cache, item, records))
-                    records = []
-                    if len(finishing) > 1:
-                        finishing.pop(0).result()
+        with closing(ordered_map(work, pieces, threads=threads, window=4 * threads)) as made:
+            for some in made:
+                for item, record in some:
+                    if record is not None:
+                        records.append(record)
+                        bar.update()
+                    if item.k + 1 == len(item.task.rows):
+                        finishing.append(finisher.submit(_finish, cache, item, records))
+                        records = []
+                        if len(finishing) > 1:
+                            finishing.pop(0).result()
         for future in finishing:
             future.result()
     finally:
-        finisher.shutdown(wait=True)
-        for shard in opened:
-            shard.close()
-        bar.close()
+        try:
+            finisher.end(finish=True)
+        finally:
+            for shard in opened:
+                shard.close()
+            bar.close()
 
 
 def _items(step: Step, scratch: Path, opened: list[Writer]) -> Iterator[_Item]:
