@@ -39,8 +39,8 @@ class Workers:
 
     Ctrl-C raises KeyboardInterrupt wherever the main thread is, so also where it starts a thread or waits for one:
     concurrent.futures then does not know the one, and threading takes the other for ended (`Thread.join` of CPython
-    3.11). Here threads say themselves that they are there and that they are at work, and `end` outlasts interrupts: what
-    tasks write to is closed after it, and a file that is opened next may get the same number.
+    3.11). Here threads say themselves that they are there and that they are at work, and `end` outlasts interrupts:
+    what tasks write to is closed after it, and a file that is opened next may get the same number.
 
     A context manager that ends it. In a forked child there is nothing to end.
     """

@@ -34,6 +34,9 @@ class CacheReader:
         self._facts: dict[Size, NDArray[np.float32]] = {}
         self._masks_known: NDArray[np.bool_] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_facts": {}, "_masks_known": None}  # made again where they are needed
+
     @property
     def table(self) -> pd.DataFrame:
         """The cache's table."""

@@ -23,6 +23,7 @@ from resload.pipeline import Pipeline
 from resload.residence import Residences
 from resload.size import Native, Size, SizeLike, Spacing, as_size, as_spacing
 from resload.store import layout, tables
+from resload.store.asopened import AsOpened
 from resload.store.layout import Manifest
 from resload.store.matching import with_columns
 from resload.store.opened import Shards
@@ -65,7 +66,10 @@ def open_cache(path: str | os.PathLike[str], *, partial: bool = False, access: s
     of_level = [tables.is_level_column(str(name)) for name in table]
     own = table.loc[:, [not flag for flag in of_level]]
     stored = Stored(shards, table.loc[:, of_level], Serving(str(folder), manifest, own))
-    return Cache(stored, np.arange(manifest.count), own, kept.targets, boxes)
+    cache = Cache(stored, np.arange(manifest.count), own, kept.targets, boxes)
+    if manifest.state == "complete":
+        cache._as_opened = AsOpened(manifest, own, kept.targets, boxes)
+    return cache
 
 
 def _unfinished(folder: Path, manifest: Manifest) -> pd.DataFrame:
@@ -90,8 +94,10 @@ def _unfinished(folder: Path, manifest: Manifest) -> pd.DataFrame:
 class Cache:
     """An open cache, or a view of one. Made by `open_cache` and `build`.
 
-    `len(cache)` counts every row, quarantined ones included; `rows()` leaves those out. Reading is thread-safe;
-    a Cache pickles as its path and view, and is opened again where it is unpickled.
+    `len(cache)` counts every row, quarantined ones included; `rows()` leaves those out. Reading is thread-safe, and
+    works in forked processes. A Cache pickles as its path, some hundred bytes, and is opened again where it is
+    unpickled: CacheMismatchError where the files are not those that it was opened from. A view, and a cache whose
+    table, targets or boxes were changed, take their rows and tables along; so does one that is not complete.
 
     Attributes:
         table: pandas, one row per radiograph in row order: the catalog's columns, then what was found in the
@@ -115,6 +121,8 @@ class Cache:
         self.targets = targets
         self.boxes = boxes
         self._readable = (table["status"] == "ok").to_numpy()
+        self._as_opened: AsOpened | None = None
+        """Of a whole cache, not of a view of one."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -124,9 +132,11 @@ class Cache:
         return f"<Cache {self.path}: {len(self)} radiographs at {sizes}, {self.dtype}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        shards = self._stored.shards
-        partial = self._stored.manifest.state != "complete"
-        return _reopened, (str(self.path), partial, shards.access, self._rows, self.table, self.targets, self.boxes)
+        where, access = str(self.path.absolute()), self._stored.shards.access
+        if self._as_opened is not None and self._as_opened.still(self.table, self.targets, self.boxes):
+            return _opened_again, (where, access, self._as_opened.files)
+        digest = self.digest if self._stored.manifest.state == "complete" else ""
+        return _seen_again, (where, access, digest, self._rows, self.table, self.targets, self.boxes)
 
     # -- what is there --
 
@@ -423,17 +433,31 @@ def _regions(region: ArrayLike, count: int) -> NDArray[np.int64]:
     return np.broadcast_to(found.astype(np.int64), (count, 4))
 
 
-def _reopened(
+def _opened_again(path: str, access: str, files: str) -> Cache:
+    """A whole cache, in another process."""
+    cache = open_cache(path, access=access)
+    if cache._as_opened is None or cache._as_opened.files != files:
+        raise CacheMismatchError(
+            f"{path}: its films, sizes or tables have changed since the cache that was pickled was opened; open it "
+            "again, and pickle that"
+        )
+    return cache
+
+
+def _seen_again(
     path: str,
-    partial: bool,
     access: str,
+    digest: str,
     rows: NDArray[np.int64],
     table: pd.DataFrame,
     targets: tuple[str, ...],
     boxes: pd.DataFrame | None,
 ) -> Cache:
-    """A view, opened again in another process."""
-    whole = open_cache(path, partial=partial, access=access)
-    if len(rows) and int(rows.max()) >= len(whole):
-        raise CacheMismatchError(f"{path}: the cache has changed since this view of it was pickled")
+    """A view, in another process. digest: of the cache; "" of one that was not complete."""
+    whole = open_cache(path, partial=not digest, access=access)
+    if (digest and whole.digest != digest) or (len(rows) and int(rows.max()) >= len(whole)):
+        raise CacheMismatchError(
+            f"{path}: its films or sizes have changed since the cache was opened that this view of it was pickled "
+            "from; open it again, make the view again, and pickle that"
+        )
     return Cache(whole._stored, rows, table, targets, boxes)

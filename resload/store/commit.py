@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from resload import forks
 from resload.errors import BuildInProgressError, DiskSpaceError
 
 
@@ -72,12 +73,16 @@ def alone(cache: Path) -> Iterator[None]:
     except ImportError:  # Windows: no such lock, and folders cannot be opened
         yield
         return
-    descriptor = os.open(cache, os.O_RDONLY)
+    process, descriptor = os.getpid(), os.open(cache, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
             raise BuildInProgressError(f"{cache}: another process is building this cache; wait for it") from exc
-        yield
+        try:
+            yield
+        finally:
+            if not forks.elsewhere(process):  # closing would leave the lock to processes that were forked meanwhile
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
         os.close(descriptor)
