@@ -20,7 +20,8 @@
     │   ├── DiskSpaceError                 the disk is too small for what was asked
     │   ├── StorageError                   storage does not answer, or refuses
     │   └── BuildInProgressError           another process is building it
-    └── StateError (ValueError)            a saved position belongs to another plan
+    ├── StateError (ValueError)            a saved position belongs to another plan
+    └── ForkedError (RuntimeError)         what needs the threads of the process that was forked
 
 `DecodeError.reason` is the fixed sentence that a cache keeps (no path, no host, no time), so that two
 builds of one catalog write the same bytes.
@@ -135,6 +136,10 @@ class BuildInProgressError(CacheError):
 
 class StateError(ResloadError, ValueError):
     """A saved position belongs to another plan (other data, seed, batch size or order)."""
+
+
+class ForkedError(ResloadError, RuntimeError):
+    """What needs threads of another process: an iteration that began before this process was forked from it."""
 
 
 def require(package: str, extra: str, why: str, *, name: str = "") -> ModuleType:

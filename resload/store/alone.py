@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from resload import forks
 from resload.errors import BuildInProgressError, CacheError
 from resload.store import layout
 from resload.store.commit import is_alive, make_folders, remove, write_whole
@@ -48,7 +49,7 @@ def alone(cache: Location) -> Iterator[None]:
         with leased(cache):
             yield
         return
-    descriptor = os.open(cache, os.O_RDONLY)
+    process, descriptor = os.getpid(), os.open(cache, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,7 +59,11 @@ def alone(cache: Location) -> Iterator[None]:
             with leased(cache):
                 yield
             return
-        yield
+        try:
+            yield
+        finally:
+            if not forks.elsewhere(process):  # closing would leave the lock to processes that were forked meanwhile
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
         os.close(descriptor)
 

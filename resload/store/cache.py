@@ -23,6 +23,7 @@ from resload.pipeline import Pipeline
 from resload.residence import Residences
 from resload.size import Native, Size, SizeLike, Spacing, as_size, as_spacing
 from resload.store import layout, tables
+from resload.store.asopened import AsOpened
 from resload.store.layout import Manifest
 from resload.store.matching import with_columns
 from resload.store.mirror import Mirror
@@ -82,7 +83,10 @@ def open_cache(
     copies = None if mirror is None else _mirror(Path(mirror), mirror_gb, folder, manifest, levels)
     shards = Shards(folder, manifest, access=access, mirror=copies)
     stored = Stored(shards, levels, Serving(str(folder), manifest, own))
-    return Cache(stored, np.arange(manifest.count), own, kept.targets, boxes)
+    cache = Cache(stored, np.arange(manifest.count), own, kept.targets, boxes)
+    if manifest.state == "complete":
+        cache._as_opened = AsOpened(manifest, own, kept.targets, boxes)
+    return cache
 
 
 def _mirror(
@@ -117,8 +121,10 @@ def _unfinished(folder: Location, manifest: Manifest) -> pd.DataFrame:
 class Cache:
     """An open cache, or a view of one. Made by `open_cache` and `build`.
 
-    `len(cache)` counts every row, quarantined ones included; `rows()` leaves those out. Reading is thread-safe;
-    a Cache pickles as its path and view, and is opened again where it is unpickled.
+    `len(cache)` counts every row, quarantined ones included; `rows()` leaves those out. Reading is thread-safe, and
+    works in forked processes. A Cache pickles as its path, some hundred bytes, and is opened again where it is
+    unpickled: CacheMismatchError where the files are not those that it was opened from. A view, and a cache whose
+    table, targets or boxes were changed, take their rows and tables along; so does one that is not complete.
 
     Attributes:
         table: pandas, one row per radiograph in row order: the catalog's columns, then what was found in the
@@ -142,6 +148,8 @@ class Cache:
         self.targets = targets
         self.boxes = boxes
         self._readable = (table["status"] == "ok").to_numpy()
+        self._as_opened: AsOpened | None = None
+        """Of a whole cache, not of a view of one."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -151,11 +159,14 @@ class Cache:
         return f"<Cache {self.path}: {len(self)} radiographs at {sizes}, {self.dtype}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        shards = self._stored.shards
-        partial = self._stored.manifest.state != "complete"
-        mirror = None if shards.mirror is None else (str(shards.mirror.folder), shards.mirror.gigabytes)
-        where = (str(self.path), partial, shards.access, mirror)
-        return _reopened, (*where, self._rows, self.table, self.targets, self.boxes)
+        shards, mirror = self._stored.shards, self._stored.shards.mirror
+        path = str(self.path.absolute() if isinstance(self.path, Path) else self.path)
+        copies = None if mirror is None else (str(mirror.folder), mirror.gigabytes)
+        where = path, shards.access, copies
+        if self._as_opened is not None and self._as_opened.still(self.table, self.targets, self.boxes):
+            return _opened_again, (*where, self._as_opened.files)
+        digest = self.digest if self._stored.manifest.state == "complete" else ""
+        return _seen_again, (*where, digest, self._rows, self.table, self.targets, self.boxes)
 
     # -- what is there --
 
@@ -466,19 +477,34 @@ def _regions(region: ArrayLike, count: int) -> NDArray[np.int64]:
     return np.broadcast_to(found.astype(np.int64), (count, 4))
 
 
-def _reopened(
+def _opened_again(path: str, access: str, mirror: tuple[str, float | None] | None, files: str) -> Cache:
+    """A whole cache, in another process."""
+    folder, gigabytes = mirror or (None, None)
+    cache = open_cache(path, mirror=folder, mirror_gb=gigabytes, access=access)
+    if cache._as_opened is None or cache._as_opened.files != files:
+        raise CacheMismatchError(
+            f"{path}: its films, sizes or tables have changed since the cache that was pickled was opened; open it "
+            "again, and pickle that"
+        )
+    return cache
+
+
+def _seen_again(
     path: str,
-    partial: bool,
     access: str,
     mirror: tuple[str, float | None] | None,
+    digest: str,
     rows: NDArray[np.int64],
     table: pd.DataFrame,
     targets: tuple[str, ...],
     boxes: pd.DataFrame | None,
 ) -> Cache:
-    """A view, opened again in another process."""
+    """A view, in another process. digest: of the cache; "" of one that was not complete."""
     folder, gigabytes = mirror or (None, None)
-    whole = open_cache(path, mirror=folder, mirror_gb=gigabytes, partial=partial, access=access)
-    if len(rows) and int(rows.max()) >= len(whole):
-        raise CacheMismatchError(f"{path}: the cache has changed since this view of it was pickled")
+    whole = open_cache(path, mirror=folder, mirror_gb=gigabytes, partial=not digest, access=access)
+    if (digest and whole.digest != digest) or (len(rows) and int(rows.max()) >= len(whole)):
+        raise CacheMismatchError(
+            f"{path}: its films or sizes have changed since the cache was opened that this view of it was pickled "
+            "from; open it again, make the view again, and pickle that"
+        )
     return Cache(whole._stored, rows, table, targets, boxes)

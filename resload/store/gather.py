@@ -17,9 +17,9 @@ ever served. Small records are summed several at once (`joined.py`), which finds
 """
 
 import contextlib
+import errno
 import os
 import sys
-import threading
 from collections import deque
 from ctypes import memmove
 from itertools import repeat, starmap
@@ -29,9 +29,11 @@ import numpy as np
 from crc32c import crc32c
 from numpy.typing import NDArray
 
+from resload import forks
 from resload.errors import CacheError, CorruptCacheError
 from resload.size import Size
 from resload.store import bulk, layout
+from resload.store.descriptors import open_limit
 from resload.store.joined import MOST, joined
 from resload.store.opened import Shards
 from resload.store.remote import RANGE, Url, read_ranges
@@ -71,13 +73,16 @@ class Level:
         self._step = layout.record_bytes(size, self._manifest.dtype)
         self._body = self._step - layout.CRC_BYTES
         self._together = min(MOST, bulk.MOST, max(1, _TOGETHER_BYTES // self._body))
+        if self._manifest.groups > open_limit() // 4:  # each may be in another shard, and other threads read too
+            self._together = min(self._together, max(1, open_limit() // 4))
         count = self._manifest.count
         small = self._body <= HELD_RECORD_BYTES and self._body * count <= HELD_LEVEL_BYTES
         self._held: NDArray[np.uint8] | None = None
         if (small and shards.access == "pread") or shards.access == "memory":
             self._held = _room(count, self._body, size)
             self._sound = np.zeros(count, bool)
-            self._filling = threading.Lock()
+            self._tried = np.zeros(self._manifest.groups, bool)
+            self._filling = forks.lock()
 
     @property
     def _tells(self) -> bool:
@@ -114,9 +119,10 @@ class Level:
         with contextlib.suppress(CorruptCacheError, OSError):
             held, some = self._where(rows[:: max(1, len(rows) // _PROBES)])
             if not all(starmap(_in_memory, some)):
-                held, wanted = self._where(rows)
-                for file, offset in wanted:
-                    os.posix_fadvise(file, offset, self._step, os.POSIX_FADV_WILLNEED)
+                for first in range(0, len(rows), self._together):
+                    held, wanted = self._where(rows[first : first + self._together])
+                    for file, offset in wanted:
+                        os.posix_fadvise(file, offset, self._step, os.POSIX_FADV_WILLNEED)
             del held
         return len(rows) * self._step
 
@@ -151,13 +157,24 @@ class Level:
 
     def _copy(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
         """From the files into the slot, verified."""
-        copy = _copy_mapped if self._shards.access == "mmap" else _fetch if self._far else _pread
-        groups, records = np.divmod(rows, self._manifest.per_shard)
-        shards = self._shards.of(self._size, groups.tolist())  # a reference each: eviction cannot close them now
         for first in range(0, len(rows), self._together):
-            part = slice(first, first + self._together)
-            copy(shards[part], records[part], slot, start + first)
-            self._verify(rows[part], slot, start + first)
+            self._copy_some(rows[first : first + self._together], slot, start + first)
+
+    def _copy_some(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
+        """At most `_together` of them; in halves where the process may not open as many shards as they are in."""
+        groups, records = np.divmod(rows, self._manifest.per_shard)
+        try:
+            shards = self._shards.of(self._size, groups.tolist())  # a reference each: nobody can close them now
+        except OSError as exc:
+            if len(rows) == 1 or exc.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            half = len(rows) // 2
+            self._copy_some(rows[:half], slot, start)
+            self._copy_some(rows[half:], slot, start + half)
+            return
+        copy = _copy_mapped if self._shards.access == "mmap" else _fetch if self._far else _pread
+        copy(shards, records, slot, start)
+        self._verify(rows, slot, start)
 
     def _verify(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
         """Compare images start .. of the slot with both of their sums: at most `_together` of them, by one sum."""
@@ -174,8 +191,9 @@ class Level:
         for group in np.unique(rows[~self._sound[rows]] // per_shard).tolist():
             whole = self._manifest.rows_of(group)
             with self._filling:
-                if not self._sound[whole.start : whole.stop].any():
+                if not self._tried[group]:  # also what an interrupt, or a fork, left half filled
                     self._fill(held, group, whole)
+                    self._tried[group] = True
         return bool(self._sound[rows].all())
 
     def _fill(self, held: NDArray[np.uint8], group: int, rows: range) -> None:

@@ -311,7 +311,7 @@ class Job:
         gone = [task.group for task in step.tasks if task.group not in of_group]
         if gone:
             raise CorruptCacheError(
-                f"{rows_file(self.cache, gone[0])}: missing or damaged, though it was finished; run the same build again"
+                f"{rows_file(self.cache, gone[0])}: missing or damaged, though it was written; build again"
             )
         records = [record for task in step.tasks for record in of_group[task.group]]
         if step.kind == "widen":

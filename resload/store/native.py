@@ -1,21 +1,19 @@
 """Reading arrays of compressed records: films at their own size, and masks."""
 
-import threading
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from resload import forks
 from resload.errors import CorruptCacheError
 from resload.size import Size
 from resload.store.arrays import packed_shard
+from resload.store.descriptors import OpenFiles, opened
 from resload.store.opened import Shards
 from resload.store.packed import PackedShard
-
-_OPEN_SHARDS = 64
-"""Descriptors kept open per array."""
+from resload.store.remote import Location
 
 
 class Packed:
@@ -26,23 +24,22 @@ class Packed:
 
     def __init__(self, shards: Shards, size: Size, crcs: NDArray[np.uint32]) -> None:
         self._shards, self._manifest, self._size, self._crcs = shards, shards.manifest, size, crcs
-        self._opened: OrderedDict[int, PackedShard] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept: OpenFiles[int, PackedShard] = OpenFiles()
+        self._lock = forks.lock()
 
     def read(self, row: int, *, height: int | None = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """One record, (H, W) or (K, H, W), or its first `height` rows; into `out`, or a new array.
 
         Raises CorruptCacheError.
         """
-        shard, k = self._at(row)
         try:
+            shard, k = self._at(row)
             return shard.read(k, int(self._crcs[row]), rows=height, out=out)
         except CorruptCacheError:
             group = row // self._manifest.per_shard
             if not self._shards.renewed(self._size, [group]):
                 raise
-            with self._lock:
-                self._opened.pop(group, None)
+            self._kept.files.pop(group, None)
         shard, k = self._at(row)
         return shard.read(k, int(self._crcs[row]), rows=height, out=out)
 
@@ -53,26 +50,26 @@ class Packed:
 
     def let_go(self) -> None:
         """As `Shards.let_go`."""
-        with self._lock:
-            for group in [one for one, shard in self._opened.items() if not Path(str(shard.path)).exists()]:
-                del self._opened[group]
+        for group, shard in list(self._kept.files.items()):
+            if isinstance(shard.path, Path) and not shard.path.exists():
+                self._kept.files.pop(group, None)
 
     def close(self) -> None:
         """Let go of open files; the next read opens them again."""
-        with self._lock:
-            self._opened.clear()
+        self._kept.clear()
 
     def _at(self, row: int) -> tuple[PackedShard, int]:
         group, k = divmod(row, self._manifest.per_shard)
-        shard = self._opened.get(group)
+        shard = self._kept.files.get(group)
         if shard is None:
             place = self._shards.place(self._size, group)
-            at = place if isinstance(place, Path) else None
             with self._lock:
-                shard = self._opened.get(group) or packed_shard(
-                    self._shards.cache, self._manifest, self._size, group, at=at
-                )
-                self._opened[group] = shard
-                while len(self._opened) > _OPEN_SHARDS:
-                    self._opened.popitem(last=False)
+                shard = self._kept.files.get(group)
+                if shard is None:
+                    shard = opened(lambda: self._shard(place, group), patient=True)
+                    self._kept.add(group, shard)
         return shard, k
+
+    def _shard(self, place: Location, group: int) -> PackedShard:
+        at = place if isinstance(place, Path) else None
+        return packed_shard(self._shards.cache, self._manifest, self._size, group, at=at)

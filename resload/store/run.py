@@ -12,7 +12,8 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,7 +43,7 @@ from resload.store.packed import PackedWriter
 from resload.store.plan import Step, Task
 from resload.store.remote import AT_ONCE, Location, Url
 from resload.store.slot import Slot
-from resload.threads import ordered_map
+from resload.threads import Workers, ordered_map
 
 LARGEST_FILE_BYTES = 2 << 30
 """A source above this is refused unread; the largest radiographs are under 100 MB."""
@@ -359,7 +360,7 @@ def run(step: Step, sources: Sources, cache: Location, *, threads: int, progress
 def _run(step: Step, sources: Sources, cache: Location, scratch: Path, *, threads: int, progress: bool) -> None:
     opened: list[Writer] = []
     finishing: list[Future[None]] = []
-    finisher = ThreadPoolExecutor(1, thread_name_prefix="resload-finish")
+    finisher = Workers(1, "resload-finish")
     bar = tqdm(total=step.films, unit="film", desc=cache.name, disable=None if progress else True)
 
     def work(items: list[_Item]) -> list[tuple[_Item, Record | None]]:
@@ -372,23 +373,26 @@ def _run(step: Step, sources: Sources, cache: Location, scratch: Path, *, thread
     try:
         records: list[Record] = []
         pieces = _pieces(_items(step, scratch, opened), sources.engine.together)
-        for some in ordered_map(work, pieces, threads=threads, window=4 * threads):
-            for item, record in some:
-                if record is not None:
-                    records.append(record)
-                    bar.update()
-                if item.k + 1 == len(item.task.rows):
-                    finishing.append(finisher.submit(_finish, cache, item, records))
-                    records = []
-                    if len(finishing) > 1:
-                        finishing.pop(0).result()
+        with closing(ordered_map(work, pieces, threads=threads, window=4 * threads)) as made:
+            for some in made:
+                for item, record in some:
+                    if record is not None:
+                        records.append(record)
+                        bar.update()
+                    if item.k + 1 == len(item.task.rows):
+                        finishing.append(finisher.submit(_finish, cache, item, records))
+                        records = []
+                        if len(finishing) > 1:
+                            finishing.pop(0).result()
         for future in finishing:
             future.result()
     finally:
-        finisher.shutdown(wait=True)
-        for shard in opened:
-            shard.close()
-        bar.close()
+        try:
+            finisher.end(finish=True)
+        finally:
+            for shard in opened:
+                shard.close()
+            bar.close()
 
 
 def _items(step: Step, scratch: Path, opened: list[Writer]) -> Iterator[_Item]:
@@ -451,9 +455,9 @@ def read_rows(cache: Location, task: Task) -> list[Record] | None:
 
 
 def in_build(cache: Location, tasks: Sequence[Task], read: Callable[[Task], T | None]) -> dict[int, T]:
-    """Row group -> what `read` says of it; of those tasks whose `rows-<g>.json` is there, and of which it says anything."""
+    """Row group -> what `read` says of it, of tasks whose `rows-<g>.json` is there and of which it says anything."""
     there = set(names_in(cache / layout.BUILD))
     asked = [task for task in tasks if rows_file(cache, task.group).name in there]
-    with ThreadPoolExecutor(AT_ONCE if isinstance(cache, Url) else 1, thread_name_prefix="resload-rows") as pool:
-        found = pool.map(read, asked)
-        return {task.group: one for task, one in zip(asked, found, strict=True) if one is not None}
+    with Workers(AT_ONCE if isinstance(cache, Url) else 1, "resload-rows") as pool:
+        reading = {task.group: pool.submit(read, task) for task in asked}
+        return {group: found for group, future in reading.items() if (found := future.result()) is not None}

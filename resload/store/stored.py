@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from resload import forks
 from resload.errors import ArgumentError, SizeError
 from resload.geometry import Rect
 from resload.masks.areas import recovered
@@ -50,7 +51,7 @@ class Stored:
         self._levels: dict[Size, Level] = {}
         self._packed: dict[Size, Packed] = {}
         self._recipes: dict[Size, Pipeline] = {}
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self._local = threading.local()
         self.residences = Residences(self.manifest.count, np.dtype(self.manifest.dtype))
         """Pixels that stay on devices, for loaders with resident=True."""
