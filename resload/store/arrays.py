@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from resload.pipeline.cpu import on_canvas
 from resload.size import Native, Size
-from resload.store import layout
+from resload.store import guarded, layout
 from resload.store.documents import codec_of
 from resload.store.layout import Manifest
 from resload.store.packed import PackedShard, PackedWriter
@@ -48,7 +48,7 @@ def writer(path: Path, manifest: Manifest, size: Size) -> Writer:
 def packed_shard(cache: Path, manifest: Manifest, size: Size, group: int) -> PackedShard:
     """A shard of compressed records, opened. Raises CorruptCacheError."""
     return PackedShard(
-        cache / layout.shard_path(size, group),
+        guarded.shard(cache, layout.shard_path(size, group)),
         shape=manifest.record_shape(size),
         dtype=manifest.record_dtype(size),
         per_shard=manifest.per_shard,

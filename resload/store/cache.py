@@ -5,7 +5,6 @@ views over the same open files, so folds, corrected targets and new columns touc
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,20 +15,20 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from resload.errors import ArgumentError, CacheMismatchError, IncompleteCacheError, SizeError
+from resload.errors import ArgumentError, CacheMismatchError, CorruptCacheError, IncompleteCacheError, SizeError
 from resload.geometry import Pad
 from resload.geometry.placing import native_canvas
 from resload.pipeline import Pipeline
 from resload.residence import Residences
 from resload.size import Native, Size, SizeLike, Spacing, as_size, as_spacing
-from resload.store import layout, tables
+from resload.store import claims, layout, tables
 from resload.store.layout import Manifest
 from resload.store.matching import with_columns
 from resload.store.opened import Shards
 from resload.store.plan import begin
 from resload.store.pseudonyms import Plain, names_in
 from resload.store.rows import numeric_targets, rows_in
-from resload.store.run import no_masks, read_rows
+from resload.store.run import no_masks, read_plan, read_rows
 from resload.store.serving import Served, Serving
 from resload.store.slot import Slot
 from resload.store.stored import Stored
@@ -56,6 +55,7 @@ def open_cache(path: str | os.PathLike[str], *, partial: bool = False, access: s
         raise ArgumentError(f"{path}: caches are opened from a folder of this machine; copy it here, or mount it")
     folder = Path(path)
     manifest = layout.read_manifest(folder, partial=partial)
+    _check_recipe(folder, manifest)
     shards = Shards(folder, manifest, access=access)
     if manifest.state != "complete":
         table, kept, boxes = _unfinished(folder, manifest), tables.Kept((), (), ""), None
@@ -68,12 +68,21 @@ def open_cache(path: str | os.PathLike[str], *, partial: bool = False, access: s
     return Cache(stored, np.arange(manifest.count), own, kept.targets, boxes)
 
 
+def _check_recipe(folder: Path, manifest: Manifest) -> None:
+    try:
+        claims.check_recipe(manifest.sizes, manifest.dtype, manifest.recipe)
+    except ValueError as exc:
+        raise CorruptCacheError(f"{folder / layout.MANIFEST}: the manifest is damaged ({exc})") from exc
+
+
 def _unfinished(folder: Path, manifest: Manifest) -> pd.DataFrame:
     """The rows that a first build has finished so far; the others are pending."""
     try:
-        ids: list[str] = json.loads((folder / layout.BUILD / layout.PLAN).read_bytes())["ids"]
-    except (OSError, ValueError, KeyError) as exc:
+        ids = read_plan(folder, manifest)[1]
+    except (OSError, ValueError, KeyError, TypeError) as exc:
         raise IncompleteCacheError(f"{folder}: nothing of this build can be shown yet") from exc
+    if len(ids) != manifest.count:
+        raise IncompleteCacheError(f"{folder}: its plan has {len(ids)} radiographs, its manifest {manifest.count}")
     pending: dict[str, Any] = {name: None if kind == "float64" else "" if kind == "str" else 0
                                for name, kind in tables.RESULTS.items()}  # fmt: skip
     pending |= {"status": "pending", "levels": {str(size): [0, 0, 0] for size in manifest.arrays}}

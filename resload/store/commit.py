@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from resload.errors import BuildInProgressError, DiskSpaceError
+from resload.store import guarded
 
 
 def sync_folder(folder: Path) -> None:
@@ -25,7 +26,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folders(folder: Path, *, below: Path) -> None:
-    """Create a folder and its parents below a folder that exists, and sync each parent that gained one."""
+    """Create a folder and its parents below a folder that exists, and sync each parent that gained one.
+
+    Raises CorruptCacheError when a link leads out of it.
+    """
+    guarded.folder(folder, below)
     missing = []
     while folder != below and not folder.is_dir():
         missing.append(folder)

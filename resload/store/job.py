@@ -41,7 +41,7 @@ from resload.store.native import Packed
 from resload.store.opened import Shards
 from resload.store.pseudonyms import Plain
 from resload.store.publish import publish, write, write_manifest
-from resload.store.run import Sources, levels_recipe, read_rows, run
+from resload.store.run import Sources, levels_recipe, read_plan, read_rows, run
 from resload.store.unchanged import changed_masks, changed_sources
 from resload.store.words import how_long, listed, megabytes
 
@@ -100,7 +100,7 @@ class Job:
         pseudonyms.check(self.cache, present, self.names)
         self._check_recipe(present)
         if present.state != "complete":
-            ids = self._planned_ids()
+            ids = self._planned_ids(present)
             tables.from_catalog(self.catalog, self.kept, ids)  # refuses a catalog that lacks some of them
             present = self._take(plan.begin(present.with_state("complete")), ids, None)
             worked = True
@@ -254,10 +254,9 @@ class Job:
 
     def _adopt(self, step: plan.Step, ids: list[str]) -> None:
         """Keep what an interrupted run of this very step left; sweep what any other left."""
-        path = self.cache / layout.BUILD / layout.PLAN
         try:
-            same = json.loads(path.read_bytes())["key"] == step_key(step.goal, ids)
-        except (OSError, ValueError, KeyError):
+            same = read_plan(self.cache, step.goal)[0] == step_key(step.goal, ids)
+        except (OSError, ValueError, KeyError, TypeError):
             same = False
         if not same:
             self._sweep()
@@ -269,12 +268,14 @@ class Job:
         document = json.dumps({"key": step_key(goal, ids), "ids": ids})
         write(self.cache, f"{layout.BUILD}/{layout.PLAN}", document.encode())
 
-    def _planned_ids(self) -> list[str]:
+    def _planned_ids(self, present: Manifest) -> list[str]:
         path = self.cache / layout.BUILD / layout.PLAN
         try:
-            ids: list[str] = json.loads(path.read_bytes())["ids"]
-        except (OSError, ValueError, KeyError) as exc:
+            ids = read_plan(self.cache, present)[1]
+        except (OSError, ValueError, KeyError, TypeError) as exc:
             raise CacheMismatchError(f"{path}: the plan of this unfinished build is gone; delete {self.cache}") from exc
+        if len(ids) != present.count:
+            raise CacheMismatchError(f"{path}: {len(ids)} ids, {present.count} planned; delete {self.cache}")
         return ids
 
     def _commit(self, step: plan.Step, ids: list[str], known: pd.DataFrame | None) -> Manifest:

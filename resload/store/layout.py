@@ -18,7 +18,6 @@ Everything outside `.build/` is standard Zarr v3 (zarr-specs v3.0: core, and the
 `crc32c` codecs) beside standard Parquet.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from typing import Any
 
 from resload.errors import IncompleteCacheError, NewerFormatError, NotACacheError
 from resload.size import Native, Size, as_ladder
+from resload.store import claims, guarded
 
 FORMAT = 1
 """Version of this layout. A reader refuses a larger one."""
@@ -174,16 +174,11 @@ def read_manifest(cache: Path, *, partial: bool = False) -> Manifest:
 
     Raises NotACacheError, NewerFormatError, and IncompleteCacheError unless `partial`.
     """
+    data = guarded.manifest(cache, MANIFEST, beside=BUILD)
     try:
-        text = (cache / MANIFEST).read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError) as exc:
-        raise NotACacheError(
-            f"{cache}: no resload cache is here (no {MANIFEST}); build one with resload.build"
-        ) from exc
-    try:
-        found = json.loads(text)["attributes"]["resload"]
+        found = guarded.parsed(data)["attributes"]["resload"]
         version = int(found["format"])
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, OverflowError) as exc:
         raise NotACacheError(f"{cache / MANIFEST}: a Zarr group, but not one that resload wrote") from exc
     if version > FORMAT:
         raise NewerFormatError(
@@ -202,8 +197,7 @@ def read_manifest(cache: Path, *, partial: bool = False) -> Manifest:
 
 
 def _parsed(found: Mapping[str, Any]) -> Manifest:
-    if found["dtype"] not in ("uint8", "uint16") or not 1 <= int(found["per_shard"]) <= 1 << 20 or found["count"] < 0:
-        raise ValueError("dtype, per_shard or count is impossible")
+    claims.check_manifest(found)
     canvas = [Native(*map(int, found["native"]))] if "native" in found else []
     return Manifest(
         sizes=as_ladder([*found["sizes"], *canvas]),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from resload.errors import ArgumentError
 from resload.size import Size
-from resload.store import layout
+from resload.store import guarded, layout
 from resload.store.shard import Shard
 
 ACCESS = ("pread", "mmap", "memory")
@@ -51,7 +51,7 @@ class Shards:
             if shard is None:
                 known = self._checked.get((size, group))
                 shard = Shard(
-                    self.cache / layout.shard_path(size, group),
+                    guarded.shard(self.cache, layout.shard_path(size, group)),
                     size=size,
                     dtype=self.manifest.dtype,
                     per_shard=self.manifest.per_shard,

@@ -22,7 +22,7 @@ from crc32c import crc32c
 from numpy.typing import NDArray
 
 from resload.errors import ArgumentError, CorruptCacheError
-from resload.store import layout
+from resload.store import guarded, layout
 from resload.store.codecs import Codec, body_bytes
 from resload.store.pieces import write_at
 from resload.store.shard import REMEDY
@@ -145,10 +145,7 @@ class PackedShard:
         self.path = path
         self._shape, self._dtype, self._codec = shape, np.dtype(dtype), codec
         self._body = body_bytes(shape, dtype)
-        try:
-            self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        except FileNotFoundError as exc:
-            raise CorruptCacheError(f"{path}: this shard is missing; {REMEDY}") from exc
+        self.descriptor = guarded.opened(path, REMEDY)
         self._index = self._checked_index(per_shard, count)
         self.present = len(self._index)
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from resload.errors import CorruptCacheError
 from resload.size import Size
-from resload.store import layout
+from resload.store import guarded, layout
 from resload.store.pieces import Pieces
 
 REMEDY = "resload.verify lists what is damaged, resload.repair makes it again from the sources"
@@ -104,10 +104,7 @@ class Shard:
         self.step = layout.record_bytes(size, dtype)
         self.records: NDArray[np.uint8] | None = None
         self.address = 0
-        try:
-            self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        except FileNotFoundError as exc:
-            raise CorruptCacheError(f"{path}: this shard is missing; {REMEDY}") from exc
+        self.descriptor = guarded.opened(path, REMEDY)
         found = os.fstat(self.descriptor)
         self.identity = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, count
         if self.identity != checked:

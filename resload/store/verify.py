@@ -20,7 +20,7 @@ from resload.errors import ArgumentError, CorruptCacheError
 from resload.pipeline.recipe import CatalogFilms
 from resload.seeds import permutation
 from resload.size import Size
-from resload.store import documents, layout, tables
+from resload.store import documents, guarded, layout, tables
 from resload.store.arrays import packed_shard
 from resload.store.cache import Cache, open_cache
 from resload.store.identity import fingerprint
@@ -140,7 +140,7 @@ def _check_documents(cache: Path, manifest: Manifest) -> list[Problem]:
     problems = []
     for name, document in expected.items():
         try:
-            same = json.loads((cache / name).read_bytes()) == json.loads(documents.as_json(document))
+            same = guarded.parsed(guarded.document(cache, name)) == json.loads(documents.as_json(document))
         except (OSError, ValueError):
             same = False
         if not same:
@@ -273,7 +273,7 @@ def _whole(path: Path, manifest: Manifest, table: pd.DataFrame, row: int, size: 
 def open_shard(cache: Path, manifest: Manifest, size: Size, group: int) -> Shard:
     """A shard, opened for itself. Raises CorruptCacheError."""
     return Shard(
-        cache / layout.shard_path(size, group),
+        guarded.shard(cache, layout.shard_path(size, group)),
         size=size,
         dtype=manifest.dtype,
         per_shard=manifest.per_shard,

@@ -1,0 +1,79 @@
+"""Opening the files of a cache that others may have made: regular ones, below the cache's folder, within limits.
+
+A cache's folder may itself be a link, or lie behind one; below it no link leads out. So a cache that was unpacked from
+an archive cannot have a build write or sweep somewhere else, nor show another file's bytes. To have a level on another
+disk, mount it in its place.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from resload import regular
+from resload.errors import CacheError, CorruptCacheError, NotACacheError
+from resload.limits import limits, raised_by
+
+_ROW_BYTES = 16 << 10
+"""Of a document that grows with rows: a row's id and results, its sums at many levels."""
+
+
+def document(cache: Path, name: str, *, rows: int = 0) -> bytes:
+    """The bytes of a JSON file of a cache, `name` below it; larger ones are allowed for documents about many rows.
+
+    Raises OSError.
+    """
+    return regular.contents(regular.inside(cache / name, cache), limits().document_bytes + rows * _ROW_BYTES)[0]
+
+
+def manifest(cache: Path, name: str, *, beside: str) -> bytes:
+    """The bytes of the root document, `name`.
+
+    Raises NotACacheError where there is none, CacheError for one that cannot be read, is too large, or lies outside,
+    and where the folder of builds, `beside`, does.
+    """
+    try:
+        regular.inside(cache / beside, cache)
+        return document(cache, name)
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise NotACacheError(f"{cache}: no resload cache is here (no {name}); build one with resload.build") from exc
+    except regular.TooLong as exc:
+        raise CacheError(
+            f"{cache / name}: {exc.strerror}, which no manifest is; {raised_by('document_bytes')} allows more"
+        ) from exc
+    except (OSError, ValueError) as exc:
+        raise CacheError(f"{cache / name} cannot be read: {exc}") from exc
+
+
+def parsed(data: bytes) -> Any:
+    """A document's value. Raises ValueError for what is no JSON, or nested too deeply."""
+    return regular.parsed(data)
+
+
+def table(cache: Path, name: str) -> bytes:
+    """The bytes of a table. Raises OSError, TooLong above `limits().table_bytes`."""
+    return regular.contents(regular.inside(cache / name, cache), limits().table_bytes)[0]
+
+
+def shard(cache: Path, name: str) -> Path:
+    """Where a shard is, `name` below the cache. Raises CorruptCacheError when a link on the way to it leads out."""
+    return folder(cache / name, cache)
+
+
+def folder(path: Path, cache: Path) -> Path:
+    """A path of a cache. Raises CorruptCacheError when a link on the way to it leads out."""
+    try:
+        return regular.inside(path, cache)
+    except OSError as exc:
+        raise CorruptCacheError(
+            f"{path}: {exc.strerror}, and a cache is read from its own folder alone; put the file there, or mount the "
+            "other disk in its place"
+        ) from exc
+
+
+def opened(path: Path, remedy: str) -> int:
+    """A descriptor of a shard. Raises CorruptCacheError for one that is missing, no regular file, or unreadable."""
+    try:
+        return regular.opened(path)
+    except FileNotFoundError as exc:
+        raise CorruptCacheError(f"{path}: this shard is missing; {remedy}") from exc
+    except OSError as exc:
+        raise CorruptCacheError(f"{path}: this shard cannot be read ({exc.strerror}); {remedy}") from exc
