@@ -594,7 +594,8 @@ def big_cache(folder, count):
     from resload.size import as_ladder
 
     sizes = as_ladder((64, 256))
-    manifest = Manifest(sizes, "uint8", count, 1024, resload.Pipeline(1).settings(), 0, (count,), "f" * 64, "complete")
+    recipe = {name: value for name, value in resload.Pipeline(1).settings().items() if name != "dtype"}
+    manifest = Manifest(sizes, "uint8", count, 1024, recipe, 0, (count,), "f" * 64, "complete")
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"id": [f"{i // 4:08d}_{i % 4:03d}" for i in range(count)]})
     frame["path"] = "images/" + frame["id"] + ".png"

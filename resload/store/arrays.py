@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from resload.pipeline.cpu import on_canvas
 from resload.size import Native, Size
-from resload.store import layout
+from resload.store import guarded, layout
 from resload.store.documents import codec_of
 from resload.store.layout import Manifest
 from resload.store.packed import PackedShard, PackedWriter
@@ -51,7 +51,7 @@ def packed_shard(
 ) -> PackedShard:
     """A shard of compressed records, opened. Arguments as for `shard_of`. Raises CorruptCacheError."""
     return PackedShard(
-        at or cache / layout.shard_path(size, group),
+        at or guarded.shard(cache, layout.shard_path(size, group)),
         shape=manifest.record_shape(size),
         dtype=manifest.record_dtype(size),
         per_shard=manifest.per_shard,
@@ -69,7 +69,7 @@ def shard_of(
     whole: all of it is to be read, see `open_file`. at: a copy of it, which is opened instead.
     """
     return Shard(
-        at or cache / layout.shard_path(size, group),
+        at or guarded.shard(cache, layout.shard_path(size, group)),
         size=size,
         dtype=manifest.dtype,
         per_shard=manifest.per_shard,

@@ -16,13 +16,13 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from resload.errors import ArgumentError, CacheMismatchError, SizeError
+from resload.errors import ArgumentError, CacheMismatchError, CorruptCacheError, SizeError
 from resload.geometry import Pad
 from resload.geometry.placing import native_canvas
 from resload.pipeline import Pipeline
 from resload.residence import Residences
 from resload.size import Native, Size, SizeLike, Spacing, as_size, as_spacing
-from resload.store import layout, tables
+from resload.store import claims, layout, tables
 from resload.store.asopened import AsOpened
 from resload.store.layout import Manifest
 from resload.store.matching import with_columns
@@ -72,6 +72,7 @@ def open_cache(
     """
     folder = location(path)
     manifest = layout.read_manifest(folder, partial=partial)
+    _check_recipe(folder, manifest)
     if manifest.state != "complete":
         table, kept, boxes = _unfinished(folder, manifest), tables.Kept((), (), ""), None
     else:
@@ -87,6 +88,13 @@ def open_cache(
     if manifest.state == "complete":
         cache._as_opened = AsOpened(manifest, own, kept.targets, boxes)
     return cache
+
+
+def _check_recipe(folder: Location, manifest: Manifest) -> None:
+    try:
+        claims.check_recipe(manifest.sizes, manifest.dtype, manifest.recipe)
+    except ValueError as exc:
+        raise CorruptCacheError(f"{folder / layout.MANIFEST}: the manifest is damaged ({exc}); {layout.COPY}") from exc
 
 
 def _mirror(

@@ -15,15 +15,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from resload.errors import DiskSpaceError
-from resload.store import layout
+from resload.store import guarded, layout
 from resload.store.files import disk, write_at
 from resload.store.remote import Location, Url
 
 
 def make_folders(folder: Location, *, below: Location) -> None:
-    """Create a folder and its parents below a folder that exists, and sync each parent that gained one."""
+    """Create a folder and its parents below a folder that exists, and sync each parent that gained one.
+
+    Raises CorruptCacheError when a link leads out of it.
+    """
     if isinstance(folder, Url):
         return  # object storage has none
+    guarded.folder(folder, below)
     missing = []
     while folder != below and not folder.is_dir():
         missing.append(folder)

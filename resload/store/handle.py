@@ -4,10 +4,13 @@ LocalFile     by its descriptor; stays readable when the file is replaced or rem
 RemoteFile    by requests for ranges
 """
 
+import errno
 import os
 import tempfile
 from pathlib import Path
 
+from resload import regular
+from resload.errors import CacheError, CorruptCacheError
 from resload.store.remote import Location, Url
 
 
@@ -15,7 +18,7 @@ class LocalFile:
     """A file, open; closed when nobody holds this object. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self.descriptor = regular.opened(path)
         found = os.fstat(self.descriptor)
         self.size = found.st_size
         self.identity: tuple[object, ...] = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
@@ -70,3 +73,18 @@ def open_file(place: Location, *, whole: bool = False) -> LocalFile | RemoteFile
         return LocalFile(path)
     finally:
         path.unlink()  # its bytes stay as long as the file is open
+
+
+def open_shard(place: Location, remedy: str, *, whole: bool = False) -> LocalFile | RemoteFile:
+    """`open_file`. Raises CorruptCacheError for one that is missing, no regular file, or unreadable.
+
+    OSError where the process or the system may open no more files; StorageError.
+    """
+    try:
+        return open_file(place, whole=whole)
+    except FileNotFoundError as exc:
+        raise CorruptCacheError(f"{place}: this shard is missing; {remedy}") from exc
+    except OSError as exc:
+        if isinstance(exc, CacheError) or exc.errno in (errno.EMFILE, errno.ENFILE):
+            raise
+        raise CorruptCacheError(f"{place}: this shard cannot be read ({exc.strerror}); {remedy}") from exc

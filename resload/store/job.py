@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from resload.errors import CacheMismatchError, CatalogError, CorruptCacheError, DiskSpaceError
+from resload.errors import CacheMismatchError, CatalogError, CorruptCacheError, DiskSpaceError, StorageError
 from resload.geometry import film_facts
 from resload.geometry.placing import native_canvas
 from resload.masks.table import MaskTable
@@ -30,7 +30,7 @@ from resload.pipeline import Pipeline
 from resload.pipeline.engine import Engine
 from resload.pipeline.recipe import CatalogFilms
 from resload.size import NATIVE, Native, Size
-from resload.store import layout, plan, pseudonyms, sealed, tables
+from resload.store import layout, plan, pseudonyms, tables
 from resload.store.codecs import body_bytes
 from resload.store.commit import free_bytes, names_in, remove, sweep
 from resload.store.gather import Level
@@ -41,7 +41,7 @@ from resload.store.opened import Shards
 from resload.store.pseudonyms import Plain
 from resload.store.publish import publish, write, write_manifest
 from resload.store.remote import Location, Url
-from resload.store.run import Sources, in_build, levels_recipe, read_rows, rows_file, run
+from resload.store.run import Sources, in_build, levels_recipe, read_plan, read_rows, rows_file, run
 from resload.store.unchanged import changed_masks, changed_sources
 from resload.store.unfinished import all_finished, planned_ids
 from resload.store.words import how_long, listed, megabytes
@@ -260,9 +260,10 @@ class Job:
 
     def _adopt(self, step: plan.Step, ids: list[str]) -> None:
         """Keep what an interrupted run of this very step left; sweep what any other left."""
-        path = self.cache / layout.BUILD / layout.PLAN
         try:
-            same = sealed.parsed(path.read_bytes())["key"] == step_key(step.goal, ids)
+            same = read_plan(self.cache, step.goal)[0] == step_key(step.goal, ids)
+        except StorageError:
+            raise
         except (OSError, ValueError, KeyError, TypeError):
             same = False
         if not same:

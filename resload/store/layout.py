@@ -24,7 +24,7 @@ from typing import Any
 
 from resload.errors import CorruptCacheError, IncompleteCacheError, NewerFormatError, NotACacheError
 from resload.size import Native, Size, as_ladder
-from resload.store import sealed
+from resload.store import claims, guarded, sealed
 from resload.store.remote import Location
 
 FORMAT = 1
@@ -185,12 +185,7 @@ def read_manifest(cache: Location, *, partial: bool = False) -> Manifest:
 
     Raises NotACacheError, CorruptCacheError, NewerFormatError, and IncompleteCacheError unless `partial`.
     """
-    try:
-        data = (cache / MANIFEST).read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as exc:
-        raise NotACacheError(
-            f"{cache}: no resload cache is here (no {MANIFEST}); build one with resload.build"
-        ) from exc
+    data = guarded.manifest(cache, MANIFEST, beside=BUILD)
     found = _attributes(cache / MANIFEST, data)
     try:
         manifest = _parsed(found)
@@ -207,7 +202,7 @@ def read_manifest(cache: Location, *, partial: bool = False) -> Manifest:
 def _attributes(path: Location, data: bytes) -> Mapping[str, Any]:
     """`attributes["resload"]` of the root document. Its sum comes before its version: it is made alike in all."""
     try:
-        document = sealed.parsed(data)
+        document = guarded.parsed(data)
     except ValueError as exc:
         raise CorruptCacheError(f"{path}: the manifest is damaged: it is not JSON ({exc}); {COPY}") from exc
     try:
@@ -234,8 +229,7 @@ def _attributes(path: Location, data: bytes) -> Mapping[str, Any]:
 
 
 def _parsed(found: Mapping[str, Any]) -> Manifest:
-    if found["dtype"] not in ("uint8", "uint16") or not 1 <= int(found["per_shard"]) <= 1 << 20 or found["count"] < 0:
-        raise ValueError("dtype, per_shard or count is impossible")
+    claims.check_manifest(found)
     canvas = [Native(*map(int, found["native"]))] if "native" in found else []
     return Manifest(
         sizes=as_ladder([*found["sizes"], *canvas]),

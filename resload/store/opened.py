@@ -5,7 +5,7 @@ from pathlib import Path
 from resload import forks
 from resload.errors import ArgumentError, CorruptCacheError
 from resload.size import Size
-from resload.store import layout
+from resload.store import guarded, layout
 from resload.store.descriptors import OpenFiles, opened
 from resload.store.mirror import Mirror
 from resload.store.remote import AT_ONCE, Location, Url
@@ -96,7 +96,9 @@ class Shards:
 
     def place(self, size: Size, group: int) -> Location:
         """Where a shard is read: its copy in the mirror, fetched where it is not there, or itself."""
-        return self.cache / layout.shard_path(size, group) if self.mirror is None else self.mirror.path(size, group)
+        if self.mirror is not None:
+            return self.mirror.path(size, group)
+        return guarded.shard(self.cache, layout.shard_path(size, group))
 
     def renewed(self, size: Size, groups: list[int]) -> bool:
         """Whether a copy of one of these shards was damaged, and is gone now: reading again then fetches it again."""

@@ -25,7 +25,7 @@ from resload.errors import ArgumentError, CorruptCacheError
 from resload.store import layout
 from resload.store.codecs import Codec, body_bytes
 from resload.store.files import disk, write_at
-from resload.store.handle import open_file
+from resload.store.handle import open_shard
 from resload.store.remote import Location
 from resload.store.shard import REMEDY
 
@@ -155,10 +155,7 @@ class PackedShard:
         self.path = path
         self._shape, self._dtype, self._codec = shape, np.dtype(dtype), codec
         self._body = body_bytes(shape, dtype)
-        try:
-            self.file = open_file(path, whole=whole)
-        except FileNotFoundError as exc:
-            raise CorruptCacheError(f"{path}: this shard is missing; {REMEDY}") from exc
+        self.file = open_shard(path, REMEDY, whole=whole)
         self._index = self._checked_index(per_shard, count)
         self.present = len(self._index)
 

@@ -23,7 +23,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from resload.errors import CacheMismatchError, DecodeError, TooLargeError, UnreadableFileError
+from resload.decode.source import source_bytes
+from resload.errors import CacheMismatchError, DecodeError
 from resload.masks.runs import Mask
 from resload.masks.table import MaskTable, areas, coverages
 from resload.pipeline import Film, Pipeline
@@ -32,7 +33,7 @@ from resload.pipeline.engine import CPU, Engine
 from resload.pipeline.recipe import CatalogFilms
 from resload.pipeline.together import made_together
 from resload.size import Size
-from resload.store import layout, sealed, tables
+from resload.store import guarded, layout, sealed, tables
 from resload.store.alone import check
 from resload.store.arrays import Writer, as_record, writer
 from resload.store.commit import explained, make_folders, names_in, put, scratch_of, write_whole
@@ -44,9 +45,6 @@ from resload.store.plan import Step, Task
 from resload.store.remote import AT_ONCE, Location, Url
 from resload.store.slot import Slot
 from resload.threads import Workers, ordered_map
-
-LARGEST_FILE_BYTES = 2 << 30
-"""A source above this is refused unread; the largest radiographs are under 100 MB."""
 
 T = TypeVar("T")
 
@@ -186,16 +184,8 @@ class _File:
 
 def read_file(path: Path) -> tuple[bytes, str]:
     """A source's bytes and its stamp. Raises UnreadableFileError or TooLargeError, naming it."""
-    try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if status.st_size > LARGEST_FILE_BYTES:
-                raise TooLargeError("the file is larger than 2 GiB", path=path)
-            return file.read(), stamp_of(status)
-    except OSError as exc:
-        if isinstance(exc, DecodeError):
-            raise
-        raise UnreadableFileError("the file could not be read", path=path, detail=exc.strerror or str(exc)) from exc
+    data, status = source_bytes(path)
+    return data, stamp_of(status)
 
 
 def content_hash(data: bytes) -> str:
@@ -444,13 +434,14 @@ def read_rows(cache: Location, task: Task) -> list[Record] | None:
     `unfinished.finished` also looks whether the shards are there.
     """
     try:
-        document = sealed.parsed(rows_file(cache, task.group).read_bytes())
-    except (FileNotFoundError, ValueError):
+        name = f"{layout.BUILD}/{rows_file(cache, task.group).name}"
+        document = guarded.parsed(guarded.document(cache, name, rows=len(task.rows)))
+        if not isinstance(document, dict) or not sealed.holds(document, document):
+            return None
+        records: list[Record] = document["records"]
+        same = document["sizes"] == [str(size) for size in task.sizes] and len(records) == len(task.rows) - task.keep
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    if not isinstance(document, dict) or not sealed.holds(document, document):
-        return None
-    records: list[Record] = document["records"]
-    same = document["sizes"] == [str(size) for size in task.sizes] and len(records) == len(task.rows) - task.keep
     return records if same else None
 
 
@@ -461,3 +452,15 @@ def in_build(cache: Location, tasks: Sequence[Task], read: Callable[[Task], T | 
     with Workers(AT_ONCE if isinstance(cache, Url) else 1, "resload-rows") as pool:
         reading = {task.group: pool.submit(read, task) for task in asked}
         return {group: found for group, future in reading.items() if (found := future.result()) is not None}
+
+
+def read_plan(cache: Location, manifest: Manifest) -> tuple[str, list[str]]:
+    """What a build that has not finished is about: the key of its step, and the ids in row order.
+
+    Raises OSError, ValueError, KeyError or TypeError for a plan that is gone or damaged.
+    """
+    document = guarded.parsed(guarded.document(cache, f"{layout.BUILD}/{layout.PLAN}", rows=manifest.count))
+    key, ids = document["key"], document["ids"]
+    if not isinstance(key, str) or not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
+        raise TypeError("ids are no list of texts")
+    return key, ids

@@ -20,7 +20,7 @@ from resload.errors import CorruptCacheError
 from resload.size import Size
 from resload.store import layout
 from resload.store.files import disk
-from resload.store.handle import open_file
+from resload.store.handle import open_shard
 from resload.store.pieces import Pieces
 from resload.store.remote import Location
 
@@ -108,10 +108,7 @@ class Shard:
         self.step = layout.record_bytes(size, dtype)
         self.records: NDArray[np.uint8] | None = None
         self.address = 0
-        try:
-            self.file = open_file(path, whole=whole)
-        except FileNotFoundError as exc:
-            raise CorruptCacheError(f"{path}: this shard is missing; {REMEDY}") from exc
+        self.file = open_shard(path, REMEDY, whole=whole)
         self.descriptor = self.file.descriptor
         self.identity = *self.file.identity, count
         if self.identity != checked:

@@ -29,8 +29,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from resload.errors import ArgumentError, CacheMismatchError, CorruptCacheError
+from resload import parquet
+from resload.errors import ArgumentError, CacheMismatchError, CorruptCacheError, StorageError
 from resload.size import Size
+from resload.store import claims, guarded
 from resload.store.layout import BOXES, MANIFEST, SAMPLES, Manifest
 from resload.store.remote import Location
 
@@ -234,15 +236,16 @@ def read_samples(
     Rows beyond the manifest's count, and levels that it does not name, belong to an update that was interrupted
     between the table and the manifest: they are left out. Raises CorruptCacheError.
     """
-    with _verified(cache, manifest, SAMPLES) as file:
-        schema = pq.read_schema(file)
-        note = json.loads(schema.metadata[_METADATA])
-        kept = Kept(tuple(note["targets"]), tuple(note["columns"]), note["identifiers"])
-        ours = {level_column(kind, size) for size in manifest.arrays for kind in LEVEL_COLUMNS} if levels else set()
-        wanted = columns if columns is not None else [n for n in schema.names if n in ours or not is_level_column(n)]
-        frame = pq.read_table(file, columns=list(wanted)).to_pandas()
+    with _verified(cache, manifest, SAMPLES) as data:
+        ours = {level_column(kind, size): dtype for size in manifest.arrays for kind, dtype in LEVEL_COLUMNS.items()}
+        ours = ours if levels else {}
+        frame, about = parquet.read(data, columns, lambda name: name in ours or not is_level_column(name))
+        kept = _kept(guarded.parsed(about[_METADATA]))
+        if columns is None:
+            numbers = dict.fromkeys([*kept.targets, *map(mask_column, manifest.masks)], "float32")
+            claims.check_samples(frame, {**RESULTS, **ours, **numbers, "id": "str"}, [*ours, *numbers])
         if columns is None and "offset" not in frame:  # an older cache: it knew a scale only where the offset is 0
-            frame.insert(frame.columns.get_loc("scale") + 1, "offset", frame["scale"] * 0.0)
+            frame.insert(list(frame).index("scale") + 1, "offset", frame["scale"] * 0.0)
         if len(frame) < manifest.count:
             raise ValueError(f"{len(frame)} rows, {manifest.count} expected")
     return frame.iloc[: manifest.count].reset_index(drop=True), kept
@@ -252,19 +255,29 @@ def read_boxes(cache: Location, manifest: Manifest) -> pd.DataFrame | None:
     """boxes.parquet, verified, or None when the cache has none."""
     if BOXES not in manifest.tables:
         return None
-    with _verified(cache, manifest, BOXES) as file:
-        frame: pd.DataFrame = pq.read_table(file).to_pandas()
+    with _verified(cache, manifest, BOXES) as data:
+        frame, _ = parquet.read(data)
+        claims.check_boxes(frame)
         return frame
 
 
+def _kept(note: Any) -> Kept:
+    names = (note["targets"], note["columns"], [note["identifiers"]])
+    if not all(isinstance(some, list) and all(isinstance(name, str) for name in some) for some in names):
+        raise TypeError("what it says of its columns is damaged")
+    return Kept(tuple(note["targets"]), tuple(note["columns"]), note["identifiers"])
+
+
 @contextmanager
-def _verified(cache: Location, manifest: Manifest, name: str) -> Iterator[Any]:
-    """A table's bytes as a file, once they were compared with the manifest; what goes wrong then names it too."""
+def _verified(cache: Location, manifest: Manifest, name: str) -> Iterator[bytes]:
+    """A table's bytes, once they were compared with the manifest; what goes wrong then names it too."""
     try:
-        data = (cache / name).read_bytes()
+        data = guarded.table(cache, name)
         if sum_of(data) not in manifest.tables[name]:
             raise ValueError(f"its bytes differ from their sum in {cache / MANIFEST}")
-        yield pa.BufferReader(data)
+        yield data
+    except StorageError:
+        raise
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as exc:
         raise CorruptCacheError(
             f"{cache / name}: this table is missing or damaged ({exc}); it cannot be made again without decoding: "

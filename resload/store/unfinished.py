@@ -12,15 +12,15 @@ from collections.abc import Sequence
 
 from crc32c import crc32c
 
-from resload.errors import CorruptCacheError
+from resload.errors import CorruptCacheError, StorageError
 from resload.size import Size
-from resload.store import layout, sealed
+from resload.store import layout
 from resload.store.arrays import packed_shard, shard_of
 from resload.store.identity import step_key
 from resload.store.layout import Manifest
 from resload.store.plan import Task
 from resload.store.remote import Location
-from resload.store.run import Record, in_build, read_rows
+from resload.store.run import Record, in_build, read_plan, read_rows
 from resload.store.shard import Shard
 
 
@@ -31,10 +31,11 @@ def planned_ids(cache: Location, manifest: Manifest) -> list[str]:
     """
     path = cache / layout.BUILD / layout.PLAN
     try:
-        plan = sealed.parsed(path.read_bytes())
-        ids: list[str] = plan["ids"]
-        if len(ids) != manifest.count or plan["key"] != step_key(manifest, ids):
+        key, ids = read_plan(cache, manifest)
+        if len(ids) != manifest.count or key != step_key(manifest, ids):
             raise ValueError(f"its key is not that of its ids and of {cache / layout.MANIFEST}")
+    except StorageError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise CorruptCacheError(
             f"{path}: the plan of this unfinished build is missing or damaged ({exc}); run the same build again"

@@ -13,11 +13,11 @@ from crc32c import crc32c
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from resload.errors import ArgumentError, CorruptCacheError
+from resload.errors import ArgumentError, CorruptCacheError, StorageError
 from resload.pipeline.recipe import CatalogFilms
 from resload.seeds import permutation
 from resload.size import Size
-from resload.store import documents, layout, tables
+from resload.store import documents, guarded, layout, tables
 from resload.store.arrays import packed_shard, shard_of
 from resload.store.cache import Cache, open_cache
 from resload.store.identity import fingerprint
@@ -132,8 +132,10 @@ def _check_documents(cache: Location, manifest: Manifest) -> list[Problem]:
     problems = []
     for name, document in documents.all_documents(manifest).items():
         try:
-            same = (cache / name).read_bytes() == document
-        except OSError:
+            same = guarded.document(cache, name) == document
+        except StorageError:
+            raise
+        except (OSError, ValueError):
             same = False
         if not same:
             problems.append(Problem(name, "missing, or not what the manifest implies"))
