@@ -50,7 +50,7 @@ def repair(
     threads: int | None = None,
     progress: bool = True,
 ) -> Report:
-    """Make damaged records again from the sources, and try quarantined films again.
+    """Make damaged records again from the sources, boxes from the catalog, and try quarantined films again.
 
     Only shards with something to mend are written, each beside the old one and renamed over it; records that are
     whole are copied. A source must still be the file the cache was built from. Readers that are open keep the old
@@ -60,10 +60,27 @@ def repair(
     with one; CacheMismatchError for another key.
     """
     path = cache.path if isinstance(cache, Cache) else Path(cache)
-    names = names_in(path, layout.read_manifest(path), pseudonymise)
+    manifest = layout.read_manifest(path)
+    names = names_in(path, manifest, pseudonymise)
+    with alone(path):
+        _mend_boxes(path, manifest, names.catalog(catalog))
     found = verify(path, threads=threads, progress=progress)
     with alone(path):
         return _Repair(path, names.catalog(catalog), names.seal).run(found)
+
+
+def _mend_boxes(path: Path, manifest: layout.Manifest, catalog: "Catalog") -> None:
+    """Write boxes that are damaged again where the catalog has those that the manifest knows; else leave them."""
+    try:
+        tables.read_boxes(path, manifest)
+    except CorruptCacheError:
+        ids = tables.read_samples(path, manifest, ["id"])[0]["id"].tolist()
+        boxes = tables.boxes_of(catalog, ids)
+        data = b"" if boxes is None else tables.as_parquet(boxes)
+        if tables.sum_of(data) in manifest.tables[layout.BOXES]:
+            write(path, layout.BOXES, data)
+            with contextlib.suppress(OSError):
+                (path / layout.BUILD).rmdir()
 
 
 class _Repair:
