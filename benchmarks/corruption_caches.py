@@ -4,6 +4,7 @@
     before      the same before films were appended; its stranger is what it became
     sixteen     16 bit, a canvas, masks, films at their own size; a size was added later
     unfinished  16 bit and masks, interrupted before its last row group
+    appending   8 bit, complete, and interrupted while films were appended to it
 
 Strangers: the same films' cache at an earlier state, the cache of other films of the same names, shapes and number, and
 that of the same films under another recipe.
@@ -41,8 +42,8 @@ class Subject:
     catalog: resload.Catalog
     settings: dict[str, Any]
     """With which `build` made it."""
-    whole: Intact | None
-    """What an unfinished one becomes; None for one that is finished."""
+    whole: Path | None
+    """The cache that an interrupted build becomes; None where none was interrupted."""
 
 
 def made(folder: Path) -> None:
@@ -55,17 +56,19 @@ def made(folder: Path) -> None:
         _build_eight(place, _catalog(folder, films, "eight"), kernel)
         _build_sixteen(place, _catalog(folder, films, "sixteen"), kernel)
         _build_unfinished(place, _catalog(folder, films, "sixteen"), kernel)
+        _build_appending(place, _catalog(folder, films, "eight"), kernel)
 
 
 def loaded(folder: Path) -> list[Subject]:
     """What `made` built there."""
     eight, sixteen = (_catalog(folder, "films", name) for name in ("eight", "sixteen"))
-    first = eight.select(np.arange(24))
+    first, seeds = eight.select(np.arange(24)), (_seed(sixteen), _seed_of_append(eight))
     return [
         _subject(folder, "eight", eight, EIGHT, OLDER, OLDER_TABLE),
         _subject(folder, "before", first, EIGHT, LATER),
         _subject(folder, "sixteen", sixteen, SIXTEEN, OLDER),
-        _subject(folder, "unfinished", sixteen, SIXTEEN | {"shuffle_seed": _seed(sixteen)}, whole="finished"),
+        _subject(folder, "unfinished", sixteen, SIXTEEN | {"shuffle_seed": seeds[0]}, whole="finished"),
+        _subject(folder, "appending", eight, EIGHT | {"shuffle_seed": seeds[1]}, whole="appended"),
     ]
 
 
@@ -76,7 +79,7 @@ def _subject(
     others = {OTHER_FILMS: folder / "others-triangle" / name, OTHER_RECIPE: folder / "films-area" / name}
     names = {OLDER: f"{name} older", OLDER_TABLE: f"{name} older table", LATER: "eight"}
     intact = Intact(place / name, {**others, **{state: place / names[state] for state in states}})
-    return Subject(name, intact, place / name, catalog, settings, Intact(place / whole) if whole else None)
+    return Subject(name, intact, place / name, catalog, settings, place / whole if whole else None)
 
 
 # -- 8 bit --
@@ -99,6 +102,21 @@ def _build_eight(folder: Path, catalog: resload.Catalog, kernel: str) -> None:
         resload.build(films, folder / "eight", kernel=kernel, **EIGHT)
         _kept(folder / "eight", folder / state)
     _kept(folder / "eight older", folder / "before")
+
+
+def _build_appending(folder: Path, catalog: resload.Catalog, kernel: str) -> None:
+    settings = EIGHT | {"shuffle_seed": _seed_of_append(catalog), "kernel": kernel}
+    resload.build(catalog.select(np.arange(24)), folder / "appending", **settings)
+    with contextlib.suppress(DecodeError):
+        resload.build(catalog, folder / "appending", on_error="raise", **settings)
+    _kept(folder / "appending", folder / "appended")
+    resload.build(catalog, folder / "appended", **settings)
+
+
+def _seed_of_append(catalog: resload.Catalog) -> int:
+    """One that puts the broken film, the last, into the last row group, which holds rows from 32 on."""
+    added = len(catalog) - 24
+    return next(seed for seed in range(1000) if added - 1 in plan.row_order(added, seed, 1)[8:])
 
 
 # -- 16 bit --

@@ -92,8 +92,13 @@ def sweep(cache: Location) -> None:
         if name != layout.LEASE:
             with suppress(OSError):
                 remove(folder / name)
+    remove_empty(folder)
+
+
+def remove_empty(folder: Location) -> None:
+    """Remove a folder if nothing is in it."""
     if isinstance(folder, Path):
-        with suppress(OSError):  # it is not there, or a lease is in it
+        with suppress(OSError):
             disk().rmdir(folder)
 
 

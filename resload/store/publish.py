@@ -54,12 +54,14 @@ def write_documents(cache: Location, manifest: Manifest) -> None:
 def publish(cache: Location, present: Manifest, goal: Manifest, files: Mapping[str, bytes]) -> bool:
     """Make these tables, and the manifest `goal` with their sums, the cache; True when anything changed.
 
-    present: the manifest that is there now. A table that is not among `files` any more is removed last.
+    present: the manifest that is there now. A table that is not among `files` any more is removed last, one that is
+    damaged is written again.
     """
     sums = {name: (tables.sum_of(data),) for name, data in files.items()}
     goal = replace(goal, tables=sums)
     if present == goal:
-        return False
+        written = [write(cache, name, data) for name, data in files.items()]
+        return any(written)
     if present.state == "complete":
         both = {name: tuple(dict.fromkeys((*present.tables.get(name, ()), *sums.get(name, ())))) for name in
                 {**present.tables, **sums}}  # fmt: skip

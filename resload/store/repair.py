@@ -1,6 +1,5 @@
 """Making what is damaged in a cache again, from the sources it was built from."""
 
-import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from resload.store import documents, layout, tables
 from resload.store.alone import alone, check
 from resload.store.arrays import Writer, as_record, packed_shard, shard_of, writer
 from resload.store.cache import Cache, open_cache
-from resload.store.commit import explained, make_folders, put, scratch_of
+from resload.store.commit import explained, make_folders, put, remove_empty, scratch_of
 from resload.store.files import disk
 from resload.store.identity import fingerprint
 from resload.store.packed import PackedShard, PackedWriter
@@ -52,7 +51,7 @@ def repair(
     threads: int | None = None,
     progress: bool = True,
 ) -> Report:
-    """Make damaged records again from the sources, and try quarantined films again.
+    """Make damaged records again from the sources, boxes from the catalog, and try quarantined films again.
 
     Only shards with something to mend are written, each beside the old one and renamed over it; records that are
     whole are copied. A source must still be the file the cache was built from. Readers that are open keep the old
@@ -62,10 +61,26 @@ def repair(
     with one; CacheMismatchError for another key.
     """
     path = cache.path if isinstance(cache, Cache) else location(cache)
-    names = names_in(path, layout.read_manifest(path), pseudonymise)
+    manifest = layout.read_manifest(path)
+    names = names_in(path, manifest, pseudonymise)
+    with alone(path):
+        _mend_boxes(path, manifest, names.catalog(catalog))
     found = verify(path, threads=threads, progress=progress)
     with alone(path), scratch_of(path) as scratch:
         return _Repair(path, scratch, names.catalog(catalog), names.seal).run(found)
+
+
+def _mend_boxes(path: Location, manifest: layout.Manifest, catalog: "Catalog") -> None:
+    """Write boxes that are damaged again where the catalog has those that the manifest knows; else leave them."""
+    try:
+        tables.read_boxes(path, manifest)
+    except CorruptCacheError:
+        ids = tables.read_samples(path, manifest, ["id"])[0]["id"].tolist()
+        boxes = tables.boxes_of(catalog, ids)
+        data = b"" if boxes is None else tables.as_parquet(boxes)
+        if tables.sum_of(data) in manifest.tables[layout.BOXES]:
+            write(path, layout.BOXES, data)
+            remove_empty(path / layout.BUILD)
 
 
 class _Repair:
@@ -90,7 +105,7 @@ class _Repair:
             self._publish()
         else:
             self.left += check_fingerprint(self.manifest, self.table)
-        self._clear()
+        remove_empty(self.path / layout.BUILD)  # an unfinished build's files may be in it, and stay
         return Report(found.records, tuple(self.left), self.made)
 
     def _damaged(self, problems: Sequence[Problem]) -> dict[tuple[Size, int], set[int]]:
@@ -226,11 +241,6 @@ class _Repair:
             files[layout.BOXES] = boxes.read_bytes()
         goal = fingerprint(self.manifest, self.table["id"].tolist(), self.table)
         publish(self.path, self.manifest, goal, files)
-
-    def _clear(self) -> None:
-        with contextlib.suppress(OSError):  # an unfinished build's files may be in it, and stay
-            if isinstance(self.path, Path):
-                disk().rmdir(self.scratch)
 
 
 def _copied(old: Shard | PackedShard | None, k: int, expected: int) -> bytes | None:

@@ -68,6 +68,12 @@ LEVEL_COLUMNS = {"crc32c": "uint32", "sum": "uint64", "sumsq": "uint64"}
 IDENTIFIERS = ("number", "keep")
 PSEUDONYMS = "pseudonyms"
 """What a table says of its identifiers where they are hashed under a key."""
+_REMEDY = {
+    SAMPLES: "it cannot be made again without decoding: restore it and zarr.json from one copy of the cache, or build "
+    "the cache anew",
+    BOXES: "resload.repair writes it again from a catalog with the same boxes; else restore it and zarr.json from one "
+    "copy of the cache",
+}
 _METADATA = b"resload"
 _ARRAY = re.compile(r"native|(masks_)?\d+x\d+")
 
@@ -279,10 +285,7 @@ def _verified(cache: Location, manifest: Manifest, name: str) -> Iterator[bytes]
     except StorageError:
         raise
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as exc:
-        raise CorruptCacheError(
-            f"{cache / name}: this table is missing or damaged ({exc}); it cannot be made again without decoding: "
-            f"restore it and {MANIFEST} from one copy of the cache, or build the cache anew"
-        ) from exc
+        raise CorruptCacheError(f"{cache / name}: this table is missing or damaged ({exc}); {_REMEDY[name]}") from exc
 
 
 def is_level_column(name: str) -> bool:

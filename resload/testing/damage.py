@@ -8,7 +8,7 @@
     bit, random, zeros, ones    a bit flipped; a run of bytes overwritten        inside one region
     cut, longer, gone           the file ends early; bytes behind its end; removed
     records swapped             two records of one shard, each with its sum, and the index that belongs to them
-    shards swapped              two shards of one array
+    files swapped               two files of one kind: shards of one array, documents, rows of groups
     the names given             the same file of another cache, or as it was before, in its place
 
 What is drawn always changes a byte: where it would not, it is drawn again.
@@ -16,7 +16,7 @@ What is drawn always changes a byte: where it would not, it is drawn again.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import numpy as np
@@ -30,8 +30,8 @@ __all__ = ["KINDS", "Damage", "Intact", "Region", "regions"]
 
 INSIDE = ("bit", "random", "zeros", "ones")
 OF_FILES = ("cut", "longer", "gone")
-OF_SHARDS = ("records swapped", "shards swapped")
-KINDS = (*INSIDE, *OF_FILES, *OF_SHARDS)
+SWAPS = ("records swapped", "files swapped")
+KINDS = (*INSIDE, *OF_FILES, *SWAPS)
 """Those beside the names of other caches."""
 _RUN = 64
 """Bytes of a run that is overwritten, or put behind the end, at most; one run in four is longer."""
@@ -78,17 +78,17 @@ class Intact:
         """The kinds of damage that can be done to a region."""
         found = [*INSIDE, *OF_FILES]
         files = {one.file for one in self.regions[region]}
-        if files <= set(self._spans):
-            found += [kind for kind, able in zip(OF_SHARDS, self._swaps(files), strict=True) if able]
+        able = any(len(self._spans.get(file, ())) > 1 for file in files), any(map(self._alike, files))
+        found += [kind for kind, possible in zip(SWAPS, able, strict=True) if possible]
         return found + [
             kind
             for kind, other in self.others.items()
             if any(other.get(file, self.files[file]) != self.files[file] for file in files)
         ]
 
-    def _swaps(self, files: set[str]) -> tuple[bool, bool]:
-        folders = [_array(file) for file in files]
-        return any(len(self._spans[file]) > 1 for file in files), len(set(folders)) < len(folders)
+    def _alike(self, file: str) -> list[str]:
+        """Other files of the same kind: shards of the same array, or what is called alike."""
+        return [other for other in self.files if other != file and _kind(other) == _kind(file)]
 
     def draw(self, rng: np.random.Generator, region: str | None = None, kind: str | None = None) -> Damage:
         """A case of damage: any region's name alike, then any kind alike, then any place.
@@ -107,16 +107,16 @@ class Intact:
         data = self.files[region.file]
         if kind in self.others:
             return {region.file: self.others[kind].get(region.file, data)}
-        if kind == "shards swapped":
-            return self._shards_swapped(rng, region.file)
+        if kind == "files swapped":
+            return self._files_swapped(rng, region.file)
         if kind == "records swapped":
             return {region.file: self._records_swapped(rng, region.file)}
         if kind in OF_FILES:
             return {region.file: _of_file(rng, data, region, kind)}
         return {region.file: _overwritten(rng, data, region, kind)}
 
-    def _shards_swapped(self, rng: np.random.Generator, file: str) -> dict[str, bytes | None]:
-        alike = [other for other in self._spans if _array(other) == _array(file) and other != file]
+    def _files_swapped(self, rng: np.random.Generator, file: str) -> dict[str, bytes | None]:
+        alike = self._alike(file)
         if not alike:
             return {}
         other = _one(rng, alike)
@@ -124,11 +124,12 @@ class Intact:
 
     def _records_swapped(self, rng: np.random.Generator, file: str) -> bytes:
         """The shard with two records in each other's place, and the index that belongs to it."""
-        spans, data = self._spans[file], self.files[file]
+        spans, data = self._spans.get(file, []), self.files[file]
+        if len(spans) < 2:
+            return data
         order = list(range(len(spans)))
-        if len(order) > 1:
-            first, second = rng.choice(len(order), 2, replace=False).tolist()
-            order[first], order[second] = second, first
+        first, second = rng.choice(len(order), 2, replace=False).tolist()
+        order[first], order[second] = second, first
         records = [data[spans[k].start : spans[k].stop + layout.CRC_BYTES] for k in order]
         index = np.full((self._per_shard, 2), layout.MISSING, "<u8")
         lengths = np.array([len(record) for record in records], np.uint64)
@@ -177,9 +178,13 @@ def _one(rng: np.random.Generator, choices: Sequence[_T]) -> _T:
     return choices[int(rng.integers(len(choices)))]
 
 
-def _array(file: str) -> str:
-    """The folder of the array that a shard is of."""
-    return file.partition("/c/")[0]
+def _kind(file: str) -> str:
+    """What files have in common that may be swapped: the array of shards, or the group of levels' documents."""
+    array, inside, _ = file.partition("/c/")
+    if inside:
+        return f"shards of {array}"
+    path = PurePosixPath(file)
+    return f"{path.name.partition('-')[0]} in {path.parent if path.stem.startswith('rows-') else path.parent.parent}"
 
 
 def _read(cache: Path) -> dict[str, bytes]:
