@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,14 +147,8 @@ def make_cases(folder: Path, films: int, seed: int) -> dict[str, Case]:
     def made() -> object:
         return resload.build(catalog, cache, sizes, progress=True, **options)
 
-    for name, films_of, sizes_of in (
-        ("few", few, sizes),
-        ("narrow", catalog, (32, "native")),
-        ("whole", catalog, sizes),
-    ):
-        done(
-            lambda a=films_of, b=name, c=sizes_of: resload.build(a, folder / f"{b}.zarr", c, progress=False, **options)
-        )
+    for name, of, some in (("few", few, sizes), ("narrow", catalog, (32, "native")), ("whole", catalog, sizes)):
+        done(partial(resload.build, of, folder / f"{name}.zarr", some, progress=False, **options))
     damage(folder / "whole.zarr", folder / "damaged.zarr")
     whole = folder / "whole.zarr"
     cases = {

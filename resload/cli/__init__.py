@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (without the program's name; that of this process when None); returns its exit code."""
     _quiet_log()
     verb = None
-    with Interrupts() as interrupts:
+    with Interrupts(last=argv is None) as interrupts:
         try:
             args = make_parser().parse_args(argv)
             verb = VERBS[args.verb]
@@ -54,8 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (Exception, KeyboardInterrupt) as error:
             if not interrupts.seen and not isinstance(error, KeyboardInterrupt):
                 return _failed(error)
-            if argv is None:
-                interrupts.no_more()
+            interrupts.no_more()
             return _end(130, f"interrupted{getattr(verb, 'INTERRUPTED', '')}")
     return int(answer.bad)
 

@@ -11,10 +11,13 @@ class Interrupts:
 
     An import that is interrupted within C code ends in an ImportError of its own, and other libraries do alike: what is
     raised after an interrupt is its consequence. A handler that somebody else has set is left in place.
+
+    last: the process ends with it, and further interrupts would only add to what was said.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, last: bool) -> None:
         self.seen = False
+        self._last = last
         self._before: Any = None
 
     def __enter__(self) -> Self:
@@ -26,15 +29,13 @@ class Interrupts:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.no_more()
+
+    def no_more(self) -> None:
+        """None is noted any more: it is for the handler that was there before, or for nobody."""
         if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+            signal.signal(signal.SIGINT, signal.SIG_IGN if self._last else self._before)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.seen = True
         raise KeyboardInterrupt
-
-    def no_more(self) -> None:
-        """The process ends: further ones would only add tracebacks to what was said."""
-        if self._before is not None:
-            self._before = None
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
