@@ -101,7 +101,7 @@ def _unfinished(folder: Location, manifest: Manifest) -> pd.DataFrame:
     """The rows that a first build has finished so far; the others are pending."""
     try:
         ids: list[str] = json.loads((folder / layout.BUILD / layout.PLAN).read_bytes())["ids"]
-    except (OSError, ValueError, KeyError) as exc:
+    except (FileNotFoundError, ValueError, KeyError) as exc:
         raise IncompleteCacheError(f"{folder}: nothing of this build can be shown yet") from exc
     pending: dict[str, Any] = {name: None if kind == "float64" else "" if kind == "str" else 0
                                for name, kind in tables.RESULTS.items()}  # fmt: skip

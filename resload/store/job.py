@@ -262,7 +262,7 @@ class Job:
         path = self.cache / layout.BUILD / layout.PLAN
         try:
             same = json.loads(path.read_bytes())["key"] == step_key(step.goal, ids)
-        except (OSError, ValueError, KeyError):
+        except (FileNotFoundError, ValueError, KeyError):
             same = False
         if not same:
             sweep(self.cache)
@@ -279,7 +279,7 @@ class Job:
         path = self.cache / layout.BUILD / layout.PLAN
         try:
             ids: list[str] = json.loads(path.read_bytes())["ids"]
-        except (OSError, ValueError, KeyError) as exc:
+        except (FileNotFoundError, ValueError, KeyError) as exc:
             raise CacheMismatchError(f"{path}: the plan of this unfinished build is gone; delete {self.cache}") from exc
         return ids
 

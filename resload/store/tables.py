@@ -265,6 +265,8 @@ def _verified(cache: Location, manifest: Manifest, name: str) -> Iterator[Any]:
         if sum_of(data) not in manifest.tables[name]:
             raise ValueError("its bytes differ from their sum in the manifest")
         yield pa.BufferReader(data)
+    except StorageError:
+        raise
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as exc:
         raise CorruptCacheError(
             f"{cache / name}: this table is missing or damaged ({exc}); it cannot be made again without decoding: "

@@ -14,7 +14,7 @@ from crc32c import crc32c
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from resload.errors import ArgumentError, CorruptCacheError
+from resload.errors import ArgumentError, CorruptCacheError, StorageError
 from resload.pipeline.recipe import CatalogFilms
 from resload.seeds import permutation
 from resload.size import Size
@@ -140,6 +140,8 @@ def _check_documents(cache: Location, manifest: Manifest) -> list[Problem]:
     for name, document in expected.items():
         try:
             same = json.loads((cache / name).read_bytes()) == json.loads(documents.as_json(document))
+        except StorageError:
+            raise
         except (OSError, ValueError):
             same = False
         if not same:
