@@ -56,6 +56,8 @@ _REFUSED_NUMBERS = {
     getattr(errno, "EREMCHG", errno.EINVAL),
 }  # fmt: skip
 """The same, as numbers of OSError (s3fs translates the codes of S3 into these)."""
+_LATER = {408, 409, 425, 429}
+"""Answers of HTTP to the client that another time may be others."""
 _AGAIN_CODES = {"BadDigest", "IncompleteBody", "NoSuchUpload", "RequestTimeout"}
 """Answers of S3 that a connection which failed midway brings about."""
 _REFUSED_NAMES = {"NoCredentialsError", "PartialCredentialsError", "ParamValidationError", "ProfileNotFound"}
@@ -365,6 +367,9 @@ def _is_again(exc: BaseException) -> bool:
 def _is_refused(exc: BaseException) -> bool:
     if _is_again(exc):
         return False
+    status = getattr(exc, "status_code", None) or getattr(exc, "code", None)  # of Azure's and Google's libraries
+    if str(status).isdecimal():
+        return 400 <= int(str(status)) < 500 and int(str(status)) not in _LATER
     if isinstance(exc, OSError) and not isinstance(exc, (ConnectionError, TimeoutError)):
         return isinstance(exc, _REFUSED) or exc.errno in _REFUSED_NUMBERS
     return isinstance(exc, _REFUSED) or type(exc).__name__ in _REFUSED_NAMES

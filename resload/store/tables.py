@@ -29,7 +29,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from resload.errors import ArgumentError, CacheMismatchError, CorruptCacheError
+from resload.errors import ArgumentError, CacheMismatchError, CorruptCacheError, StorageError
 from resload.size import Size
 from resload.store.layout import BOXES, SAMPLES, Manifest
 from resload.store.remote import Location
