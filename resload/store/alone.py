@@ -7,8 +7,10 @@ file. Where that cannot be done, on object storage and some network file systems
     a thread       counts `beat` up every `BEAT` seconds while the build runs
     another build  waits `PATIENCE` seconds for the next beat, and takes over a lease that has none
 
-A lease whose owner was a process of this machine that is gone is taken over at once. Whoever lost its lease (its
-machine slept, the network was gone) stops with BuildInProgressError before it commits anything more.
+A lease whose owner was a process of this machine that is gone, or a build of this process that has ended (storage was
+away when it gave its lease back), is taken over at once. Whoever lost its lease (its machine slept, the network was
+gone) stops with BuildInProgressError before it commits anything more. Should storage not know conditional puts, two
+builds that begin in the same moment find out at the first beat.
 """
 
 import hashlib
@@ -39,33 +41,46 @@ SETTLING = 2.0
 @contextmanager
 def alone(cache: Location) -> Iterator[None]:
     """Hold a cache against a second build. Raises BuildInProgressError."""
-    if isinstance(cache, Url):
+    process, descriptor = os.getpid(), None if isinstance(cache, Url) else _locked(cache)
+    if descriptor is None:
         with leased(cache):
             yield
         return
     try:
-        import fcntl
-    except ImportError:  # Windows: no such lock
-        with leased(cache):
-            yield
-        return
-    process, descriptor = os.getpid(), os.open(cache, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            raise _refused(cache) from exc
-        except OSError:  # a network file system that locks only files open for writing, or none at all
-            with leased(cache):
-                yield
-            return
         try:
             yield
         finally:
             if not forks.elsewhere(process):  # closing would leave the lock to processes that were forked meanwhile
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
+                _unlock(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _locked(folder: Path) -> int | None:
+    """A descriptor that holds the lock of a folder; None where there is no such lock."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise _refused(folder) from None
+    except OSError:  # a network file system that locks only files open for writing, or none at all
+        os.close(descriptor)
+        return None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _unlock(descriptor: int) -> None:
+    import fcntl
+
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _refused(cache: Location) -> BuildInProgressError:
@@ -76,13 +91,14 @@ def _refused(cache: Location) -> BuildInProgressError:
 def leased(cache: Location) -> Iterator[None]:
     """Hold a cache by a lease in its `.build/`. Raises BuildInProgressError, also at the end when it was lost."""
     lease = _Lease(cache)
-    lease.take()
-    _held[str(cache)] = lease
     try:
+        lease.take()
+        _held[str(cache)] = lease
         yield
         lease.check()
     finally:
-        del _held[str(cache)]
+        if _held.get(str(cache)) is lease:
+            del _held[str(cache)]
         lease.give_back()
 
 
@@ -134,23 +150,27 @@ class _Lease:
         self._token = f"{owner()}-{time.monotonic_ns():x}"
         self._beat = 0
         self._lost = False
+        self._heard = _now()
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="resload-lease", daemon=True)
 
     def take(self) -> None:
         make_folders(self._place.parent, below=self._cache)
-        if not _created(self._place, self._document()):
-            self._take_over()
+        found = _read(self._place)
+        if found or not _created(self._place, self._document()):
+            self._take_over(found or _read(self._place))
+        self._heard = _now()
         self._thread.start()
 
-    def _take_over(self) -> None:
-        found = _read(self._place)
+    def _take_over(self, found: dict[str, Any]) -> None:
         holder = str(found.get("owner", ""))
-        alive = is_here(holder.rpartition("-")[0])
-        if alive:
+        if any(holder == other._token for other in list(_held.values())):
             raise _refused(self._cache)
-        if alive is None:
+        ended = holder.rpartition("-")[0] == owner()  # of this process, and not held
+        if not ended and is_here(holder.rpartition("-")[0]) is not False:
             self._wait_for_beat(found)
+        if _read(self._place) not in (found, {}):
+            raise _refused(self._cache)
         write_whole(self._document(), self._place)
         time.sleep(SETTLING)
         if _read(self._place).get("owner") != self._token:
@@ -170,17 +190,21 @@ class _Lease:
         return json.dumps({"owner": self._token, "beat": self._beat}).encode()
 
     def _keep(self) -> None:
-        while not self._ends.wait(BEAT):
-            try:
-                if _read(self._place).get("owner") != self._token:
-                    self._lost = True
-                    return
-                self._beat += 1
-                write_whole(self._document(), self._place)
-            except (CacheError, OSError):  # storage does not answer: the next beat, or whoever takes over, will tell
-                continue
+        while not self._ends.wait(BEAT) and not self._lost:
+            with suppress(CacheError, OSError):  # storage does not answer: the next beat will tell
+                self._look()
+                if not self._lost:
+                    self._beat += 1
+                    write_whole(self._document(), self._place)
+
+    def _look(self) -> None:
+        if _read(self._place).get("owner") != self._token:
+            self._lost = True
+        self._heard = _now()
 
     def check(self) -> None:
+        if _now() - self._heard > PATIENCE / 2 and not self._lost:  # no beat: others may take this build for dead
+            self._look()
         if self._lost:
             raise BuildInProgressError(
                 f"{self._cache}: another process has taken this build over, since nothing was heard of this one for "
@@ -189,12 +213,18 @@ class _Lease:
 
     def give_back(self) -> None:
         self._ends.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         with suppress(CacheError, OSError):
             if _read(self._place).get("owner") == self._token:
                 remove(self._place)
                 if isinstance(self._place, Path):
                     self._place.parent.rmdir()  # unless an unfinished build is in it
+
+
+def _now() -> float:
+    """Seconds, those that the machine slept included where the system counts them."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def _created(place: Location, data: bytes) -> bool:

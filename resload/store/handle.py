@@ -44,12 +44,16 @@ class RemoteFile:
     descriptor = -1
 
     def __init__(self, url: Url) -> None:
-        self.url, self.size = url, url.size()
-        self.identity: tuple[object, ...] = (url, self.size)
+        self.url = url
+        self.size, mark = url.version()
+        self.identity: tuple[object, ...] = (url, self.size, mark)
 
     def read_into(self, buffer: memoryview, offset: int) -> bool:
         """As `LocalFile`."""
-        (found,) = self.url.read_ranges([(offset, offset + len(buffer))])
+        try:
+            (found,) = self.url.read_ranges([(offset, offset + len(buffer))])
+        except FileNotFoundError:  # it was removed since it was opened
+            return False
         if len(found) != len(buffer):
             return False
         buffer[:] = found
