@@ -24,6 +24,7 @@ PURPOSES = {
     "report": 9,
     "augment": 10,
     "bench": 11,
+    "fault": 12,
 }
 """What randomness is used for; the numbers are part of every plan and of every cache's row order."""
 
