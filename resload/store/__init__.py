@@ -12,5 +12,6 @@ tables.py    samples and boxes               words.py      sizes, bytes, time in
 serving.py   any size: from which level      verify.py     checking
 stored.py    pixels of any size              proof.py      checking against the films themselves
 cache.py     open_cache and Cache            repair.py     making again what is damaged
-rows.py      which rows, which targets
+rows.py      which rows, which targets    unreadable.py  what to say of files that cannot be read
+files.py     every call that writes
 """

@@ -50,7 +50,8 @@ def open_cache(path: str | os.PathLike[str], *, partial: bool = False, access: s
             kills the process.
 
     Raises:
-        NotACacheError, IncompleteCacheError, NewerFormatError, CorruptCacheError.
+        NotACacheError, IncompleteCacheError, NewerFormatError, CorruptCacheError; CacheError for files that cannot be
+        read now, for want of permission for example.
     """
     if "://" in str(path):
         raise ArgumentError(f"{path}: caches are opened from a folder of this machine; copy it here, or mount it")
@@ -61,7 +62,7 @@ def open_cache(path: str | os.PathLike[str], *, partial: bool = False, access: s
         table, kept, boxes = _unfinished(folder, manifest), tables.Kept((), (), ""), None
     else:
         table, kept = tables.read_samples(folder, manifest, levels=True)
-        boxes = tables.read_boxes(folder, manifest)
+        boxes = tables.read_boxes(folder, manifest, table["id"])
     of_level = [tables.is_level_column(str(name)) for name in table]
     own = table.loc[:, [not flag for flag in of_level]]
     stored = Stored(shards, table.loc[:, of_level], Serving(str(folder), manifest, own))

@@ -10,19 +10,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from resload.errors import BuildInProgressError, DiskSpaceError
+from resload.errors import BuildInProgressError, CacheError, DiskSpaceError, ResloadError
 from resload.store.files import disk, write_at
 
 
 def make_folders(folder: Path, *, below: Path) -> None:
-    """Create a folder and its parents below a folder that exists, and sync each parent that gained one."""
+    """Create a folder and its parents below a folder that exists, and sync each parent that gained one.
+
+    One that is there and empty may have been made by a program that was ended before it synced the parent.
+    """
     missing = []
-    while folder != below and not folder.is_dir():
+    while folder != below and is_empty(folder):
         missing.append(folder)
         folder = folder.parent
     for path in reversed(missing):
         disk().mkdir(path)
         disk().sync_folder(path.parent)
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether nothing is in a folder that one may look into, or it is not there."""
+    try:
+        return not folder.is_dir() or next(folder.iterdir(), None) is None
+    except PermissionError:
+        return False
 
 
 def put(temporary: Path, target: Path) -> None:
@@ -46,15 +57,31 @@ def write_whole(data: bytes, target: Path, *, scratch: Path) -> None:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """A full disk is a DiskSpaceError that names the file; other errors pass unchanged."""
+    """An error of the system is a CacheError that names the file, a full disk a DiskSpaceError; resload's own pass."""
     try:
         yield
     except OSError as exc:
+        if isinstance(exc, ResloadError) or exc.errno is None:
+            raise
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskSpaceError(
                 f"{path}: the disk is full; what is built is kept. Free some space and run the same build again"
             ) from exc
-        raise
+        place = "" if exc.filename in (None, str(path)) else f" at {exc.filename}"
+        raise CacheError(
+            f"{path}: {exc.strerror}{place}; what is built is kept. {_REMEDIES.get(exc.errno, _OTHERWISE)} and run the "
+            "same again"
+        ) from exc
+
+
+_REMEDIES = {
+    errno.EROFS: "This file system is read-only: mount it for writing",
+    errno.EACCES: "Give this user the right to write there",
+    errno.EPERM: "Give this user the right to write there",
+    errno.EMFILE: "Let this process open more files (ulimit -n)",
+    errno.EIO: "The device or its connection failed: see that it works",
+}
+_OTHERWISE = "Put this right"
 
 
 @contextmanager
@@ -70,7 +97,9 @@ def alone(cache: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
-            raise BuildInProgressError(f"{cache}: another process is building this cache; wait for it") from exc
+            raise BuildInProgressError(
+                f"{cache}: another process, or thread of this one, is building or repairing this cache; wait for it"
+            ) from exc
         yield
     finally:
         os.close(descriptor)

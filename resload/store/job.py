@@ -34,7 +34,7 @@ from resload.pipeline.recipe import CatalogFilms
 from resload.size import NATIVE, Native, Size
 from resload.store import layout, plan, pseudonyms, tables
 from resload.store.codecs import body_bytes
-from resload.store.files import disk, removed
+from resload.store.files import disk, emptied, removed
 from resload.store.gather import Level
 from resload.store.identity import fingerprint, step_key
 from resload.store.layout import Manifest
@@ -258,10 +258,10 @@ class Job:
         path = self.cache / layout.BUILD / layout.PLAN
         try:
             same = json.loads(path.read_bytes())["key"] == step_key(step.goal, ids)
-        except (OSError, ValueError, KeyError):
+        except (FileNotFoundError, ValueError, KeyError):
             same = False
         if not same:
-            self._sweep()
+            emptied(self.cache / layout.BUILD)  # all of it, or this step would adopt row groups of another
             self._write_plan(step.goal, ids)
         for part in (self.cache / layout.BUILD).glob("*.part"):
             disk().unlink(part)
@@ -274,7 +274,7 @@ class Job:
         path = self.cache / layout.BUILD / layout.PLAN
         try:
             ids: list[str] = json.loads(path.read_bytes())["ids"]
-        except (OSError, ValueError, KeyError) as exc:
+        except (FileNotFoundError, ValueError, KeyError) as exc:
             raise CacheMismatchError(f"{path}: the plan of this unfinished build is gone; delete {self.cache}") from exc
         return ids
 

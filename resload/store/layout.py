@@ -26,6 +26,7 @@ from typing import Any
 
 from resload.errors import IncompleteCacheError, NewerFormatError, NotACacheError
 from resload.size import Native, Size, as_ladder
+from resload.store.unreadable import unreadable
 
 FORMAT = 1
 """Version of this layout. A reader refuses a larger one."""
@@ -172,7 +173,7 @@ class Manifest:
 def read_manifest(cache: Path, *, partial: bool = False) -> Manifest:
     """The manifest of the cache at a path.
 
-    Raises NotACacheError, NewerFormatError, and IncompleteCacheError unless `partial`.
+    Raises NotACacheError, NewerFormatError, IncompleteCacheError unless `partial`, CacheError when it cannot be read.
     """
     try:
         text = (cache / MANIFEST).read_text(encoding="utf-8")
@@ -180,6 +181,10 @@ def read_manifest(cache: Path, *, partial: bool = False) -> Manifest:
         raise NotACacheError(
             f"{cache}: no resload cache is here (no {MANIFEST}); build one with resload.build"
         ) from exc
+    except UnicodeDecodeError as exc:
+        raise NotACacheError(f"{cache / MANIFEST}: not a Zarr group that resload wrote") from exc
+    except OSError as exc:
+        raise unreadable(cache / MANIFEST, exc) from exc
     try:
         found = json.loads(text)["attributes"]["resload"]
         version = int(found["format"])

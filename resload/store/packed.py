@@ -25,7 +25,7 @@ from resload.errors import ArgumentError, CorruptCacheError
 from resload.store import layout
 from resload.store.codecs import Codec, body_bytes
 from resload.store.files import disk, write_at
-from resload.store.shard import REMEDY
+from resload.store.unreadable import REMEDY, unreadable
 
 WAITING_BYTES = 64 << 20
 """Of records put before their turn, per writer; further ones wait in a file."""
@@ -149,6 +149,8 @@ class PackedShard:
             self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except FileNotFoundError as exc:
             raise CorruptCacheError(f"{path}: this shard is missing; {REMEDY}") from exc
+        except OSError as exc:
+            raise unreadable(path, exc) from exc
         self._index = self._checked_index(per_shard, count)
         self.present = len(self._index)
 
@@ -156,7 +158,7 @@ class PackedShard:
         """(offset, length) of every present record: they must lie back to back, from the beginning to the index."""
         records = os.fstat(self.descriptor).st_size - layout.index_bytes(per_shard)
         index = bytearray(layout.index_bytes(per_shard))
-        if records < 0 or not read_at(self.descriptor, memoryview(index), records):
+        if records < 0 or not self._filled(memoryview(index), records):
             raise CorruptCacheError(f"{self.path}: too short for an index of {per_shard} records; {REMEDY}")
         body, total = bytes(index[: -layout.CRC_BYTES]), bytes(index[-layout.CRC_BYTES :])
         if crc32c(body).to_bytes(layout.CRC_BYTES, "little") != total:
@@ -171,6 +173,12 @@ class PackedShard:
                 f"{self.path}: its index does not say where {count} records lie in {records} bytes; {REMEDY}"
             )
         return [(offset, length) for offset, length in entries]
+
+    def _filled(self, buffer: memoryview, offset: int) -> bool:
+        try:
+            return read_at(self.descriptor, buffer, offset)
+        except OSError as exc:
+            raise unreadable(self.path, exc) from exc
 
     def read(self, k: int, expected: int, *, out: NDArray[Any] | None = None, rows: int | None = None) -> NDArray[Any]:
         """Record k, verified against the sum behind it and `expected`, the table's, before it is decoded.
@@ -211,7 +219,7 @@ class PackedShard:
     def _verified(self, k: int, expected: int) -> NDArray[np.uint8]:
         offset, length = self._index[k]
         stored = np.empty(length, np.uint8)
-        if not read_at(self.descriptor, stored.data, offset):
+        if not self._filled(stored.data, offset):
             raise CorruptCacheError(f"{self.path}: it ended while it was read; {REMEDY}")
         record = stored[: -layout.CRC_BYTES]
         behind, found = int.from_bytes(stored[-layout.CRC_BYTES :].tobytes(), "little"), int(crc32c(record.data))

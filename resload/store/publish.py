@@ -19,10 +19,11 @@ from resload.store.layout import Manifest
 def write(cache: Path, name: str, data: bytes) -> bool:
     """Write one file whole unless it already holds these bytes; True when it was written."""
     target = cache / name
-    if target.is_file() and target.read_bytes() == data:
-        return False
     scratch = cache / layout.BUILD
     with explained(target):
+        if target.is_file() and target.read_bytes() == data:
+            disk().sync_folder(target.parent)  # who renamed it there may have been ended before this
+            return False
         make_folders(scratch, below=cache)
         make_folders(target.parent, below=cache)
         write_whole(data, target, scratch=scratch)
@@ -46,20 +47,28 @@ def write_documents(cache: Path, manifest: Manifest) -> None:
 def publish(cache: Path, present: Manifest, goal: Manifest, files: Mapping[str, bytes]) -> bool:
     """Make these tables, and the manifest `goal` with their sums, the cache; True when anything changed.
 
-    present: the manifest that is there now. A table that is not among `files` any more is removed last.
+    present: the manifest that is there now. A table that is not among `files` any more is removed last, and one that
+    the manifest does not name yet is written before it is named.
     """
     sums = {name: (tables.sum_of(data),) for name, data in files.items()}
     goal = replace(goal, tables=sums)
-    if present == goal:
-        return False
-    if present.state == "complete":
-        both = {name: tuple(dict.fromkeys((*present.tables.get(name, ()), *sums.get(name, ())))) for name in
-                {**present.tables, **sums}}  # fmt: skip
-        write_manifest(cache, replace(present, tables=both))
-    for name, data in files.items():
-        write(cache, name, data)
-    write_documents(cache, goal)
-    write_manifest(cache, goal)
-    for name in {layout.SAMPLES, layout.BOXES} - set(files):
-        disk().unlink(cache / name)
-    return True
+    changed = present != goal
+    if changed:
+        if present.state == "complete":
+            both = {name: tuple(dict.fromkeys((*old, *sums.get(name, ())))) for name, old in present.tables.items()}
+            write_manifest(cache, replace(present, tables=both))
+        for name, data in files.items():
+            write(cache, name, data)
+        write_documents(cache, goal)
+        write_manifest(cache, goal)
+    _settle(cache, set(files))
+    return changed
+
+
+def _settle(cache: Path, tables_there: set[str]) -> None:
+    """Remove tables that the manifest does not name; what was renamed in the cache's folder survives a power cut."""
+    with explained(cache):
+        for name in {layout.SAMPLES, layout.BOXES} - tables_there:
+            if (cache / name).exists():
+                disk().unlink(cache / name)
+        disk().sync_folder(cache)

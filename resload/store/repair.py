@@ -35,6 +35,7 @@ from resload.store.run import (
     mask_facts,
     masks_of,
     record_of,
+    rows_file,
 )
 from resload.store.run import record_sums as sums_of
 from resload.store.shard import Shard, little_endian
@@ -59,12 +60,13 @@ def repair(
     shards: open the cache again. Returns what could not be mended, with the reason.
 
     catalog: must hold the radiographs in question, under the same ids. pseudonymise: the key of a cache that was built
-    with one; CacheMismatchError for another key.
+    with one; CacheMismatchError for another key. Raises BuildInProgressError while the cache is built or repaired
+    elsewhere, DiskSpaceError and CacheError where it cannot be written.
     """
     path = cache.path if isinstance(cache, Cache) else Path(cache)
     names = names_in(path, layout.read_manifest(path), pseudonymise)
     found = verify(path, threads=threads, progress=progress)
-    with alone(path):
+    with explained(path), alone(path):
         return _Repair(path, names.catalog(catalog), names.seal).run(found)
 
 
@@ -82,13 +84,16 @@ class _Repair:
 
     def run(self, found: Report) -> Report:
         make_folders(self.scratch, below=self.path)
+        for part in self.scratch.glob("*.part"):
+            disk().unlink(part)
         write_documents(self.path, self.manifest)
         wanted = self._damaged(found.problems)
         revived = self._revive(wanted)
         for (size, group), rows in sorted(wanted.items()):
             self._mend_shard(size, group, rows)
-        if revived:
-            self._publish()
+        goal = fingerprint(self.manifest, self.table["id"].tolist(), self.table)
+        if revived or goal != self.manifest:  # the second: a repair ended between the table and the manifest
+            self._publish(goal)
         self._clear()
         return Report(found.records, tuple(self.left), self.made)
 
@@ -164,11 +169,18 @@ class _Repair:
             with explained(self.path / name):
                 shard.finish(len(manifest.rows_of(group)))
                 make_folders((self.path / name).parent, below=self.path)
+                self._forget(group)
                 put(temporary, self.path / name)
             self.made += len(rows)
         finally:
             shard.close()
             disk().unlink(temporary)
+
+    def _forget(self, group: int) -> None:
+        """An unfinished update that made this row group has to make it again, of the shard that is put there now."""
+        if rows_file(self.path, group).exists():
+            disk().unlink(rows_file(self.path, group))
+            disk().sync_folder(self.scratch)
 
     def _present(self, size: Size, group: int) -> Shard | PackedShard | None:
         try:
@@ -216,12 +228,11 @@ class _Repair:
             return None, "its masks are no longer those the cache was built from"
         return made_of(film, found, self.recipe, [size])[size], ""
 
-    def _publish(self) -> None:
-        boxes = self.path / layout.BOXES
+    def _publish(self, goal: layout.Manifest) -> None:
         files = {layout.SAMPLES: tables.as_parquet(self.table, self.kept)}
-        if layout.BOXES in self.manifest.tables:
-            files[layout.BOXES] = boxes.read_bytes()
-        goal = fingerprint(self.manifest, self.table["id"].tolist(), self.table)
+        boxes = tables.read_boxes(self.path, self.manifest, self.table["id"])
+        if boxes is not None:
+            files[layout.BOXES] = tables.as_parquet(boxes)
         publish(self.path, self.manifest, goal, files)
 
     def _clear(self) -> None:

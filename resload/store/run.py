@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -186,7 +187,10 @@ def read_file(path: Path) -> tuple[bytes, str]:
             status = os.fstat(file.fileno())
             if status.st_size > LARGEST_FILE_BYTES:
                 raise TooLargeError("the file is larger than 2 GiB", path=path)
-            return file.read(), stamp_of(status)
+            data = file.read()
+            if stamp_of(os.fstat(file.fileno())) != stamp_of(status):
+                raise UnreadableFileError("the file changed while it was read", path=path)
+            return data, stamp_of(status)
     except OSError as exc:
         if isinstance(exc, DecodeError):
             raise
@@ -379,7 +383,8 @@ def run(step: Step, sources: Sources, cache: Path, *, threads: int, progress: bo
     finally:
         finisher.shutdown(wait=True)
         for shard in opened:
-            shard.close()
+            with suppress(OSError):  # of a shard that was not finished, and will not be: others have to be closed too
+                shard.close()
         bar.close()
 
 

@@ -22,8 +22,7 @@ from resload.size import Size
 from resload.store import layout
 from resload.store.files import disk
 from resload.store.pieces import Pieces
-
-REMEDY = "resload.verify lists what is damaged, resload.repair makes it again from the sources"
+from resload.store.unreadable import REMEDY, unreadable
 
 
 def index_block(count: int, per_shard: int, step: int) -> bytes:
@@ -109,6 +108,8 @@ class Shard:
             self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except FileNotFoundError as exc:
             raise CorruptCacheError(f"{path}: this shard is missing; {REMEDY}") from exc
+        except OSError as exc:
+            raise unreadable(path, exc) from exc
         found = os.fstat(self.descriptor)
         self.identity = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, count
         if self.identity != checked:
@@ -124,14 +125,20 @@ class Shard:
         if rest or not count <= records <= per_shard:
             expected = count * self.step + index_length
             raise CorruptCacheError(f"{self.path}: {expected} bytes expected, {found} found; {REMEDY}")
-        index = os.pread(self.descriptor, index_length, records * self.step)
+        try:
+            index = os.pread(self.descriptor, index_length, records * self.step)
+        except OSError as exc:
+            raise unreadable(self.path, exc) from exc
         if index != index_block(records, per_shard, self.step):
             raise CorruptCacheError(f"{self.path}: its index is damaged; {REMEDY}")
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
-        """Fill the whole buffer from `offset` on."""
+        """Fill the whole buffer from `offset` on. Raises CorruptCacheError, or CacheError, when that cannot be read."""
         while buffer:
-            got = os.preadv(self.descriptor, [buffer], offset)
+            try:
+                got = os.preadv(self.descriptor, [buffer], offset)
+            except OSError as exc:
+                raise unreadable(self.path, exc) from exc
             if got == 0:
                 raise CorruptCacheError(f"{self.path}: it ended while it was read; {REMEDY}")
             buffer, offset = buffer[got:], offset + got

@@ -14,6 +14,7 @@ metadata says which columns are targets, so that the file explains itself. The m
 table's bytes, which is verified whenever the table is read.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -29,9 +30,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from resload.errors import ArgumentError, CacheMismatchError, CorruptCacheError
+from resload.errors import ArgumentError, CacheError, CacheMismatchError, CorruptCacheError
 from resload.size import Size
 from resload.store.layout import BOXES, SAMPLES, Manifest
+from resload.store.unreadable import unreadable
 
 if TYPE_CHECKING:
     from resload.catalog import Catalog
@@ -247,28 +249,47 @@ def read_samples(
     return frame.iloc[: manifest.count].reset_index(drop=True), kept
 
 
-def read_boxes(cache: Path, manifest: Manifest) -> pd.DataFrame | None:
-    """boxes.parquet, verified, or None when the cache has none."""
+def read_boxes(cache: Path, manifest: Manifest, ids: "pd.Series[Any]") -> pd.DataFrame | None:
+    """boxes.parquet, verified, or None when the cache has none; only boxes of these films.
+
+    There are others where an update was interrupted between this table and the manifest.
+    """
     if BOXES not in manifest.tables:
         return None
     with _verified(cache, manifest, BOXES) as file:
         frame: pd.DataFrame = pq.read_table(file).to_pandas()
-        return frame
+    if len(manifest.tables[BOXES]) > 1:
+        frame = frame[frame["id"].isin(ids)].reset_index(drop=True)
+    return frame
 
 
 @contextmanager
 def _verified(cache: Path, manifest: Manifest, name: str) -> Iterator[Any]:
     """A table's bytes as a file, once they were compared with the manifest; what goes wrong then names it too."""
     try:
-        data = (cache / name).read_bytes()
+        data = _bytes(cache / name)
         if sum_of(data) not in manifest.tables[name]:
             raise ValueError("its bytes differ from their sum in the manifest")
         yield pa.BufferReader(data)
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as exc:
+        if isinstance(exc, CacheError):
+            raise
         raise CorruptCacheError(
             f"{cache / name}: this table is missing or damaged ({exc}); it cannot be made again without decoding: "
             "restore the file from a copy of the cache, or build the cache anew"
         ) from exc
+
+
+def _bytes(path: Path) -> bytes:
+    """Raises FileNotFoundError as it is; CacheError for a table that is there and cannot be read now."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as exc:
+        if exc.errno == errno.EIO:
+            raise
+        raise unreadable(path, exc) from exc
 
 
 def is_level_column(name: str) -> bool:
