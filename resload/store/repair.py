@@ -242,15 +242,15 @@ class _Repair:
 
 def _copied(old: Shard | PackedShard | None, k: int, expected: int) -> bytes | None:
     """The bytes of a record that is whole; None for one that is not."""
-    if isinstance(old, PackedShard):
-        try:
-            return old.compressed(k, expected)
-        except CorruptCacheError:
-            return None
     if old is None:
         return None
-    record = bytearray(old.step)
-    sums = record_sums(old, k, record)
+    try:
+        if isinstance(old, PackedShard):
+            return old.compressed(k, expected)
+        record = bytearray(old.step)
+        sums = record_sums(old, k, record)
+    except CorruptCacheError:
+        return None
     return bytes(record[: -layout.CRC_BYTES]) if sums == (expected, expected) else None
 
 

@@ -153,7 +153,7 @@ class PowerLoss(Layer):
         with self._lock:
             super().replace(path, target)
             (source, old), (folder, new) = self._place(path), self._place(target)
-            if source and folder:
+            if source and folder and path != target:
                 made = self._change(folder, new, source.now[old])
                 self._change(source, old, None, made)
 
@@ -203,13 +203,14 @@ class PowerLoss(Layer):
         return self._folder(path.parent), path.name
 
     def _folder(self, path: Path) -> _Folder | None:
-        """The folder at a path; None for one that is not below the journal's."""
+        """The folder at a path; None for one that is not there, or not below the journal's."""
         path, found = path.absolute(), self._root
         if not path.is_relative_to(self._path):
             return None
         for name in path.relative_to(self._path).parts:
-            below = found.now[name]
-            assert isinstance(below, _Folder)
+            below = found.now.get(name)
+            if not isinstance(below, _Folder):
+                return None
             found = below
         return found
 
