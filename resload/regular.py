@@ -49,15 +49,22 @@ class TooLong(OSError):
     """A file is larger than its reader takes."""
 
 
+class Changed(OSError):
+    """A file was written to while it was read, so that its bytes may be those of no file that ever was."""
+
+
 def contents(path: PathLike, most: int) -> tuple[bytes, os.stat_result]:
     """All bytes of a regular file, and what the system says of it.
 
-    Raises OSError, TooLong for more than `most` bytes.
+    Raises OSError, TooLong for more than `most` bytes, Changed when it was written to meanwhile.
     """
     descriptor = opened(path)
     try:
         status = os.fstat(descriptor)
-        return _read(descriptor, status.st_size, most), status
+        data, after = _read(descriptor, status.st_size, most), os.fstat(descriptor)
+        if (after.st_size, after.st_mtime_ns) != (status.st_size, status.st_mtime_ns):
+            raise Changed(errno.EBUSY, "it changed while it was read", os.fspath(path))
+        return data, status
     finally:
         os.close(descriptor)
 

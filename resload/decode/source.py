@@ -22,6 +22,8 @@ def source_bytes(path: Path) -> tuple[bytes, os.stat_result]:
     except regular.TooLong:
         reason = f"the file is larger than the limit ({raised_by('file_bytes')})"
         raise TooLargeError(reason, path=path, detail=f"{most} bytes") from None
+    except regular.Changed:
+        raise UnreadableFileError("the file changed while it was read", path=path) from None
     except (OSError, ValueError) as exc:  # ValueError: no path, since it holds a zero byte
         raise unreadable(path, exc) from exc
 

@@ -13,7 +13,7 @@ from resload.size import Native, Size, as_ladder, ladder_for, largest_asked, rea
 from resload.store import layout, tables
 from resload.store.alone import alone
 from resload.store.cache import Cache, open_cache
-from resload.store.commit import make_folders, names_in
+from resload.store.commit import explained, is_empty, make_folders, names_in
 from resload.store.job import Job
 from resload.store.pseudonyms import names_of
 from resload.store.remote import Given, Location, location
@@ -84,7 +84,8 @@ def build(
 
     Raises:
         CacheMismatchError: the cache there has another recipe, depth or key, or its sources have changed.
-        DiskSpaceError: the disk has less room than the step needs.
+        CacheError: the cache cannot be written: no permission, a read-only or failing disk. What is built is kept.
+        DiskSpaceError: the disk has less room than the step needs, or was full before its end. What is built is kept.
         CatalogError: no film of the catalog can be read.
         BuildInProgressError: another process is building this cache.
         DecodeError: a film cannot be read, with on_error="raise".
@@ -103,8 +104,9 @@ def build(
         kept = replace(kept, identifiers=tables.PSEUDONYMS)
     count = thread_count(threads)
     engine = engine_of(decode, device, count)
-    _claim(cache)
-    with alone(cache):
+    with explained(cache):
+        _claim(cache)
+    with explained(cache), alone(cache):
         job = Job(
             names.catalog(catalog),
             cache,
@@ -174,9 +176,9 @@ def _claim(cache: Location) -> None:
     if entries - {layout.BUILD} and layout.MANIFEST not in entries:  # .build alone: killed in its first instants
         raise CacheMismatchError(f"{cache}: this folder holds other files; give the path of a new one")
     if isinstance(cache, Path):
-        make_folders(cache, below=_nearest(cache))
+        make_folders(cache.absolute(), below=_nearest(cache))
 
 
 def _nearest(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
-    return next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    """The folder, or the nearest one above it that is there and holds something: its own name is certain."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if not is_empty(path))

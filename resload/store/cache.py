@@ -67,8 +67,9 @@ def open_cache(
             kills the process.
 
     Raises:
-        NotACacheError, IncompleteCacheError, NewerFormatError, CorruptCacheError; StorageError where storage does not
-        answer or refuses; ArgumentError for a bound that is too small for two shards.
+        NotACacheError, IncompleteCacheError, NewerFormatError, CorruptCacheError; CacheError for files that cannot be
+        read now, for want of permission for example; StorageError where storage does not answer or refuses;
+        ArgumentError for a bound that is too small for two shards.
     """
     folder = location(path)
     manifest = layout.read_manifest(folder, partial=partial)
@@ -77,7 +78,7 @@ def open_cache(
         table, kept, boxes = _unfinished(folder, manifest), tables.Kept((), (), ""), None
     else:
         table, kept = tables.read_samples(folder, manifest, levels=True)
-        boxes = tables.read_boxes(folder, manifest)
+        boxes = tables.read_boxes(folder, manifest, table["id"])
     of_level = [tables.is_level_column(str(name)) for name in table]
     own = table.loc[:, [not flag for flag in of_level]]
     levels = table.loc[:, of_level]

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from resload.errors import DiskSpaceError
+from resload.errors import CacheError, DiskSpaceError, ResloadError
 from resload.store import guarded, layout
 from resload.store.files import disk, write_at
 from resload.store.remote import Location, Url
@@ -23,18 +23,27 @@ from resload.store.remote import Location, Url
 def make_folders(folder: Location, *, below: Location) -> None:
     """Create a folder and its parents below a folder that exists, and sync each parent that gained one.
 
-    Raises CorruptCacheError when a link leads out of it.
+    One that is there and empty may have been made by a program that was ended before it synced the parent. Raises
+    CorruptCacheError when a link leads out of it.
     """
     if isinstance(folder, Url):
         return  # object storage has none
     guarded.folder(folder, below)
     missing = []
-    while folder != below and not folder.is_dir():
+    while folder != below and is_empty(folder):
         missing.append(folder)
         folder = folder.parent
     for path in reversed(missing):
         disk().mkdir(path)
         disk().sync_folder(path.parent)
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether nothing is in a folder that one may look into, or it is not there."""
+    try:
+        return not folder.is_dir() or next(folder.iterdir(), None) is None
+    except PermissionError:
+        return False
 
 
 def put(temporary: Path, target: Location) -> None:
@@ -95,6 +104,14 @@ def sweep(cache: Location) -> None:
     remove_empty(folder)
 
 
+def emptied(cache: Location) -> None:
+    """Remove what is in `.build/` but for a lease. Raises CacheError for what cannot be removed."""
+    folder = cache / layout.BUILD
+    for name in names_in(folder):
+        if name != layout.LEASE:
+            remove(folder / name)
+
+
 def remove_empty(folder: Location) -> None:
     """Remove a folder if nothing is in it."""
     if isinstance(folder, Path):
@@ -153,12 +170,28 @@ def free_bytes(cache: Location) -> int:
 
 @contextmanager
 def explained(path: Location) -> Iterator[None]:
-    """A full disk is a DiskSpaceError that names the file; other errors pass unchanged."""
+    """An error of the system is a CacheError that names the file, a full disk a DiskSpaceError; resload's own pass."""
     try:
         yield
     except OSError as exc:
+        if isinstance(exc, ResloadError) or exc.errno is None:
+            raise
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskSpaceError(
                 f"{path}: the disk is full; what is built is kept. Free some space and run the same build again"
             ) from exc
-        raise
+        place = "" if exc.filename in (None, str(path)) else f" at {exc.filename}"
+        raise CacheError(
+            f"{path}: {exc.strerror}{place}; what is built is kept. {_REMEDIES.get(exc.errno, _OTHERWISE)} and run the "
+            "same again"
+        ) from exc
+
+
+_REMEDIES = {
+    errno.EROFS: "This file system is read-only: mount it for writing",
+    errno.EACCES: "Give this user the right to write there",
+    errno.EPERM: "Give this user the right to write there",
+    errno.EMFILE: "Let this process open more files (ulimit -n)",
+    errno.EIO: "The device or its connection failed: see that it works",
+}
+_OTHERWISE = "Put this right"

@@ -55,7 +55,10 @@ class Files:
         """Renames, new and removed names in a folder survive a power cut; nothing where folders cannot be opened."""
         if not hasattr(os, "O_DIRECTORY"):
             return
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except PermissionError:  # a folder that one may write in and not list: it cannot be synced
+            return
         try:
             os.fsync(descriptor)
         finally:

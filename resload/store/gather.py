@@ -37,8 +37,9 @@ from resload.store.descriptors import open_limit
 from resload.store.joined import MOST, joined
 from resload.store.opened import Shards
 from resload.store.remote import RANGE, Url, read_ranges
-from resload.store.shard import REMEDY, Shard
+from resload.store.shard import Shard
 from resload.store.slot import Slot
+from resload.store.unreadable import REMEDY
 from resload.wording import megabytes
 
 HELD_RECORD_BYTES = 16 << 10
@@ -244,7 +245,12 @@ def _pread(shards: list[Shard], records: NDArray[np.int64], slot: Slot, start: i
     files = [shard.descriptor for shard in shards]
     if bulk.run(slot.buffers, start, files, offsets, step):
         return
-    lengths = list(map(os.preadv, files, slot.pairs[start : start + len(records)], offsets.tolist()))
+    pairs = slot.pairs[start : start + len(records)]
+    try:
+        lengths = list(map(os.preadv, files, pairs, offsets.tolist()))
+    except OSError:
+        _one_by_one(shards, pairs, offsets.tolist())
+        raise
     if lengths.count(step) != len(records):
         short = next(shard for shard, length in zip(shards, lengths, strict=True) if length != step)
         raise CorruptCacheError(f"{short.path}: it ended while it was read; {REMEDY}")
@@ -272,6 +278,13 @@ def _fetch(shards: list[Shard], records: NDArray[np.int64], slot: Slot, start: i
 def _url(shard: Shard) -> Url:
     assert isinstance(shard.path, Url)
     return shard.path
+
+
+def _one_by_one(shards: list[Shard], pairs: list[tuple[memoryview, memoryview]], offsets: list[int]) -> None:
+    """The same, one record after another, so that the file is named that cannot be read."""
+    for shard, (pixels, total), offset in zip(shards, pairs, offsets, strict=True):
+        shard.read_into(pixels, offset)
+        shard.read_into(total, offset + len(pixels))
 
 
 def _copy_mapped(shards: list[Shard], records: NDArray[np.int64], slot: Slot, start: int) -> None:

@@ -12,12 +12,14 @@ from pathlib import Path
 from resload import regular
 from resload.errors import CacheError, CorruptCacheError
 from resload.store.remote import Location, Url
+from resload.store.unreadable import unreadable
 
 
 class LocalFile:
     """A file, open; closed when nobody holds this object. Thread-safe."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, named: Location | None = None) -> None:
+        self._named = named or path
         self.descriptor = regular.opened(path)
         found = os.fstat(self.descriptor)
         self.size = found.st_size
@@ -25,9 +27,15 @@ class LocalFile:
         """Tells this file as it is now from any other."""
 
     def read_into(self, buffer: memoryview, offset: int) -> bool:
-        """Fill the whole buffer from `offset` on; False when the file ends before."""
+        """Fill the whole buffer from `offset` on; False when the file ends before.
+
+        Raises CorruptCacheError for what the disk cannot give back, CacheError for other errors of the system.
+        """
         while buffer:
-            got = os.preadv(self.descriptor, [buffer], offset)
+            try:
+                got = os.preadv(self.descriptor, [buffer], offset)
+            except OSError as exc:
+                raise unreadable(self._named, exc) from exc
             if got == 0:
                 return False
             buffer, offset = buffer[got:], offset + got
@@ -74,15 +82,15 @@ def open_file(place: Location, *, whole: bool = False) -> LocalFile | RemoteFile
     path = Path(name)
     try:
         place.download(path)
-        return LocalFile(path)
+        return LocalFile(path, place)
     finally:
         path.unlink()  # its bytes stay as long as the file is open
 
 
 def open_shard(place: Location, remedy: str, *, whole: bool = False) -> LocalFile | RemoteFile:
-    """`open_file`. Raises CorruptCacheError for one that is missing, no regular file, or unreadable.
+    """`open_file`. Raises CorruptCacheError for one that is missing, no regular file, or lost to the disk.
 
-    OSError where the process or the system may open no more files; StorageError.
+    CacheError for other errors of the system; OSError where no more files may be opened; StorageError.
     """
     try:
         return open_file(place, whole=whole)
@@ -91,4 +99,6 @@ def open_shard(place: Location, remedy: str, *, whole: bool = False) -> LocalFil
     except OSError as exc:
         if isinstance(exc, CacheError) or exc.errno in (errno.EMFILE, errno.ENFILE):
             raise
-        raise CorruptCacheError(f"{place}: this shard cannot be read ({exc.strerror}); {remedy}") from exc
+        if exc.errno == errno.EINVAL:  # no regular file
+            raise CorruptCacheError(f"{place}: this shard cannot be read ({exc.strerror}); {remedy}") from exc
+        raise unreadable(place, exc) from exc

@@ -22,17 +22,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from resload.errors import CacheMismatchError, CatalogError, CorruptCacheError, DiskSpaceError, StorageError
+from resload.errors import CacheMismatchError, CatalogError, CorruptCacheError, DiskSpaceError
 from resload.geometry import film_facts
 from resload.geometry.placing import native_canvas
 from resload.masks.table import MaskTable
 from resload.pipeline import Pipeline
 from resload.pipeline.engine import Engine
 from resload.pipeline.recipe import CatalogFilms
+from resload.regular import TooLong
 from resload.size import NATIVE, Native, Size
 from resload.store import layout, plan, pseudonyms, tables
 from resload.store.codecs import body_bytes
-from resload.store.commit import free_bytes, names_in, remove, sweep
+from resload.store.commit import emptied, free_bytes, names_in, remove, sweep
 from resload.store.gather import Level
 from resload.store.identity import fingerprint, step_key
 from resload.store.layout import Manifest
@@ -262,12 +263,10 @@ class Job:
         """Keep what an interrupted run of this very step left; sweep what any other left."""
         try:
             same = read_plan(self.cache, step.goal)[0] == step_key(step.goal, ids)
-        except StorageError:
-            raise
-        except (OSError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, TooLong, ValueError, KeyError, TypeError):
             same = False
         if not same:
-            sweep(self.cache)
+            emptied(self.cache)  # all of it, or this step would adopt row groups of another
         self._write_plan(step.goal, ids)
         for name in names_in(self.cache / layout.BUILD):
             if name.endswith(".part"):

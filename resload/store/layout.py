@@ -183,7 +183,8 @@ class Manifest:
 def read_manifest(cache: Location, *, partial: bool = False) -> Manifest:
     """The manifest of the cache at a path, verified by the sum in it (older caches have none).
 
-    Raises NotACacheError, CorruptCacheError, NewerFormatError, and IncompleteCacheError unless `partial`.
+    Raises NotACacheError, CorruptCacheError, NewerFormatError, IncompleteCacheError unless `partial`, CacheError when
+    it cannot be read.
     """
     data = guarded.manifest(cache, MANIFEST, beside=BUILD)
     found = _attributes(cache / MANIFEST, data)

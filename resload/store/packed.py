@@ -27,7 +27,7 @@ from resload.store.codecs import Codec, body_bytes
 from resload.store.files import disk, write_at
 from resload.store.handle import open_shard
 from resload.store.remote import Location
-from resload.store.shard import REMEDY
+from resload.store.unreadable import REMEDY
 
 WAITING_BYTES = 64 << 20
 """Of records put before their turn, per writer; further ones wait in a file."""

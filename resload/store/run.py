@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -381,7 +381,8 @@ def _run(step: Step, sources: Sources, cache: Location, scratch: Path, *, thread
             finisher.end(finish=True)
         finally:
             for shard in opened:
-                shard.close()
+                with suppress(OSError):  # of a shard that was not finished, and will not be: others must close too
+                    shard.close()
             bar.close()
 
 

@@ -23,8 +23,7 @@ from resload.store.files import disk
 from resload.store.handle import open_shard
 from resload.store.pieces import Pieces
 from resload.store.remote import Location
-
-REMEDY = "resload.verify lists what is damaged, resload.repair makes it again from the sources"
+from resload.store.unreadable import REMEDY
 
 
 def index_block(count: int, per_shard: int, step: int) -> bytes:
@@ -131,6 +130,6 @@ class Shard:
             raise CorruptCacheError(f"{self.path}: its index is damaged; {REMEDY}")
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
-        """Fill the whole buffer from `offset` on."""
+        """Fill the whole buffer from `offset` on. Raises CorruptCacheError, or CacheError, when that cannot be read."""
         if not self.file.read_into(buffer, offset):
             raise CorruptCacheError(f"{self.path}: it ended while it was read; {REMEDY}")

@@ -14,6 +14,7 @@ metadata says which columns are targets, so that the file explains itself. The m
 table's bytes, which is verified whenever the table is read.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -30,11 +31,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resload import parquet
-from resload.errors import ArgumentError, CacheMismatchError, CorruptCacheError, StorageError
+from resload.errors import ArgumentError, CacheError, CacheMismatchError, CorruptCacheError
+from resload.regular import TooLong
 from resload.size import Size
 from resload.store import claims, guarded
 from resload.store.layout import BOXES, MANIFEST, SAMPLES, Manifest
 from resload.store.remote import Location
+from resload.store.unreadable import unreadable
 
 if TYPE_CHECKING:
     from resload.catalog import Catalog
@@ -257,14 +260,19 @@ def read_samples(
     return frame.iloc[: manifest.count].reset_index(drop=True), kept
 
 
-def read_boxes(cache: Location, manifest: Manifest) -> pd.DataFrame | None:
-    """boxes.parquet, verified, or None when the cache has none."""
+def read_boxes(cache: Location, manifest: Manifest, ids: "pd.Series[Any]") -> pd.DataFrame | None:
+    """boxes.parquet, verified, or None when the cache has none; only boxes of these films.
+
+    There are others where an update was interrupted between this table and the manifest.
+    """
     if BOXES not in manifest.tables:
         return None
     with _verified(cache, manifest, BOXES) as data:
         frame, _ = parquet.read(data)
         claims.check_boxes(frame)
-        return frame
+    if len(manifest.tables[BOXES]) > 1:
+        frame = frame[frame["id"].isin(ids)].reset_index(drop=True)
+    return frame
 
 
 def _kept(note: Any) -> Kept:
@@ -278,14 +286,26 @@ def _kept(note: Any) -> Kept:
 def _verified(cache: Location, manifest: Manifest, name: str) -> Iterator[bytes]:
     """A table's bytes, once they were compared with the manifest; what goes wrong then names it too."""
     try:
-        data = guarded.table(cache, name)
+        data = _bytes(cache, name)
         if sum_of(data) not in manifest.tables[name]:
             raise ValueError(f"its bytes differ from their sum in {cache / MANIFEST}")
         yield data
-    except StorageError:
-        raise
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as exc:
+        if isinstance(exc, CacheError):
+            raise
         raise CorruptCacheError(f"{cache / name}: this table is missing or damaged ({exc}); {_REMEDY[name]}") from exc
+
+
+def _bytes(cache: Location, name: str) -> bytes:
+    """Raises OSError for a table that is missing or cannot be one; CacheError for one that cannot be read now."""
+    try:
+        return guarded.table(cache, name)
+    except (FileNotFoundError, CacheError, TooLong):
+        raise
+    except OSError as exc:
+        if exc.errno in (errno.EIO, errno.EINVAL):
+            raise
+        raise unreadable(cache / name, exc) from exc
 
 
 def is_level_column(name: str) -> bool:

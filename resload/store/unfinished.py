@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from crc32c import crc32c
 
-from resload.errors import CorruptCacheError, StorageError
+from resload.errors import CorruptCacheError
+from resload.regular import TooLong
 from resload.size import Size
 from resload.store import layout
 from resload.store.arrays import packed_shard, shard_of
@@ -34,9 +35,7 @@ def planned_ids(cache: Location, manifest: Manifest) -> list[str]:
         key, ids = read_plan(cache, manifest)
         if len(ids) != manifest.count or key != step_key(manifest, ids):
             raise ValueError(f"its key is not that of its ids and of {cache / layout.MANIFEST}")
-    except StorageError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except (FileNotFoundError, TooLong, ValueError, KeyError, TypeError) as exc:
         raise CorruptCacheError(
             f"{path}: the plan of this unfinished build is missing or damaged ({exc}); run the same build again"
         ) from exc

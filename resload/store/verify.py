@@ -185,7 +185,8 @@ def _check_shard(
         try:
             body_sum, stored = record_sums(shard, k, record)
         except CorruptCacheError as exc:
-            return [*problems, Problem(name, str(exc).partition(": ")[2].partition(";")[0])]
+            problems.append(Problem(name, f"record {k}: {_words(exc)}", row, ids[row]))
+            continue
         if not body_sum == stored == int(expected[k]):
             what = (
                 f"record {k}: its pixels sum to {body_sum:08x}, the shard says {stored:08x}, "
