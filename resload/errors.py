@@ -18,6 +18,7 @@
     │   ├── CacheMismatchError             the build asked for is not the one that is there
     │   ├── CorruptCacheError              bytes differ from their checksum
     │   ├── DiskSpaceError                 the disk is too small for what was asked
+    │   ├── WorkerError                    a worker of an executor died, or does not see what it needs
     │   └── BuildInProgressError           another process is building it
     └── StateError (ValueError)            a saved position belongs to another plan
 
@@ -122,6 +123,10 @@ class CorruptCacheError(CacheError):
 
 class DiskSpaceError(CacheError):
     """The disk has less room than the build needs."""
+
+
+class WorkerError(CacheError):
+    """A worker of an executor died, sees other files than the process that sent it work, or has other versions."""
 
 
 class BuildInProgressError(CacheError):

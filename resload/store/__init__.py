@@ -12,5 +12,6 @@ tables.py    samples and boxes               words.py      sizes, bytes, time in
 serving.py   any size: from which level      verify.py     checking
 stored.py    pixels of any size              proof.py      checking against the films themselves
 cache.py     open_cache and Cache            repair.py     making again what is damaged
-rows.py      which rows, which targets
+rows.py      which rows, which targets                 spread.py    a step on an executor's workers
+present.py   arrays as they are now                   parts.py     one row group as a task
 """

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from resload.errors import BuildInProgressError, DiskSpaceError
 from resload.store.files import disk, write_at
@@ -33,7 +34,7 @@ def put(temporary: Path, target: Path) -> None:
 
 def write_whole(data: bytes, target: Path, *, scratch: Path) -> None:
     """Write one small file so that it appears complete; an equal file is left alone."""
-    temporary = scratch / f"{target.name}-{os.getpid()}.part"
+    temporary = scratch / f"{target.name}-{uuid4().hex}.part"  # unlike a process's number, of all machines
     with explained(target):
         descriptor = disk().create(temporary)
         try:
