@@ -216,6 +216,10 @@ def _dask_at(where: str, spec: str, threads: int) -> Iterator[Workers]:
         with closing(local), distributed.Client(local) as client:
             yield _dask(client)
         return
+    if "://" not in where and not os.path.isfile(where):  # noqa: PTH113  Dask would wait for it without end
+        raise ArgumentError(
+            f"executor={spec!r}: no file {where} of a Dask scheduler is here; start the scheduler first"
+        )
     place = {"address": where} if "://" in where else {"scheduler_file": where}
     try:
         client = distributed.Client(**place, set_as_default=False)

@@ -2,7 +2,8 @@
 
     Part         the films of one row group: paths, what the catalog knows of them, the recipe, the cache's path
     make_part    films in; shards and rows-<g>.json straight into the cache, as `run` does on one machine
-    Answer       that it is done
+    Answer       that it is done; or, before one is made, which films are not there: a machine that lacks their disk
+                 would quarantine them all, so the driver has to say that they are not there for it either
 
 Two workers may make one row group at a time, when one only seemed dead: their temporaries have names of their own, and
 what they put into place is the same, byte for byte.
@@ -13,6 +14,7 @@ that nothing which a worker began before can be put into place after.
 """
 
 import functools
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -22,7 +24,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from resload.errors import UnreadableFileError, WorkerError
+from resload.errors import WorkerError
 from resload.pipeline.engine import engine_of
 from resload.store import layout, tables
 from resload.store.plan import Step, Task
@@ -54,6 +56,8 @@ class Part:
     """Seconds in which what one machine has written becomes visible on another."""
     versions: tuple[str, ...]
     """`PACKAGES` of the driver."""
+    missed: frozenset[Path] = frozenset()
+    """Films that the driver does not find either: they are quarantined."""
 
     def __repr__(self) -> str:  # executors log the arguments of what failed, and no id belongs there
         return f"<row group {self.task.group} of {self.cache.name}>"
@@ -66,15 +70,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a worker says of a row group that is done."""
+    """What a worker says of a row group."""
 
-    unread: tuple[Path, ...]
-    """Films whose file could not be opened or read."""
+    missing: tuple[Path, ...]
+    """Films that are not there for it; the row group is done when there is none."""
     machine: str
 
 
 def make_part(part: Part) -> Answer:
-    """Make a row group, unless it is there. Runs on a worker, and raises as `run` does.
+    """Make a row group, unless it is there or films are missing. Runs on a worker, and raises as `run` does.
 
     Raises WorkerError on a worker that does not see the build, or has other versions than the driver.
     """
@@ -85,12 +89,13 @@ def make_part(part: Part) -> Answer:
         )
     if not seen(lambda: is_planned(part.cache, part.key), part.patience):
         _refuse(part)
-    if read_rows(part.cache, part.task) is None:
+    missing = _missing(part)
+    if not missing and read_rows(part.cache, part.task) is None:
         engine = engine_of(part.decode, part.device, part.threads)
         sources = replace(part.sources, engine=engine, **_present(part))
         threads = part.threads + engine.waiting
         run(part.step, sources, part.cache, threads=threads, progress=False, check=partial(_check, part))
-    return Answer(_unread(part), platform.node())
+    return Answer(missing, platform.node())
 
 
 def seen(look: Callable[[], bool], patience: float) -> bool:
@@ -136,13 +141,16 @@ def _present(part: Part) -> dict[str, Any]:
     return {"present": levels(part.cache, known), "packed": packed(part.cache, known)}
 
 
-def _unread(part: Part) -> tuple[Path, ...]:
-    records = read_rows(part.cache, part.task) or []
-    paths = part.sources.films.paths[part.task.keep :]
-    reasons = [str(record.get("reason", "")) for record in records]
-    return tuple(
-        path for path, reason in zip(paths, reasons, strict=True) if reason.startswith(UnreadableFileError.__name__)
-    )
+def _missing(part: Part) -> tuple[Path, ...]:
+    if part.step.kind == "widen":  # a film that was there and is not any more stops the build, and is named
+        return ()
+    films = part.sources.films.paths[part.task.keep :]
+    return tuple(path for path in films if path not in part.missed and not is_readable(path))
+
+
+def is_readable(path: Path) -> bool:
+    """Whether a file is there for this process."""
+    return os.access(path, os.R_OK)
 
 
 @functools.cache

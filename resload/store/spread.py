@@ -1,22 +1,24 @@
 """Running one step of a build on the workers of an executor: one task for each row group, and no pixel here.
 
-    a Part of each row group   ->  workers.each(make_part)  ->  an Answer: rows-<g>.json is there, so the group is done
+    a Part of each row group   ->  workers.each(make_part)  ->  an Answer
+      done                     rows-<g>.json is there
+      films are missing        for this machine too: the part once more, to quarantine them; else a WorkerError
 
 What is said of films, and the manifest, the driver writes when all are done, as after `run`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from resload.errors import WorkerError
 from resload.executors import Workers
 from resload.pipeline.engine import check_names
-from resload.store.files import disk
-from resload.store.parts import SHARED, Answer, Part, make_part, seen, versions
+from resload.store.parts import SHARED, Answer, Part, is_readable, make_part, seen, versions
 from resload.store.plan import Step
 from resload.store.run import Sources, rows_file
 
@@ -50,12 +52,22 @@ def spread(step: Step, sources: Sources, cache: Path, crew: Crew, *, key: str, p
     key: of the step. Raises WorkerError when a worker died, or does not see the cache or the films that this process
     sees; and what a worker raised.
     """
-    bar = tqdm(total=step.films, unit="film", desc=cache.name, disable=None if progress else True)
-    with bar, closing(crew.workers.each(make_part, parts(step, sources, cache, crew, key))) as answers:
+    left: Iterable[Part] = parts(step, sources, cache, crew, key)
+    with tqdm(total=step.films, unit="film", desc=cache.name, disable=None if progress else True) as bar:
+        while left:
+            left = list(_round(left, crew, bar))
+
+
+def _round(parts: Iterable[Part], crew: Crew, bar: Any) -> Iterator[Part]:
+    """Have these made; those that came back since films are missing, with what is missed here too."""
+    with closing(crew.workers.each(make_part, parts)) as answers:
         for part, answer in answers:
-            _await(part)
-            _refuse_blind(part, answer)
-            bar.update(part.step.films)
+            if answer.missing:
+                _refuse_blind(answer)
+                yield replace(part, missed=part.missed.union(answer.missing))
+            else:
+                _await(part)
+                bar.update(part.step.films)
 
 
 def parts(step: Step, sources: Sources, cache: Path, crew: Crew, key: str) -> Iterator[Part]:
@@ -83,20 +95,11 @@ def _await(part: Part) -> None:
         )
 
 
-def _refuse_blind(part: Part, answer: Answer) -> None:
+def _refuse_blind(answer: Answer) -> None:
     """A film that is quarantined since one machine does not see it would be lost without a word."""
-    for path in answer.unread:
-        if _is_readable(path):
-            disk().unlink(rows_file(part.cache, part.task.group))
+    for path in answer.missing:
+        if is_readable(path):
             raise WorkerError(
                 f"{path}: the worker on {answer.machine} cannot read this film, and this machine can. Make the films "
                 "visible to all workers under the same path, and run the same build again: what is finished is kept"
             )
-
-
-def _is_readable(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return bool(file.read(1))
-    except OSError:
-        return False
