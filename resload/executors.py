@@ -44,6 +44,8 @@ arguments take no memory to speak of."""
 TRIES = 3
 """How often Ray gives a task to another worker when one dies. (Dask has a setting of its own,
 `distributed.scheduler.allowed-failures`, 3 unless changed.)"""
+_ANY_PORT = "127.0.0.1:0"
+"""Of Dask's pages about itself: their usual one may be taken, and they are nobody else's business."""
 NAMES = ("processes", "dask", "ray")
 
 
@@ -211,7 +213,7 @@ def _dask_at(where: str, spec: str, threads: int) -> Iterator[Workers]:
     distributed = require("distributed", "dask", f"for executor={spec!r}")
     if not where:
         local = distributed.LocalCluster(
-            n_workers=_shared(threads), threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=_shared(threads), threads_per_worker=1, processes=True, dashboard_address=_ANY_PORT
         )
         with closing(local), distributed.Client(local) as client:
             yield _dask(client)

@@ -18,21 +18,22 @@ import psutil
 
 PATIENCE = 60
 
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray writes one to the home folder
+
 
 @contextlib.contextmanager
 def dask_client():
     """A cluster of two worker processes on this machine."""
     import distributed
 
-    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0")
     with contextlib.closing(cluster), distributed.Client(cluster, set_as_default=False) as client:
         yield client
 
 
 @contextlib.contextmanager
 def local_ray(folder: Path):
-    """A Ray of two cores on this machine, its files in a folder; its token is not written to the home folder."""
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    """A Ray of two cores on this machine, its files in a folder."""
     import ray
 
     ray.init(

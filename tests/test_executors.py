@@ -546,7 +546,6 @@ def test_what_was_opened_is_closed(films, whole, tmp_path, name, monkeypatch):
 
         if ray.is_initialized():  # the one of the other tests
             ray.shutdown()
-        monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
     before = children()
     with monkeypatch.context() as patch:
         patch.setattr(spread, "_await", interrupted)
