@@ -19,6 +19,7 @@
     │   ├── CorruptCacheError              bytes differ from their checksum
     │   ├── DiskSpaceError                 the disk is too small for what was asked
     │   ├── StorageError                   storage does not answer, or refuses
+    │   ├── WorkerError                    a worker of an executor died, or does not see what it needs
     │   └── BuildInProgressError           another process is building it
     ├── StateError (ValueError)            a saved position belongs to another plan
     └── ForkedError (RuntimeError)         what needs the threads of the process that was forked
@@ -128,6 +129,10 @@ class DiskSpaceError(CacheError):
 
 class StorageError(CacheError):
     """Storage does not answer after many tries, or refuses what is asked; what is built or fetched is kept."""
+
+
+class WorkerError(CacheError):
+    """A worker of an executor died, sees other files than the process that sent it work, or has other versions."""
 
 
 class BuildInProgressError(CacheError):

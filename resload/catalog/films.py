@@ -10,6 +10,7 @@ from resload import leakage
 from resload.catalog import archive, folders, joining, matching, objects, reading, rules, saving
 from resload.catalog.dividing import Divided
 from resload.errors import ArgumentError, CatalogError
+from resload.executors import open_executor
 
 
 class Catalog(Divided):
@@ -295,7 +296,12 @@ class Catalog(Divided):
         return matching.matched(self._table, table, on).report
 
     def scan(
-        self, *, threads: int | None = None, progress: bool = True, duplicates: bool | pd.DataFrame = False
+        self,
+        *,
+        threads: int | None = None,
+        progress: bool = True,
+        duplicates: bool | pd.DataFrame = False,
+        executor: object = None,
     ) -> "Catalog":
         """Read every header, and know sizes, depths and spacings before anything is built.
 
@@ -311,9 +317,14 @@ class Catalog(Divided):
         same as another, the id of the first film of its cluster (see `resload.near_duplicates`, whose pairs may be
         passed instead, and then nothing is decoded). `split` and `folds` then keep an eye on them.
 
+        `executor`: who reads, as for `resload.build`; threads of this process when None. (Duplicates are looked for by
+        this process.)
+
         Raises CatalogError if not one file can be read.
         """
-        headers = reading.headers([self.path(row) for row in range(len(self))], threads=threads, progress=progress)
+        paths = [self.path(row) for row in range(len(self))]
+        with open_executor(executor) as workers:
+            headers = reading.headers(paths, threads=threads, progress=progress, workers=workers)
         failed = headers["error"].notna()
         if failed.all():
             raise CatalogError(

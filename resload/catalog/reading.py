@@ -8,8 +8,9 @@ way.
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,8 @@ from tqdm import tqdm
 from resload import decode
 from resload.catalog import rules
 from resload.decode.source import source_stream, unreadable
-from resload.errors import DecodeError
+from resload.errors import DecodeError, UnreadableFileError
+from resload.executors import Workers
 from resload.threads import ordered_map, thread_count
 
 ITEM = TypeVar("ITEM")
@@ -32,6 +34,9 @@ CHUNK = 32
 
 PROBE = 64
 """Files that the caller's thread looks at first, to see how long each is waited for."""
+
+SENT = 512
+"""Files of one task for another process."""
 
 MOST = 32
 """Threads at once, however long the wait: a server has others to serve."""
@@ -90,19 +95,57 @@ def _header(path: Path) -> decode.Header | DecodeError:
         return exc
 
 
-def headers(paths: Sequence[Path], *, threads: int | None, progress: bool) -> pd.DataFrame:
+def headers(
+    paths: Sequence[Path], *, threads: int | None, progress: bool, workers: Workers | None = None
+) -> pd.DataFrame:
     """height, width, bits, frames, spacing_y, spacing_x, format, photometric, voi, intent, error: one row per path.
 
-    Several rows of one file (its frames) are read once.
+    Several rows of one file (its frames) are read once. workers: who reads; this process when None.
     """
     distinct = list(dict.fromkeys(paths))
-    found = dict(zip(distinct, spread(_header, distinct, threads=threads, progress=progress, what="scan"), strict=True))
+    if workers is None:
+        read = spread(_header, distinct, threads=threads, progress=progress, what="scan")
+    else:
+        read = _spread_wider(workers, distinct, threads=threads, progress=progress)
+    found = dict(zip(distinct, read, strict=True))
     rows = [_row(found[path]) for path in paths]
     table = pd.DataFrame(rows, columns=[*NUMBER_COLUMNS, *TEXT_COLUMNS])
     table[NUMBER_COLUMNS] = table[NUMBER_COLUMNS].astype(np.float64)
     for name in TEXT_COLUMNS:
         table[name] = rules.as_text(table[name])
     return table
+
+
+def _spread_wider(
+    workers: Workers, paths: Sequence[Path], *, threads: int | None, progress: bool
+) -> list[decode.Header | DecodeError]:
+    """The headers of these files, read by an executor's workers; in order."""
+    read: dict[int, decode.Header | DecodeError] = {}
+    chunks = (Chunk(start, [path.absolute() for path in paths[start : start + SENT]], threads)
+              for start in range(0, len(paths), SENT))  # fmt: skip
+    bar = tqdm(total=len(paths), desc="scan", unit="file", file=sys.stderr, disable=None if progress else True)
+    with bar, closing(workers.each(read_chunk, chunks)) as answers:
+        for chunk, found in answers:
+            read.update(enumerate(found, chunk.start))
+            bar.update(len(found))
+    for k, header in read.items():
+        if isinstance(header, UnreadableFileError):  # one machine may not see what this one does
+            read[k] = _header(paths[k])
+    return [read[k] for k in range(len(paths))]
+
+
+class Chunk(NamedTuple):
+    """Files whose headers one task reads."""
+
+    start: int
+    """Place of the first."""
+    paths: list[Path]
+    threads: int | None
+
+
+def read_chunk(chunk: Chunk) -> list[decode.Header | DecodeError]:
+    """The headers of these files, or why there is none. Runs on a worker."""
+    return spread(_header, chunk.paths, threads=chunk.threads, progress=False, what="scan")
 
 
 NUMBER_COLUMNS = ["height", "width", "bits", "frames", "spacing_y", "spacing_x"]

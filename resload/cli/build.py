@@ -32,6 +32,7 @@ OPTIONS = (
     "decode",
     "device",
     "threads",
+    "executor",
 )
 """Passed on when they are given, so that `resload.build` alone says what holds when they are not."""
 
@@ -62,6 +63,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--decode", metavar="NAME", help="who decodes JPEG, JPEG 2000 and HTJ2K: cpu or dali (cpu)")
     parser.add_argument("--device", metavar="NAME", help="where films are resized: cpu or cuda (cpu)")
     parser.add_argument("--threads", type=int, metavar="N", help="how many films at once (default: one per core)")
+    where = "who makes films: processes, processes:4, dask, dask:ADDRESS, ray or ray:ADDRESS (threads of this process)"
+    parser.add_argument("--executor", metavar="NAME", help=where)
 
 
 def run(args: argparse.Namespace) -> Answer:

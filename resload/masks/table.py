@@ -25,7 +25,7 @@ class MaskTable:
     """
 
     def __init__(
-        self, table: pd.DataFrame, ids: Sequence[str], root: Path, labels: Sequence[str] | None = None
+        self, table: pd.DataFrame, ids: Sequence[str] | range, root: Path, labels: Sequence[str] | None = None
     ) -> None:
         table = table.assign(label=table["label"].astype(str))
         self.labels: tuple[str, ...] = tuple(sorted(table["label"].unique())) if labels is None else tuple(labels)
@@ -37,6 +37,13 @@ class MaskTable:
         self._starts = np.searchsorted(rows[order], np.arange(len(ids) + 1)).tolist()
         columns = {"label": "", "path": None, "rle": "", "rle_format": FORMATS[0]}
         self._parts = [_texts(self._table, name, missing) for name, missing in columns.items()]
+
+    def part(self, rows: Sequence[int]) -> "MaskTable":
+        """The masks of some rows, which count from 0 then; with an absolute root."""
+        spans = [range(self._starts[row], self._starts[row + 1]) for row in rows]
+        table = self._table.iloc[[one for span in spans for one in span]]
+        numbered = table.assign(id=np.repeat(np.arange(len(rows)), list(map(len, spans))))
+        return MaskTable(numbered, range(len(rows)), self._root.absolute(), self.labels)
 
     def of(self, row: int, size: SizeLike) -> tuple[list[Mask | None], NDArray[np.bool_]]:
         """`film_masks` of one row, for a film of this (height, width). Raises as it does."""

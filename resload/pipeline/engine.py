@@ -46,16 +46,25 @@ class Engine(NamedTuple):
 CPU = Engine()
 
 
+def check_names(decode: str, device: object) -> None:
+    """Refuse what no machine has. Raises ArgumentError."""
+    if decode not in DECODERS:
+        raise ArgumentError(f"decode must be one of {', '.join(DECODERS)}; found {decode!r}")
+    try:
+        kind = torch.device(device).type  # type: ignore[call-overload]  # what else it may be is an error
+    except (RuntimeError, TypeError) as exc:
+        raise ArgumentError(f"device={device!r}: not a device that torch knows") from exc
+    if kind not in ("cpu", "cuda"):
+        raise ArgumentError(f"films are made on the CPU or on a CUDA device; found device={str(device)!r}")
+
+
 def engine_of(decode: str, device: str | torch.device, threads: int) -> Engine:
     """The engine that is asked for. The decoder of DALI is kept for the process: making one takes a second on a GPU.
 
     Raises ArgumentError for another decoder or a device that is not there, MissingPackageError without DALI.
     """
-    if decode not in DECODERS:
-        raise ArgumentError(f"decode must be one of {', '.join(DECODERS)}; found {decode!r}")
+    check_names(decode, device)
     found = usable_device(device)
-    if found.type not in ("cpu", "cuda"):
-        raise ArgumentError(f"films are made on the CPU or on a CUDA device; found device={str(found)!r}")
     there = None if found.type == "cpu" else found
     if decode == "cpu":
         return Engine(there)

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -116,21 +117,24 @@ class Pipeline:
         if self.dtype != "auto":
             tensors.scaling_of(self, model)
 
-    def resolve(self, catalog: "Catalog", *, threads: int | None = None, progress: bool = False) -> "Pipeline":
+    def resolve(
+        self, catalog: "Catalog", *, threads: int | None = None, progress: bool = False, executor: object = None
+    ) -> "Pipeline":
         """The same recipe with its dtype decided: uint16 if any film of the catalog has more than 8 bits (and the
         intensity keeps more); and with the canvas of "native", the largest height and width.
 
-        Uses the catalog's columns where they are known, and scans the headers of the others.
+        Uses the catalog's columns where they are known, and scans the headers of the others (`Catalog.scan`).
         """
         if self.dtype == "auto" and Recipe.parse(self.intensity).eight_bits:
-            return replace(self, dtype="uint8").resolve(catalog, threads=threads, progress=progress)
+            eight = replace(self, dtype="uint8")
+            return eight.resolve(catalog, threads=threads, progress=progress, executor=executor)
         open_canvas = Native(0, 0) in self.sizes and not self.sizes[-1].height
         needed = [*(["bits"] if self.dtype == "auto" else []), *(["height", "width"] if open_canvas else [])]
         if not needed:
             return self
         table = catalog.table
         if any(name not in table or table[name].isna().any() for name in needed):
-            table = catalog.scan(threads=threads, progress=progress).table
+            table = catalog.scan(threads=threads, progress=progress, executor=executor).table
         dtype = self.dtype if self.dtype != "auto" else "uint16" if (table["bits"] > 8).any() else "uint8"
         if not open_canvas:
             return replace(self, dtype=dtype)
@@ -371,6 +375,17 @@ class CatalogFilms:
             return [math.nan] * len(table)
         values: list[float] = pd.to_numeric(table[name]).to_numpy(np.float64, na_value=np.nan).tolist()
         return values
+
+    def part(self, rows: Sequence[int]) -> "CatalogFilms":
+        """Some rows alone, in this order, with absolute paths: another process may stand in another folder."""
+        part = copy(self)
+        part.ids = [self.ids[row] for row in rows]
+        part.paths = [self.paths[row].absolute() for row in rows]
+        part._frames = [self._frames[row] for row in rows]
+        part._bits = [self._bits[row] for row in rows]
+        part._spacing = [[axis[row] for row in rows] for axis in self._spacing]
+        part._sides = [self._sides[row] for row in rows]
+        return part
 
     def source(self, row: int) -> tuple[Path, Known]:
         """The file of one row, and what the catalog knows of it."""

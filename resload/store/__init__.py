@@ -18,4 +18,6 @@ files.py     every call that writes          remote.py      object storage; a ca
 alone.py     one build at a time             mirror.py      copies of shards on this machine
 handle.py    one open shard                  guarded.py     opening what others may have made
 claims.py    what a cache says of itself     descriptors.py  how many files are open
+spread.py    a step on an executor's workers  parts.py       one row group as a task
+present.py   arrays as they are now
 """

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resload.errors import ArgumentError, CacheMismatchError
+from resload.executors import Workers, open_executor
 from resload.geometry import Fit, as_fit
 from resload.pipeline import Pipeline
-from resload.pipeline.engine import engine_of
+from resload.pipeline.engine import CPU, engine_of
 from resload.size import Native, Size, as_ladder, ladder_for, largest_asked, reaches
 from resload.store import layout, tables
 from resload.store.alone import alone
@@ -17,6 +18,7 @@ from resload.store.commit import explained, is_empty, make_folders, names_in
 from resload.store.job import Job
 from resload.store.pseudonyms import names_of
 from resload.store.remote import Given, Location, location
+from resload.store.spread import crew_of
 from resload.threads import thread_count
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ def build(
     decode: str = "cpu",
     device: "str | torch.device" = "cpu",
     threads: int | None = None,
+    executor: object = None,
     progress: bool = True,
 ) -> Cache:
     """Build, finish, extend or correct the cache at `path`, and open it.
@@ -79,7 +82,14 @@ def build(
         decode: "cpu", or "dali": NVIDIA DALI decodes JPEG, JPEG 2000 and HTJ2K, also inside DICOM, on `device`. Where
             those lose nothing the cache is the same but for its column `decoder`.
         device: "cuda" resizes films there, within the same bounds of the exact resize; the cache says nothing of it.
-        threads: how many films at once; as many as this process may use when None.
+        threads: how many films at once; as many as this process may use when None. With an executor: how many of each
+            task, one when None.
+        executor: who makes films: a `concurrent.futures.Executor` (threads, processes, mpi4py.futures, Dask's
+            `client.get_executor()`) or a `distributed.Client`, which stay open; or "processes", "processes:4", "dask",
+            "dask:tcp://host:8786", "dask:scheduler.json", "ray", "ray:auto", which are opened and closed. A task is a
+            row group; workers write it straight into the cache, whose path and films they must see as this process
+            does. `decode` and `device` are the workers' then. The cache is the same, byte for byte. None: threads of
+            this process.
         progress: say what is done, on stderr.
 
     Raises:
@@ -89,12 +99,12 @@ def build(
         CatalogError: no film of the catalog can be read.
         BuildInProgressError: another process is building this cache.
         DecodeError: a film cannot be read, with on_error="raise".
-        MissingPackageError: decode="dali" without DALI.
+        WorkerError: a worker of the executor died, or does not see the cache or the films; what is finished is kept.
+        MissingPackageError: decode="dali" without DALI, or an executor without its package.
     """
     _check_choices(on_error, check, shard_mb)
     cache = location(path)
     parts = {"intensity": intensity, "fit": as_fit(fit), "aspect": aspect, "kernel": kernel, "dtype": dtype}
-    recipe = _recipe(_decided(sizes, catalog, cache), pipeline, parts)
     names, kept = names_of(pseudonymise), tables.kept_of(catalog, columns, identifiers)
     if names.check:
         if identifiers != "number":
@@ -102,25 +112,28 @@ def build(
                 f"identifiers={identifiers!r} contradicts pseudonymise=, which hashes them: leave it out"
             )
         kept = replace(kept, identifiers=tables.PSEUDONYMS)
-    count = thread_count(threads)
-    engine = engine_of(decode, device, count)
-    with explained(cache):
-        _claim(cache)
-    with explained(cache), alone(cache):
-        job = Job(
-            names.catalog(catalog),
-            cache,
-            recipe,
-            kept,
-            names,
-            shard_mb,
-            shuffle_seed,
-            on_error,
-            count,
-            progress,
-            engine,
-        )
-        job.bring_up_to_date(check)
+    count = thread_count(1 if threads is None and executor is not None else threads)
+    engine = engine_of(decode, device, count) if executor is None else CPU
+    with open_executor(executor, threads=count, gpu=str(device).startswith("cuda")) as workers:
+        recipe = _recipe(_decided(sizes, catalog, cache, workers), pipeline, parts)
+        with explained(cache):
+            _claim(cache)
+        with explained(cache), alone(cache):
+            job = Job(
+                names.catalog(catalog),
+                cache,
+                recipe,
+                kept,
+                names,
+                shard_mb,
+                shuffle_seed,
+                on_error,
+                count,
+                progress,
+                engine,
+                None if workers is None else crew_of(workers, decode, device, count),
+            )
+            job.bring_up_to_date(check)
     return open_cache(cache)
 
 
@@ -145,13 +158,13 @@ def _recipe(sizes: Any, pipeline: Pipeline | None, parts: dict[str, Any]) -> Pip
     return pipeline
 
 
-def _decided(sizes: Any, catalog: "Catalog", cache: Location) -> Any:
+def _decided(sizes: Any, catalog: "Catalog", cache: Location, workers: Workers | None) -> Any:
     """Sizes with "auto" replaced by the ladder it stands for: what the cache has, where that is good enough."""
     largest = None if sizes is None else largest_asked(sizes)
     if largest is None:
         return sizes
     others = [one for one in ([sizes] if isinstance(sizes, str) else sizes) if largest_asked([one]) is None]
-    films = _largest_film(catalog)
+    films = _largest_film(catalog, workers)
     wanted = ladder_for(largest, films)
     if (cache / layout.MANIFEST).exists():
         present = layout.read_manifest(cache, partial=True).sizes
@@ -160,11 +173,11 @@ def _decided(sizes: Any, catalog: "Catalog", cache: Location) -> Any:
     return [*others, *wanted]
 
 
-def _largest_film(catalog: "Catalog") -> Size:
+def _largest_film(catalog: "Catalog", workers: Workers | None) -> Size:
     """(height, width) that no film of the catalog exceeds, from its columns or the files' headers."""
     table = catalog.table
     if "height" not in table or table[["height", "width"]].isna().any(axis=None):
-        table = catalog.scan(progress=False).table
+        table = catalog.scan(progress=False, executor=workers).table
     return Size(*(int(table[name].max()) for name in ("height", "width")))
 
 

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 from resload.errors import CacheError, DiskSpaceError, ResloadError
 from resload.store import guarded, layout
@@ -65,7 +66,7 @@ def write_whole(data: bytes, target: Location, *, scratch: Location | None = Non
         target.write_bytes(data)
         return
     folder = scratch if isinstance(scratch, Path) else target.parent
-    temporary = folder / f"{target.name}-{os.getpid()}.part"
+    temporary = folder / f"{target.name}-{uuid4().hex}.part"  # unlike a process's number, of all machines
     with explained(target):
         descriptor = disk().create(temporary)
         try:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import gt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -34,15 +34,14 @@ from resload.size import NATIVE, Native, Size
 from resload.store import layout, plan, pseudonyms, tables
 from resload.store.codecs import body_bytes
 from resload.store.commit import emptied, free_bytes, names_in, remove, sweep
-from resload.store.gather import Level
 from resload.store.identity import fingerprint, step_key
 from resload.store.layout import Manifest
-from resload.store.native import Packed
-from resload.store.opened import Shards
+from resload.store.present import levels, packed
 from resload.store.pseudonyms import Plain
 from resload.store.publish import publish, write, write_manifest
 from resload.store.remote import Location, Url
 from resload.store.run import Sources, in_build, levels_recipe, read_plan, read_rows, rows_file, run
+from resload.store.spread import Crew, spread
 from resload.store.unchanged import changed_masks, changed_sources
 from resload.store.unfinished import all_finished, planned_ids
 from resload.store.words import how_long, listed, megabytes
@@ -71,6 +70,9 @@ class Job:
     threads: int
     progress: bool
     engine: Engine
+    """Of this process; not asked where there is a crew."""
+    crew: Crew | None = None
+    """Who makes films, where it is not this process."""
 
     @cached_property
     def films(self) -> CatalogFilms:
@@ -142,12 +144,19 @@ class Job:
         known = tables.read_samples(self.cache, now, ["height", "width"])[0]
         return (*self.recipe.sizes[:-1], native_canvas(film_facts(known)))
 
+    @property
+    def _scanning(self) -> dict[str, Any]:
+        """How headers are read, where the catalog does not know what is asked."""
+        if self.crew is None:
+            return {"threads": self.threads, "progress": self.progress}
+        return {"executor": self.crew.workers, "progress": self.progress}
+
     def _begin(self) -> None:
         """Decide everything that a cache keeps for life, and write it down before the first film."""
         catalog = self.catalog
         if self.recipe.dtype == "auto" and ("bits" not in catalog.table or catalog.table["bits"].isna().any()):
-            catalog = catalog.scan(threads=self.threads, progress=self.progress)
-        recipe = self.recipe.without_canvas().resolve(catalog)
+            catalog = catalog.scan(**self._scanning)
+        recipe = self.recipe.without_canvas().resolve(catalog, **self._scanning)
         recipe.warn_of_distortion(film_facts(catalog.table))
         count = len(self.catalog)
         per_shard = plan.records_per_shard(count, recipe.sizes, recipe.dtype, self.shard_mb)
@@ -189,7 +198,7 @@ class Job:
         added = self.catalog.select(self.catalog.table["id"].isin(new))
         canvas = present.sizes[-1]
         recipe = replace(self.recipe, dtype="auto").with_sizes(NATIVE if isinstance(canvas, Native) else 1)
-        found = recipe.resolve(added, threads=self.threads, progress=self.progress)
+        found = recipe.resolve(added, **self._scanning)
         if isinstance(canvas, Native) and any(map(gt, found.sizes[-1], canvas)):
             largest, native = (f"{size.height} x {size.width}" for size in (found.sizes[-1], canvas))
             raise CacheMismatchError(
@@ -240,24 +249,17 @@ class Job:
             places=self._places(ids),
             on_error=self.on_error,
             known=known,
-            present={} if known is None else self._present_levels(known),
-            packed={} if known is None else self._present_packed(known),
+            present={} if known is None else levels(self.cache, known),
+            packed={} if known is None else packed(self.cache, known),
             masks=self._mask_table(step.goal.masks),
             engine=self.engine,
         )
-        run(left, sources, self.cache, threads=self.threads + self.engine.waiting, progress=self.progress)
+        if self.crew is None:
+            run(left, sources, self.cache, threads=self.threads + self.engine.waiting, progress=self.progress)
+        else:
+            key = step_key(step.goal, ids)
+            spread(left, sources, self.cache, self.crew, key=key, progress=self.progress)
         return self._commit(step, ids, known)
-
-    def _present_levels(self, known: pd.DataFrame) -> dict[Size, Level]:
-        manifest = layout.read_manifest(self.cache)
-        shards = Shards(self.cache, manifest)
-        return {size: Level(shards, size, _crcs(known, size)) for size in manifest.arrays if not layout.is_packed(size)}
-
-    def _present_packed(self, known: pd.DataFrame) -> dict[Size, Packed]:
-        manifest = layout.read_manifest(self.cache)
-        shards = Shards(self.cache, manifest)
-        packed = [size for size in manifest.arrays if layout.is_packed(size)]
-        return {size: Packed(shards, size, _crcs(known, size)) for size in packed}
 
     def _adopt(self, step: plan.Step, ids: list[str]) -> None:
         """Keep what an interrupted run of this very step left; sweep what any other left."""
@@ -370,14 +372,16 @@ class Job:
         if done:
             self._say(f"{done} row groups are there already")
         if self.progress and step.tasks:
-            recipe = levels_recipe(replace(self.recipe, dtype=step.goal.dtype), step.tasks[0].sizes)
-            minutes = how_long(recipe, self.films, step.films, self.threads, self.engine)
-            self._say(f"{step.films} films -> {megabytes(step.bytes())} in {step.files()} files, about {minutes}")
+            much = f"{step.films} films -> {megabytes(step.bytes())} in {step.files()} files"
+            self._say(f"{much}, {self._by_whom(step)}")
+
+    def _by_whom(self, step: plan.Step) -> str:
+        """And how long it takes, unless others do it: this process decodes nothing then."""
+        if self.crew is not None:
+            return f"by {self.crew.workers.words}"
+        recipe = levels_recipe(replace(self.recipe, dtype=step.goal.dtype), step.tasks[0].sizes)
+        return f"about {how_long(recipe, self.films, step.films, self.threads, self.engine)}"
 
     def _say(self, words: str) -> None:
         if self.progress:
             sys.stderr.write(f"{self.cache.name}: {words}\n")
-
-
-def _crcs(known: pd.DataFrame, size: Size) -> NDArray[np.uint32]:
-    return known[tables.level_column("crc32c", size)].to_numpy(np.uint32)

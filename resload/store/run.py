@@ -14,9 +14,10 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ from resload.pipeline.recipe import CatalogFilms
 from resload.pipeline.together import made_together
 from resload.size import Size
 from resload.store import guarded, layout, sealed, tables
-from resload.store.alone import check
+from resload.store.alone import check as check_lease
 from resload.store.arrays import Writer, as_record, writer
 from resload.store.commit import explained, make_folders, names_in, put, scratch_of, write_whole
 from resload.store.gather import Level
@@ -48,6 +49,9 @@ from resload.threads import Workers, ordered_map
 
 T = TypeVar("T")
 
+ASKED = ("status", "source_hash", tables.MASKS_HASH)
+"""What a film's making asks the present table for."""
+
 Record = dict[str, Any]
 """What making one film recorded: the columns of tables.RESULTS, its id, and {size: [crc32c, sum, sumsq]}."""
 
@@ -59,10 +63,10 @@ class Sources:
     films: CatalogFilms
     recipe: Pipeline
     places: NDArray[np.int64]
-    """Catalog row of each cache row."""
+    """Catalog row of each cache row, from `first` on."""
     on_error: str
     known: pd.DataFrame | None = None
-    """The present table, for rows that are stored already."""
+    """The present table from `first` on, for rows that are stored already."""
     present: Mapping[Size, Level] = field(default_factory=dict)
     """The present levels, from which an append copies the last row group's old records."""
     packed: Mapping[Size, Packed] = field(default_factory=dict)
@@ -71,10 +75,33 @@ class Sources:
     """Of the catalog, by its rows, in the order of the goal's labels."""
     engine: Engine = CPU
     """What decodes and resizes."""
+    first: int = 0
+    """The cache row that `places` and `known` begin with."""
+
+    def place_of(self, row: int) -> int:
+        """The catalog's row of a cache row."""
+        return int(self.places[row - self.first])
 
     def known_of(self, row: int) -> "pd.Series[Any] | None":
         """The present table's row, for one that is stored already."""
-        return None if self.known is None or row >= len(self.known) else self.known.iloc[row]
+        k = row - self.first
+        return None if self.known is None or k >= len(self.known) else self.known.iloc[k]
+
+    def part(self, task: Task) -> "Sources":
+        """What one row group needs, for another process: nothing of other films, and no open file."""
+        rows = slice(task.rows.start - self.first, task.rows.stop - self.first)
+        places = self.places[rows].tolist()
+        return replace(
+            self,
+            films=self.films.part(places),
+            places=np.arange(len(places)),
+            known=None if self.known is None else self.known.iloc[rows].filter(ASKED),
+            present={},
+            packed={},
+            masks=None if self.masks is None else self.masks.part(places),
+            engine=CPU,
+            first=task.rows.start,
+        )
 
 
 def _failed_before(known: "pd.Series[Any] | None") -> bool:
@@ -102,7 +129,7 @@ def make_records(sources: Sources, items: Sequence[_Item]) -> list[Record]:
     if len(items) == 1:
         return [make_record(sources, items[0])]
     wanted = [item for item in items if not _failed_before(sources.known_of(item.row))]
-    rows = [int(sources.places[item.row]) for item in wanted]
+    rows = [sources.place_of(item.row) for item in wanted]
     recipe = levels_recipe(sources.recipe, items[0].task.sizes)
     made = films_of(sources.films, rows, recipe, sources.engine)
     records = {wanted[k].row: make_record(sources, wanted[k], one) for k, one in made}
@@ -111,7 +138,7 @@ def make_records(sources: Sources, items: Sequence[_Item]) -> list[Record]:
 
 def make_record(sources: Sources, item: _Item, made: "Made | DecodeError | None" = None) -> Record:
     """Make one film, unless it is `made`, and write its records: zeros and a reason where it cannot be made."""
-    catalog_row = int(sources.places[item.row])
+    catalog_row = sources.place_of(item.row)
     films, name = sources.films, sources.films.ids[catalog_row]
     known = sources.known_of(item.row)
     if _failed_before(known):
@@ -341,13 +368,33 @@ def _copy_record(sources: Sources, item: _Item) -> None:
 # -- one step --------------------------------------------------------------------------------------------
 
 
-def run(step: Step, sources: Sources, cache: Location, *, threads: int, progress: bool) -> None:
-    """Make every row group of the step. What is finished stays finished, whatever happens."""
+def run(
+    step: Step,
+    sources: Sources,
+    cache: Location,
+    *,
+    threads: int,
+    progress: bool,
+    check: Callable[[], None] | None = None,
+) -> None:
+    """Make every row group of the step. What is finished stays finished, whatever happens.
+
+    check: called before a row group's files are put in place; what it raises stops the build before that.
+    """
     with scratch_of(cache) as scratch:
-        _run(step, sources, cache, scratch, threads=threads, progress=progress)
+        _run(step, sources, cache, scratch, threads=threads, progress=progress, check=check)
 
 
-def _run(step: Step, sources: Sources, cache: Location, scratch: Path, *, threads: int, progress: bool) -> None:
+def _run(
+    step: Step,
+    sources: Sources,
+    cache: Location,
+    scratch: Path,
+    *,
+    threads: int,
+    progress: bool,
+    check: Callable[[], None] | None,
+) -> None:
     opened: list[Writer] = []
     finishing: list[Future[None]] = []
     finisher = Workers(1, "resload-finish")
@@ -370,7 +417,7 @@ def _run(step: Step, sources: Sources, cache: Location, scratch: Path, *, thread
                         records.append(record)
                         bar.update()
                     if item.k + 1 == len(item.task.rows):
-                        finishing.append(finisher.submit(_finish, cache, item, records))
+                        finishing.append(finisher.submit(_finish, cache, item, records, check))
                         records = []
                         if len(finishing) > 1:
                             finishing.pop(0).result()
@@ -390,7 +437,7 @@ def _items(step: Step, scratch: Path, opened: list[Writer]) -> Iterator[_Item]:
     for task in step.tasks:
         writers: dict[Size, Writer] = {}
         for size in task.sizes:
-            path = scratch / f"{size}-{task.group}.part"
+            path = scratch / f"{size}-{task.group}-{uuid4().hex}.part"  # two workers may make one row group
             with explained(path):
                 writers[size] = writer(path, step.goal, size)
             opened.append(writers[size])
@@ -409,14 +456,16 @@ def _pieces(items: Iterator[_Item], most: int) -> Iterator[list[_Item]]:
         yield piece
 
 
-def _finish(cache: Location, item: _Item, records: list[Record]) -> None:
+def _finish(cache: Location, item: _Item, records: list[Record], check: Callable[[], None] | None) -> None:
     """Commit one row group: every shard whole and in place, then the file that says so."""
     task = item.task
     for size, shard in item.writers.items():
         target = cache / layout.shard_path(size, task.group)
         with explained(target):
             shard.finish(len(task.rows))
-            check(cache)
+            check_lease(cache)
+            if check is not None:
+                check()
             make_folders(target.parent, below=cache)
             put(shard.path, target)
     document = {"sizes": [str(size) for size in task.sizes], "records": records}
