@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from common import save
 from corruption_caches import loaded, made
 from corruption_oracle import WRONG, Case, Oracle
@@ -59,6 +60,7 @@ def main() -> None:
 def judge_of(folder: Path, seed: int) -> Callable[[int], Case]:
     """What judges case after case, with caches of its own."""
     warnings.simplefilter("error")
+    torch.set_num_threads(1)  # films are small, and there is a process for each core
     place = Path(tempfile.mkdtemp(prefix="judge-", dir=folder))
     oracles = [Oracle(subject, place) for subject in loaded(folder)]
 

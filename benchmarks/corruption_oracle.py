@@ -16,14 +16,14 @@ contradict each other. Nothing else may be raised.
 import contextlib
 import io
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from corruption_caches import Subject
+from corruption_served import Reads, Refused, same, served
 
 import resload
 from resload.cli import main
@@ -67,9 +67,9 @@ class Oracle:
         self.place.mkdir(parents=True)
         subject.intact.restore(self.place)
         self._partial = layout.read_manifest(self.place, partial=True).state != "complete"
-        self._known = dict(_served(self._opened("pread")))
+        self._known = dict(served(self._opened("pread")))
         self._whole = subject.whole and Intact(subject.whole)
-        self._later = dict(_served(resload.open_cache(subject.whole))) if subject.whole else {}
+        self._later = dict(served(resload.open_cache(subject.whole))) if subject.whole else {}
         self._judge = self._unfinished if self._partial else self._appending if subject.whole else self._finished
         self._lost = resload.Catalog(
             subject.catalog.table, targets=subject.catalog.targets, boxes=subject.catalog.boxes,
@@ -215,9 +215,9 @@ class Oracle:
         refused, known = False, known or self._known
         gone = self._pending(cache)
         try:
-            for name, found in _served(cache, self._reads(cache, files)):
-                refused |= isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], _Refused)
-                if not _same(found, known[name], gone):
+            for name, found in served(cache, self._reads(cache, files)):
+                refused |= isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Refused)
+                if not same(found, known[name], gone):
                     raise Wrong("missed", f"{name} is not what the intact cache serves")
         finally:
             cache.close()
@@ -236,7 +236,7 @@ class Oracle:
                 return of(rows)
             except CorruptCacheError as error:
                 self._named(error, files)
-            return _Refused({int(row): found for row in rows if (found := self._one(of, row, files)) is not None})
+            return Refused({int(row): found for row in rows if (found := self._one(of, row, files)) is not None})
 
         return read
 
@@ -274,77 +274,6 @@ class Oracle:
 
     def _repair(self, catalog: resload.Catalog | None = None) -> Any:
         return resload.repair(self.place, catalog or self.subject.catalog, threads=1, progress=False)
-
-
-# -- comparing --
-
-
-Reads = Callable[[Callable[[Any], Any], Any], Any]
-
-
-class _Refused:
-    """Of some rows that were asked for together: those that came one by one."""
-
-    def __init__(self, served: Mapping[int, Any]) -> None:
-        self.served = served
-
-
-def _plainly(of: Callable[[Any], Any], rows: Any) -> Any:
-    return of(rows)
-
-
-def _served(cache: resload.Cache, read: Reads = _plainly) -> Iterator[tuple[str, Any]]:
-    """Name -> all that a cache serves."""
-    yield from {"table": cache.table, "boxes": cache.boxes, "quarantine": cache.quarantine}.items()
-    yield from {"targets": cache.targets, "masks": cache.masks, "sizes": cache.sizes, "dtype": cache.dtype}.items()
-    yield from {"recipe": cache.pipeline.settings()}.items()
-    rows = cache.rows()
-    if not len(cache.table[cache.table["status"] == "pending"]):
-        yield "digest", cache.digest
-        yield from ((f"statistics of {size}", cache.stats(size)) for size in cache.sizes)
-    for size in (*cache.sizes, 20):
-        of_size = _reader(cache.read, size)
-        yield f"pixels {size}", (rows, read(of_size, rows))
-        if cache.masks:
-            yield f"masks {size}", (rows, read(_reader(cache.read_masks, size), rows))
-
-
-def _reader(read: Callable[..., Any], size: Any) -> Callable[[Any], Any]:
-    return lambda rows: read(rows, size)
-
-
-def _same(found: Any, known: Any, gone: Any) -> bool:
-    """Whether an answer is the known one; of rows that were asked for, also if the others are."""
-    if isinstance(known, pd.DataFrame):
-        return _same_table(found, known, gone)
-    if isinstance(known, tuple) and len(known) == 2 and isinstance(known[0], np.ndarray):
-        return _same_rows(*found, *known, gone)
-    return bool(found == known) if known is not None else found is None
-
-
-def _same_table(found: pd.DataFrame, known: pd.DataFrame, gone: Any) -> bool:
-    if "id" in known and "status" in known and len(gone):
-        if not found["id"].equals(known["id"]):
-            return False
-        found, known = found.drop(index=gone), known.drop(index=gone)
-    elif len(gone):
-        return len(found) <= len(known)  # the quarantine of fewer rows
-    return found.equals(known) and bool((found.dtypes == known.dtypes).all())
-
-
-def _same_rows(rows: Any, found: Any, known_rows: Any, known: Any, gone: Any) -> bool:
-    place = {int(row): number for number, row in enumerate(known_rows)}
-    if set(map(int, rows)) != set(place) - set(map(int, gone)):
-        return False
-    one_by_one = found.served if isinstance(found, _Refused) else dict(zip(map(int, rows), found, strict=True))
-    return all(_same_image(image, known[place[row]]) for row, image in one_by_one.items())
-
-
-def _same_image(image: Any, known: Any) -> bool:
-    """A film of its own size has the canvas of those that were asked for with it."""
-    height, width = image.shape[-2:]
-    cut = known[..., :height, :width]
-    return cut.dtype == image.dtype and np.array_equal(cut, image) and int(known.sum()) == int(image.sum())
 
 
 def _holds_more(damage: Damage, subject: Subject) -> bool:

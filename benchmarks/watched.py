@@ -2,6 +2,7 @@
 
 import itertools
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
@@ -40,11 +41,12 @@ def watched(
 _READY = "<ready>"
 
 
-def _work(pipe: Connection, begin: Callable[[], Callable[[int], Any]]) -> None:
+def _work(pipe: Connection, begin: Callable[[], Callable[[int], Any]], parent: int) -> None:
     judge = begin()
     pipe.send(_READY)
-    while (number := pipe.recv()) is not None:
-        pipe.send(judge(number))
+    while os.getppid() == parent:  # a parent that is killed cannot say so: its other children hold the pipe open
+        if pipe.poll(1.0):
+            pipe.send(judge(pipe.recv()))
 
 
 class _Worker:
@@ -52,7 +54,7 @@ class _Worker:
 
     def __init__(self, begin: Callable[[], Callable[[int], Any]], number: int) -> None:
         self.pipe, there = multiprocessing.Pipe()
-        self.process = multiprocessing.get_context("fork").Process(target=_work, args=(there, begin))
+        self.process = multiprocessing.get_context("fork").Process(target=_work, args=(there, begin, os.getpid()))
         self.process.start()
         there.close()
         self.since: float | None = None  # until it is ready

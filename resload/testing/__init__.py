@@ -15,7 +15,8 @@ Faults in what writes and reads caches, for tests that they hold (`docs/how-to`,
 
 The files are PNG and DICOM of several kinds, and one is broken on purpose. `anatomy.py` draws a chest,
 `film.py` exposes it, `files.py` stores it. `objects.py` makes what an archive holds; `dicom.py` is what all DICOM files
-share.
+share. `damage.py` damages caches, and `regions.py` says which of their bytes are what; both are imported by their own
+names, since they need the store.
 """
 
 from resload.testing.archive import SyntheticArchive, write_archive
