@@ -40,7 +40,7 @@ class Shards:
             if shard is None:
                 shard = opened(lambda: self._shard(size, group), patient=patient)
                 self._checked[size, group] = shard.identity
-                kept.add(group, shard)
+                kept.add(group, shard, descriptors=1 + (self.access == "mmap"))  # a map has its own
             return shard
 
     def _shard(self, size: Size, group: int) -> Shard:
