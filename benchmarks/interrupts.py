@@ -250,7 +250,7 @@ def verb_again_and_again(arguments: list[str], count: int, seconds: float, rng: 
 # -- all of it --
 
 
-def measured(count: int, seed: int, *, films: int = 48, verb_share: float = 0.2) -> dict[str, Tally]:
+def measured(count: int, seed: int, *, films: int, verb_share: float = 0.2) -> dict[str, Tally]:
     """About `count` interrupts: four in five of what is forked, and one in five of verbs."""
     rng = random.Random(seed)
     found: dict[str, Tally] = {}
@@ -275,9 +275,9 @@ def said(kind: str, tally: Tally) -> None:
         print(f"    {one}", flush=True)
 
 
-def report(count: int, seed: int) -> None:
-    """All of it, to results/interrupts.*; exits with 1 where something is wrong."""
-    found = measured(count, seed)
+def report(count: int, seed: int, films: int, folder: Path) -> None:
+    """All of it, to interrupts.* in a folder; exits with 1 where something is wrong."""
+    found = measured(count, seed, films=films)
     total = sum(sum(one.ways.values()) for one in found.values())
     head = [
         "# Ctrl-C",
@@ -300,6 +300,6 @@ def report(count: int, seed: int) -> None:
         kind: {"ways": dict(one.ways), "slowest": one.slowest, "compared": one.compared, "wrong": one.wrong}
         for kind, one in found.items()
     }
-    save("interrupts", "\n".join([*head, *rows]), {"seed": seed, "cases": document})
+    save("interrupts", "\n".join([*head, *rows]), {"seed": seed, "cases": document}, folder)
     if any(one.wrong for one in found.values()):
         sys.exit(1)

@@ -51,7 +51,7 @@ def write_films(folder: Path, count: int, seed: int) -> resload.Catalog:
         (folder / f"{i:05}.png").write_bytes(imagecodecs.png_encode(pixels, level=1))
     names = [f"{i:05}" for i in range(count)]
     table = pd.DataFrame({"id": names, "path": [f"{name}.png" for name in names], "sick": rng.random(count) < 0.3})
-    table["split"] = np.where(np.arange(count) % 8 == 0, "train", "rest")
+    table["split"] = np.where(np.arange(count) % 16 == 0, "train", "rest")
     shapes = [(160 + 8 * (i % 3), 160 - 8 * (i % 2)) for i in range(0, count, 4)]
     runs = [f"{height * 20 + 1} {height * 30}" for height, _ in shapes]
     masks = pd.DataFrame({"id": names[::4], "label": "lesion", "rle": runs})
@@ -79,7 +79,7 @@ def mixed_sizes(folder: Path) -> Iterator[None]:
 def native(folder: Path) -> Iterator[None]:
     """Films at their own size, compressed, with masks by a rule."""
     cache = resload.open_cache(folder / "many.zarr")
-    rows = cache.rows()[::24]
+    rows = cache.rows()[::32]
     yield from epochs(
         resload.Loader(cache, size="native", batch_size=16, rows=rows, masks="any", shuffle=True, threads=2)
     )
@@ -105,7 +105,7 @@ def transforms(folder: Path) -> Iterator[None]:
 
     cache = resload.open_cache(folder / "many.zarr")
     options: dict[str, Any] = {"transform": flip, "batch_transform": brighter, "shuffle": True, "threads": 2}
-    yield from epochs(resload.Loader(cache, size=144, batch_size=32, rows=cache.rows()[::16], **options))
+    yield from epochs(resload.Loader(cache, size=144, batch_size=32, split="train", **options))
 
 
 def in_memory(folder: Path) -> Iterator[None]:
@@ -244,13 +244,20 @@ def in_a_process(case: str, folder: Path, turns: int) -> list[Held]:
     return [Held(**one) for one in json.loads(done.stdout)]
 
 
-def measured(folder: Path, turns: int, cases: list[str]) -> dict[str, list[Held]]:
-    """Every case, one after another."""
+def measured(turns: int, seed: int, cases: list[str], films: int = FILMS) -> dict[str, list[Held]]:
+    """These cases, one after another, over new data."""
     found = {}
-    for case in cases:
-        found[case] = in_a_process(case, folder, turns)
-        print(f"{case}: {leaks(found[case]) or 'flat'}; {found[case][-1]}", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        make_data(Path(name), seed, films)
+        for case in cases:
+            found[case] = said(case, in_a_process(case, Path(name), turns))
     return found
+
+
+def said(case: str, samples: list[Held]) -> list[Held]:
+    """The same, told on the way."""
+    print(f"{case}: {leaks(samples) or 'flat'}; {samples[-1]}", flush=True)
+    return samples
 
 
 def row(case: str, samples: list[Held], turns: int) -> str:
@@ -289,14 +296,14 @@ def draw(found: dict[str, list[Held]], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def report(found: dict[str, list[Held]], turns: int, seed: int) -> None:
+def report(found: dict[str, list[Held]], turns: int, seed: int, films: int, folder: Path) -> None:
     """The table, the numbers and the picture."""
     head = [
         "# Long runs",
         "",
-        f"Each case in a process that may open {FILES} files, over a cache of {FILMS:,} films in 258 shards of each of "
-        "its seven arrays (three sizes, their masks, the films at their own size). At the beginning -> after a third "
-        "-> at the end. Flat: in the last third of the samples no more threads and no more open files than in the "
+        f"Each case in a process that may open {FILES} files, over a cache of {films:,} films in shards of sixteen of "
+        "each of its seven arrays (three sizes, their masks, the films at their own size). At the beginning -> after a "
+        "third -> at the end. Flat: in the last third of the samples no more threads and no more open files than in the "
         "middle third, and a median of memory not more than 3 MB above.",
         "",
         "| case | turns | own memory, MB | threads | open files | at most | flat |",
@@ -307,20 +314,24 @@ def report(found: dict[str, list[Held]], turns: int, seed: int) -> None:
     document = {
         "turns": turns,
         "seed": seed,
+        "films": films,
         "files": FILES,
         "cases": {case: [asdict(one) for one in samples] for case, samples in found.items()},
         "leaks": {case: leaks(samples) for case, samples in found.items()},
     }
-    draw(found, RESULTS / "long_runs.png")
-    save("long_runs", "\n".join([*head, *rows, *tail]), document)
+    folder.mkdir(exist_ok=True)
+    draw(found, folder / "long_runs.png")
+    save("long_runs", "\n".join([*head, *rows, *tail]), document, folder)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--turns", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), help="these cases, without results")
+    parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), help="these cases")
+    parser.add_argument("--films", type=int, help=f"of the cache ({FILMS}; with --interrupts 48)")
     parser.add_argument("--interrupts", type=int, default=0, help="instead: so many times Ctrl-C")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of the results")
     parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -330,13 +341,11 @@ def main() -> None:
     if args.interrupts:
         import interrupts
 
-        interrupts.report(args.interrupts, args.seed)
+        interrupts.report(args.interrupts, args.seed, args.films or 48, args.results)
         return
-    with tempfile.TemporaryDirectory() as name:
-        make_data(Path(name), args.seed)
-        found = measured(Path(name), args.turns, args.only)
-    if args.only == list(CASES):
-        report(found, args.turns, args.seed)
+    films = args.films or FILMS
+    found = measured(args.turns, args.seed, args.only, films)
+    report(found, args.turns, args.seed, films, args.results)
     if any(leaks(samples) for samples in found.values()):
         sys.exit(1)
 

@@ -45,11 +45,13 @@ class OpenFiles(Generic[K, F]):
         """To look into, by single steps (`get`)."""
         self._me = weakref.ref(self, _gone.append)
 
-    def add(self, key: K, file: F) -> None:
-        """Keep one more; the oldest of the process are let go of where there are too many."""
+    def add(self, key: K, file: F, *, descriptors: int = 1) -> None:
+        """Keep one more, which has so many descriptors; the oldest of the process are let go of where there are too
+        many.
+        """
         with _lock:
             self.files[key] = file
-            _order.append((self._me, key))
+            _order.extend([(self._me, key)] * descriptors)
             if _gone:
                 _gone.clear()
                 _without_the_dead()

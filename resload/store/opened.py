@@ -78,7 +78,7 @@ class Shards:
             if shard is None:
                 shard = opened(lambda: self._shard(place, size, group), patient=patient)
                 self._checked[size, group] = shard.identity
-                kept.add(group, shard)
+                kept.add(group, shard, descriptors=1 + (self.access == "mmap"))  # a map has its own
             return shard
 
     def _shard(self, place: Location, size: Size, group: int) -> Shard:
