@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from resload.errors import CorruptCacheError
 from resload.size import Size
 from resload.store.arrays import packed_shard
-from resload.store.opened import Shards
+from resload.store.opened import AGAIN, Shards
 from resload.store.packed import PackedShard
 
 _OPEN_SHARDS = 64
@@ -34,15 +34,18 @@ class Packed:
 
         Raises CorruptCacheError.
         """
-        shard, k = self._at(row)
-        try:
-            return shard.read(k, int(self._crcs[row]), rows=height, out=out)
-        except CorruptCacheError:
-            group = row // self._manifest.per_shard
-            if not self._shards.renewed(self._size, [group]):
-                raise
-            with self._lock:
-                self._opened.pop(group, None)
+        for _ in range(AGAIN):
+            try:
+                return self._read(row, height, out)
+            except CorruptCacheError:
+                group = row // self._manifest.per_shard
+                if not self._shards.renewed(self._size, [group]):
+                    raise
+                with self._lock:
+                    self._opened.pop(group, None)
+        return self._read(row, height, out)
+
+    def _read(self, row: int, height: int | None, out: NDArray[Any] | None) -> NDArray[Any]:
         shard, k = self._at(row)
         return shard.read(k, int(self._crcs[row]), rows=height, out=out)
 

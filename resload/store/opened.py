@@ -14,6 +14,8 @@ from resload.store.shard import Shard
 
 ACCESS = ("pread", "mmap", "memory")
 _FEWEST, _MOST = 128, 1024
+AGAIN = 4
+"""How often a copy is fetched again that was damaged, or removed by another process before it was opened."""
 
 
 def open_limit() -> int:
@@ -83,12 +85,13 @@ class Shards:
             self._forget(size, group)
 
     def _opened(self, size: Size, group: int) -> Shard:
-        try:
-            return self._open(size, group)
-        except CorruptCacheError:
-            if not self.renewed(size, [group]):
-                raise
-            return self._open(size, group)
+        for _ in range(AGAIN):
+            try:
+                return self._open(size, group)
+            except CorruptCacheError:
+                if not self.renewed(size, [group]):
+                    raise
+        return self._open(size, group)
 
     def _open(self, size: Size, group: int) -> Shard:
         place = self.place(size, group)  # which may take long: the lock is for those whose shards are there
