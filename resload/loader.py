@@ -31,7 +31,7 @@ from resload.batch import Batch
 from resload.catalog import Catalog
 from resload.devices import usable_device
 from resload.errors import ArgumentError
-from resload.foretold import followed, swept, telling
+from resload.foretold import expected, swept, telling
 from resload.making import Maker, Order
 from resload.pipeline import ModelInput, Pipeline
 from resload.readers import DetailReader, Reader, ResidentReader
@@ -249,15 +249,15 @@ class Loader:
         executor = ThreadPoolExecutor(self._threads - helping, thread_name_prefix="resload")
         pending: deque[Order] = deque()
         parts = partial(self.sampler.parts, epoch, start=start, at=at)
-        plan = followed(telling(parts(), self.reader), parts, self.reader)
+        plan = telling(parts(), self.reader)
         try:
-            with swept(self.reader, self.sampler.rows, self._sizes):
+            with swept(self.reader, self.sampler.rows, self._sizes), expected(parts, self.reader) as read:
                 for some in self._maker.together(plan):
                     pending.append(self._begun(some, executor))
                     while len(pending) > self._prefetch and self._all_at_work(pending):
-                        yield from self._taken(pending, helping, steps)
+                        yield from self._taken(pending, helping, steps, read)
                 while pending:
-                    yield from self._taken(pending, helping, steps)
+                    yield from self._taken(pending, helping, steps, read)
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
 
@@ -283,9 +283,9 @@ class Loader:
             order.tasks = [executor.submit(work) for work in order.work]
         return order
 
-    def _taken(self, pending: deque[Order], helping: bool, steps: int) -> Iterator[Batch]:
+    def _taken(self, pending: deque[Order], helping: bool, steps: int, read: Callable[[int], None]) -> Iterator[Batch]:
         """Wait for the first order's tasks, or help, and hand its batches over; the position moves past each, of so
-        many steps.
+        many steps. read: is told how many steps' films were read.
         """
         if helping:
             _help(pending)
@@ -297,8 +297,9 @@ class Loader:
                 raise
             for step in order.steps:  # each alone, so that all before the failing one are handed over
                 pending.appendleft(self._maker.order([step])[0])
-                yield from self._taken(pending, False, steps)
+                yield from self._taken(pending, False, steps, read)
             return
+        read(len(order.steps))
         if self._maker.crosses:
             self._sent_ahead(order, pending)
         for k, step in enumerate(order.steps):

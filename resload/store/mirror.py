@@ -20,7 +20,6 @@ import errno
 import hashlib
 import logging
 import os
-import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +38,7 @@ from resload.store.foreseen import Plan
 from resload.store.layout import Manifest
 from resload.store.locks import held
 from resload.store.plan import Step, Task
-from resload.store.remote import Location, Url
+from resload.store.remote import Location, Url, check_wanted, wanted_until
 from resload.store.room import Room, key_of, lock_of
 from resload.store.shard import REMEDY
 from resload.wording import megabytes
@@ -260,7 +259,7 @@ class Mirror:
         while not plan.ended and plan.at <= step and not path.exists():
             at = plan.at
             try:
-                with held(lock_of(path)):
+                with held(lock_of(path)), wanted_until(lambda: plan.ended):
                     if path.exists() or self._fetch(path, *one, before=step - at):
                         return
             except (CacheError, OSError) as exc:  # whoever reads it gets the error, if it is still there then
@@ -280,4 +279,6 @@ def _append(source: Location, part: Path, length: int) -> None:
         return
     with source.open("rb") as origin, part.open("ab") as out:
         origin.seek(out.tell())
-        shutil.copyfileobj(origin, out, _PIECE)
+        while data := origin.read(_PIECE):
+            check_wanted(source)
+            out.write(data)
