@@ -36,20 +36,27 @@ def swept(reader: Reader, rows: NDArray[np.int64], sizes: Sequence[Size]) -> Ite
         found.close()
 
 
-def followed(steps: Iterator[Step], plan: Callable[[], Iterable[Step]], reader: Reader) -> Iterator[Step]:
-    """The steps, while a reader that fetches whole shards knows the plan and hears where in it they are.
+@contextmanager
+def expected(plan: Callable[[], Iterable[Step]], reader: Reader) -> Iterator[Callable[[int], None]]:
+    """While the steps of a plan are read by a reader that fetches whole shards, which then knows what comes next.
 
-    plan: the same steps once more, for such readers. They may have `expecting`, see `Cache.expecting`.
+    plan: its steps, drawn here only for such readers: they have `expecting`, see `Cache.expecting`. Gives what is to
+    be called once so many further steps were read.
     """
     begin = getattr(reader, "expecting", None)
     found = None if begin is None else begin(_asked(step, reader) for step in plan())
     if found is None:
-        yield from steps
+        yield lambda steps: None
         return
+    done = 0
     with found as passed:
-        for number, step in enumerate(steps):
-            passed(max(0, number - 1))  # the step before may still be being read
-            yield step
+
+        def read(steps: int) -> None:
+            nonlocal done
+            done += steps
+            passed(done)
+
+        yield read
 
 
 def _asked(step: Step, reader: Reader) -> tuple[NDArray[np.int64], list[Size]]:

@@ -33,7 +33,7 @@ from resload.batch import Batch
 from resload.catalog import Catalog
 from resload.devices import usable_device
 from resload.errors import ArgumentError, ForkedError
-from resload.foretold import followed, swept, telling
+from resload.foretold import expected, swept, telling
 from resload.making import Maker, Order
 from resload.pipeline import ModelInput, Pipeline
 from resload.readers import DetailReader, Reader, ResidentReader
@@ -253,15 +253,15 @@ class Loader:
         workers = Workers(self._threads - helping)
         pending: deque[Order] = deque()
         parts = partial(self.sampler.parts, epoch, start=start, at=at)
-        plan = followed(telling(parts(), self.reader), parts, self.reader)
+        plan = telling(parts(), self.reader)
         try:
-            with swept(self.reader, self.sampler.rows, self._sizes):
+            with swept(self.reader, self.sampler.rows, self._sizes), expected(parts, self.reader) as read:
                 for some in self._maker.together(plan):
                     pending.append(self._begun(some, workers))
                     while len(pending) > self._prefetch and self._all_at_work(pending):
-                        yield from self._taken(pending, helping, steps)
+                        yield from self._taken(pending, helping, steps, read)
                 while pending:
-                    yield from self._taken(pending, helping, steps)
+                    yield from self._taken(pending, helping, steps, read)
         finally:
             workers.end()
 
@@ -287,9 +287,9 @@ class Loader:
             order.tasks = [workers.submit(work) for work in order.work]
         return order
 
-    def _taken(self, pending: deque[Order], helping: bool, steps: int) -> Iterator[Batch]:
+    def _taken(self, pending: deque[Order], helping: bool, steps: int, read: Callable[[int], None]) -> Iterator[Batch]:
         """Wait for the first order's tasks, or help, and hand its batches over; the position moves past each, of so
-        many steps.
+        many steps. read: is told how many steps' films were read.
         """
         if helping:
             _help(pending)
@@ -301,8 +301,9 @@ class Loader:
                 raise
             for step in order.steps:  # each alone, so that all before the failing one are handed over
                 pending.appendleft(self._maker.order([step])[0])
-                yield from self._taken(pending, False, steps)
+                yield from self._taken(pending, False, steps, read)
             return
+        read(len(order.steps))
         if self._maker.crosses:
             self._sent_ahead(order, pending)
         for k, step in enumerate(order.steps):

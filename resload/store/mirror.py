@@ -1,11 +1,13 @@
 """Copies of whole shards on this machine, for caches that are far away: object storage, or a shared file system.
 
-    <mirror>/<cache>/512x512-12-<sum>         a copy; <sum> is of the records it must hold, so an old copy is never
-                                              taken for a new one, and copies outlive appended rows and added sizes
-    <mirror>/<cache>/512x512-12-<sum>.part    begun; whoever wants it next goes on where it ends
-    <mirror>/<cache>/512x512-12-<sum>.lock    held while it is fetched: one process of the machine fetches, others wait
-    <mirror>/plans/<process>.json, .at        which copies a process will use at which step, and where it is
-    <mirror>/lock                             held while room is made
+    <mirror>/<cache>/512x512-12-<sum>                  a copy; <sum> is of the records it must hold, so an old copy is
+                                                       never taken for a new one, and copies outlive appended rows and
+                                                       added sizes
+    <mirror>/<cache>/512x512-12-<sum>.<length>.part    begun; whoever wants it next goes on where it ends
+    <mirror>/<cache>/512x512-12-<sum>.lock             held while it is fetched: one process of the machine fetches,
+                                                       others wait
+    <mirror>/plans/                                    which copies are used when (`foreseen.py`)
+    <mirror>/lock                                      held while room is made (`room.py`)
 
 Every copy is compared with the cache's checksums before it gets its name. When there is no more room, the copy goes
 whose next use lies furthest ahead in the plans of all processes that are alive (Belady's rule, which their known plans
@@ -14,14 +16,12 @@ stays readable as long as it is open there.
 """
 
 import contextlib
+import errno
 import hashlib
-import json
 import logging
 import os
-import shutil
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,24 +30,24 @@ import numpy as np
 from crc32c import crc32c
 from numpy.typing import NDArray
 
-from resload.errors import ArgumentError, CacheError, CorruptCacheError
+from resload.errors import ArgumentError, CacheError, CorruptCacheError, DiskSpaceError
 from resload.size import Size
 from resload.store import layout
-from resload.store.alone import is_here, owner
 from resload.store.arrays import packed_shard, shard_of
+from resload.store.foreseen import Plan
 from resload.store.layout import Manifest
+from resload.store.locks import held
 from resload.store.plan import Step, Task
-from resload.store.remote import Location, Url
+from resload.store.remote import Location, Url, check_wanted, wanted_until
+from resload.store.room import Room, key_of, lock_of
+from resload.store.shard import REMEDY
 from resload.wording import megabytes
 
 FETCHERS = 4
 """Shards that one process fetches at once, each by ranges that are under way together."""
-RESERVE = 0.02
-"""Of the disk: left free, whatever the bound."""
-SILENT = 600.0
-"""Seconds after which a plan is forgotten whose process cannot be looked for (it is in another container)."""
 _PIECE = 8 << 20
-_NEVER = np.iinfo(np.int64).max
+_LOOKS = 1.0
+"""Seconds after which somebody who waits for room looks again, though his own plan has not moved."""
 
 _log = logging.getLogger("resload")
 
@@ -67,26 +67,41 @@ class Mirror:
         crcs: Callable[[Size], NDArray[np.uint32]],
         most: int | None,
     ) -> None:
-        self._cache, self._manifest, self._crcs, self._most = cache, manifest, crcs, most
-        self.folder = folder
-        self._own = folder / hashlib.sha256(str(cache).encode()).hexdigest()[:16]
+        here = folder.absolute()
+        if isinstance(cache, Path) and (_is_in(here, cache) or _is_in(cache, here)):
+            raise ArgumentError(
+                f"mirror={folder} and the cache {cache} are one folder in the other: choose another one"
+            )
+        if sys.platform == "win32":
+            raise ArgumentError("mirror= needs file locks that Windows does not have (flock)")
+        self._cache, self._manifest, self._crcs = cache, manifest, crcs
+        self._room = Room(here, most)
+        name = str(cache.resolve() if isinstance(cache, Path) else cache)
+        self._own = here / hashlib.sha256(name.encode()).hexdigest()[:16]
         self._names: dict[tuple[Size, int], str] = {}
-        self.removed = 0
-        """Copies that this process removed for others."""
+        self._lengths: dict[tuple[Size, int], int] = {}
         largest = max(Step("", manifest, (Task(0, manifest.rows_of(0), (size,)),)).bytes() for size in manifest.arrays)
         if most is not None and most < 2 * largest:
             raise ArgumentError(
                 f"mirror_gb={most / 1e9:g} holds less than two shards of {cache}, which take up to "
                 f"{megabytes(largest)} each: allow more"
             )
-        if sys.platform == "win32":
-            raise ArgumentError("mirror= needs file locks that Windows does not have (flock)")
         self._own.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def folder(self) -> Path:
+        """Where copies of this and of other caches are."""
+        return self._room.folder
+
+    @property
+    def removed(self) -> int:
+        """Copies that this process removed for others."""
+        return self._room.removed
 
     @property
     def gigabytes(self) -> float | None:
         """The bound, as `open_cache` takes it."""
-        return None if self._most is None else self._most / 1e9
+        return None if self._room.most is None else self._room.most / 1e9
 
     # -- one copy --
 
@@ -100,7 +115,8 @@ class Mirror:
             with contextlib.suppress(OSError):
                 os.utime(path)
             return path
-        with _held(path.with_name(f"{path.name}.lock")):
+        self._own.mkdir(parents=True, exist_ok=True)
+        with held(lock_of(path)):
             if not path.exists():
                 self._fetch(path, size, group, -1)
         return path
@@ -133,27 +149,44 @@ class Mirror:
 
     def _fetch(self, path: Path, size: Size, group: int, before: int) -> bool:
         """Fetch a shard; False where only copies that are used earlier would have to go (-1: they may)."""
-        source, part = self._cache / layout.shard_path(size, group), path.with_name(f"{path.name}.part")
+        source = self._cache / layout.shard_path(size, group)
         for attempt in range(2):
+            length = self._length(source, size, group)
+            part = path.with_name(f"{path.name}.{length}.part")
+            if not self._room.take(part, length, before):
+                return False
             try:
-                length = source.size() if isinstance(source, Url) else source.stat().st_size
-                begun = part.stat().st_size if part.exists() else 0
-                if not self._room(length - begun, before):
-                    return False
-                if begun > length:
-                    part.unlink()
                 _append(source, part, length)
                 self._check(part, size, group, source)
             except FileNotFoundError as exc:
-                raise CorruptCacheError(f"{source}: this shard is missing; see resload.verify") from exc
-            except CorruptCacheError:
                 part.unlink(missing_ok=True)
+                raise CorruptCacheError(f"{source}: this shard is missing; {REMEDY}") from exc
+            except CorruptCacheError:  # torn by a power cut, or its origin is damaged or has just been replaced
+                part.unlink(missing_ok=True)
+                self._lengths.pop((size, group), None)
                 if attempt:
                     raise
+            except OSError as exc:
+                if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                raise DiskSpaceError(
+                    f"{part}: the disk is full; what is fetched is kept. Free some space, or allow the mirror less"
+                ) from exc
             else:
                 part.replace(path)
                 return True
         raise AssertionError("the second attempt returns or raises")
+
+    def _length(self, source: Location, size: Size, group: int) -> int:
+        """Bytes of a shard where it comes from."""
+        found = self._lengths.get((size, group))
+        if found is None:
+            try:
+                found = source.size() if isinstance(source, Url) else source.stat().st_size
+            except FileNotFoundError as exc:
+                raise CorruptCacheError(f"{source}: this shard is missing; {REMEDY}") from exc
+            self._lengths[size, group] = found
+        return found
 
     def _check(self, path: Path, size: Size, group: int, named: Location | None = None) -> None:
         """Compare all of a copy with the cache's checksums. Raises CorruptCacheError, FileNotFoundError."""
@@ -178,37 +211,12 @@ class Mirror:
                     if not found == int.from_bytes(behind.tobytes(), "little") == int(expected[row]):
                         raise CorruptCacheError(
                             f"{path}: record {first + k} (row {row}) is damaged: its pixels sum to {found:08x}, the "
-                            f"table says {int(expected[row]):08x} (crc32c); it is fetched again"
+                            f"table says {int(expected[row]):08x} (crc32c); {REMEDY}"
                         )
         except CorruptCacheError as exc:
             if named is None:
                 raise
             raise CorruptCacheError(str(exc).replace(str(path), str(named))) from exc
-
-    # -- room --
-
-    def _room(self, need: int, before: int) -> bool:
-        """Make room for so many bytes; False where only copies used sooner than step `before` could go."""
-        with _held(self.folder / "lock"):
-            while True:
-                copies = _copies(self.folder)
-                disk = shutil.disk_usage(self.folder)
-                free = disk.free - round(disk.total * RESERVE)
-                if self._most is not None:
-                    free = min(free, self._most - sum(size for size, _ in copies.values()))
-                if need <= free:
-                    return True
-                whole = [path for path in copies if path.suffix not in (".part", ".lock")]
-                if not whole:
-                    if need <= shutil.disk_usage(self.folder).free:
-                        return True  # what is begun elsewhere fills the bound: one shard more than it
-                    raise CacheError(f"{self.folder}: no room for {megabytes(need)} more; free some space")
-                uses = next_uses(self.folder)
-                last = max(whole, key=lambda path: (uses.get(_key(path), _NEVER), -copies[path][1]))
-                if before >= 0 and uses.get(_key(last), _NEVER) <= before:
-                    return False
-                last.unlink(missing_ok=True)
-                self.removed += 1
 
     # -- the plan --
 
@@ -218,16 +226,17 @@ class Mirror:
 
         Gives what is to be called with the number of each step once all before it were read.
         """
-        plan = Plan(self, [[_key(self._own / self._name(*one)) for one in step] for step in steps])
+        keys: dict[tuple[Size, int], str] = {}
         wanted: dict[tuple[Size, int], int] = {}
         for number, step in enumerate(steps):
             for one in step:
-                wanted.setdefault(one, number)
-        todo = iter(wanted.items())
-        turn = threading.Lock()
+                if one not in keys:
+                    keys[one], wanted[one] = key_of(self._own / self._name(*one)), number
+        plan = Plan(self.folder, ([keys[one] for one in step] for step in steps))
+        todo, turn = iter(wanted.items()), threading.Lock()
 
         def work() -> None:
-            while not plan.ended.is_set():
+            while not plan.ended:
                 with turn:
                     found = next(todo, None)
                 if found is None:
@@ -244,97 +253,23 @@ class Mirror:
             for thread in threads:
                 thread.join()
 
-    def _fetch_ahead(self, one: tuple[Size, int], step: int, plan: "Plan") -> None:
+    def _fetch_ahead(self, one: tuple[Size, int], step: int, plan: Plan) -> None:
         """Fetch a shard before it is used, once there is room that nothing used before it takes."""
         path = self._own / self._name(*one)
-        while not plan.ended.is_set() and plan.at <= step:
-            if path.exists():
-                return
+        while not plan.ended and plan.at <= step and not path.exists():
+            at = plan.at
             try:
-                with _held(path.with_name(f"{path.name}.lock")):
-                    if path.exists() or self._fetch(path, *one, before=step - plan.at):
+                with held(lock_of(path)), wanted_until(lambda: plan.ended):
+                    if path.exists() or self._fetch(path, *one, before=step - at):
                         return
             except (CacheError, OSError) as exc:  # whoever reads it gets the error, if it is still there then
                 _log.debug("%s", exc)
                 return
-            plan.ended.wait(0.05)
+            plan.wait(at, _LOOKS)
 
 
-class Plan:
-    """Which copies this process uses at which step, told to all who share the mirror; `passed` says where it is."""
-
-    def __init__(self, mirror: Mirror, steps: Sequence[Sequence[str]]) -> None:
-        self.at = 0
-        self.ended = threading.Event()
-        folder = mirror.folder / "plans"
-        folder.mkdir(exist_ok=True)
-        name = f"{owner()}-{time.monotonic_ns():x}"
-        self._files = folder / f"{name}.json", folder / f"{name}.at"
-        uses: dict[str, list[int]] = {}
-        for number, step in enumerate(steps):
-            for key in step:
-                uses.setdefault(key, []).append(number)
-        self._files[1].write_bytes((0).to_bytes(8, "little"))
-        temporary = folder / f"{name}.part"
-        temporary.write_text(json.dumps(uses))
-        temporary.replace(self._files[0])
-        self._position = os.open(self._files[1], os.O_WRONLY)
-
-    def passed(self, step: int) -> None:
-        """Everything before this step was read."""
-        self.at = step
-        if self._position >= 0:
-            os.pwrite(self._position, step.to_bytes(8, "little"), 0)
-
-    def close(self) -> None:
-        """Forget it."""
-        self.ended.set()
-        if self._position >= 0:
-            descriptor, self._position = self._position, -1
-            os.close(descriptor)
-        for file in self._files:
-            file.unlink(missing_ok=True)
-
-
-def next_uses(folder: Path) -> dict[str, int]:
-    """Copy -> in how many steps somebody uses it next, by the plans of all processes that are alive."""
-    found: dict[str, int] = {}
-    for file in (folder / "plans").glob("*.json"):
-        position = file.with_suffix(".at")
-        try:
-            if _forgotten(file, position):
-                file.unlink(missing_ok=True)
-                position.unlink(missing_ok=True)
-                continue
-            at = int.from_bytes(position.read_bytes(), "little")
-            uses = json.loads(file.read_bytes())
-        except (OSError, ValueError):  # it has just ended
-            continue
-        for key, steps in uses.items():
-            k = int(np.searchsorted(steps, at))
-            if k < len(steps):
-                found[key] = min(found.get(key, _NEVER), steps[k] - at)
-    return found
-
-
-def _forgotten(file: Path, position: Path) -> bool:
-    alive = is_here(file.stem.rpartition("-")[0])
-    return not alive if alive is not None else time.time() - position.stat().st_mtime > SILENT
-
-
-def _key(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
-
-
-def _copies(folder: Path) -> dict[Path, tuple[int, float]]:
-    """Every copy, begun ones too -> (bytes, when it was opened last)."""
-    found = {}
-    for path in folder.glob("*/*-*-*"):
-        with contextlib.suppress(OSError):  # it has just gone
-            status = path.stat()
-            if path.parent.name != "plans":
-                found[path] = status.st_size, status.st_mtime
-    return found
+def _is_in(folder: Path, other: Path) -> bool:
+    return folder.resolve().is_relative_to(other.resolve())
 
 
 def _append(source: Location, part: Path, length: int) -> None:
@@ -344,28 +279,6 @@ def _append(source: Location, part: Path, length: int) -> None:
         return
     with source.open("rb") as origin, part.open("ab") as out:
         origin.seek(out.tell())
-        shutil.copyfileobj(origin, out, _PIECE)
-
-
-@contextmanager
-def _held(path: Path) -> Iterator[None]:
-    """A lock between threads and processes of this machine; it goes with whoever holds it."""
-    import fcntl
-
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            with contextlib.suppress(FileNotFoundError):
-                if os.fstat(descriptor).st_ino == path.stat().st_ino:
-                    break
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # it was removed by whoever held it before: the next one counts
-    try:
-        yield
-    finally:
-        if path.suffix == ".lock":
-            path.unlink(missing_ok=True)
-        os.close(descriptor)
+        while data := origin.read(_PIECE):
+            check_wanted(source)
+            out.write(data)

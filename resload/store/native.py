@@ -11,7 +11,7 @@ from resload.errors import CorruptCacheError
 from resload.size import Size
 from resload.store.arrays import packed_shard
 from resload.store.descriptors import OpenFiles, opened
-from resload.store.opened import Shards
+from resload.store.opened import AGAIN, Shards
 from resload.store.packed import PackedShard
 from resload.store.remote import Location
 
@@ -32,14 +32,17 @@ class Packed:
 
         Raises CorruptCacheError.
         """
-        try:
-            shard, k = self._at(row)
-            return shard.read(k, int(self._crcs[row]), rows=height, out=out)
-        except CorruptCacheError:
-            group = row // self._manifest.per_shard
-            if not self._shards.renewed(self._size, [group]):
-                raise
-            self._kept.files.pop(group, None)
+        for _ in range(AGAIN):
+            try:
+                return self._read(row, height, out)
+            except CorruptCacheError:
+                group = row // self._manifest.per_shard
+                if not self._shards.renewed(self._size, [group]):
+                    raise
+                self._kept.files.pop(group, None)
+        return self._read(row, height, out)
+
+    def _read(self, row: int, height: int | None, out: NDArray[Any] | None) -> NDArray[Any]:
         shard, k = self._at(row)
         return shard.read(k, int(self._crcs[row]), rows=height, out=out)
 

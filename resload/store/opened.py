@@ -13,6 +13,8 @@ from resload.store.shard import Shard
 from resload.threads import Workers
 
 ACCESS = ("pread", "mmap", "memory")
+AGAIN = 4
+"""How often a copy is fetched again that was damaged, or removed by another process before it was opened."""
 
 
 class Shards:
@@ -57,12 +59,13 @@ class Shards:
         return [shard for group in groups if (shard := there[group]) is not None]
 
     def _opened(self, kept: OpenFiles[int, Shard], size: Size, group: int, patient: bool) -> Shard:
-        try:
-            return self._kept(kept, size, group, patient)
-        except CorruptCacheError:
-            if not self.renewed(size, [group]):
-                raise
-            return self._kept(kept, size, group, patient)
+        for _ in range(AGAIN):
+            try:
+                return self._kept(kept, size, group, patient)
+            except CorruptCacheError:
+                if not self.renewed(size, [group]):
+                    raise
+        return self._kept(kept, size, group, patient)
 
     def _kept(self, kept: OpenFiles[int, Shard], size: Size, group: int, patient: bool) -> Shard:
         place = self.place(size, group)  # which may take long: the lock is for those whose shards are there

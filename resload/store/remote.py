@@ -13,9 +13,10 @@ none is taken from a URL, kept, or printed.
 import errno
 import os
 import re
+import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -176,6 +177,7 @@ class Url:
         with file.open("ab") as out:
             at = out.tell()
             while at < length:
+                check_wanted(self)
                 ends = [min(length, at + (k + 1) * RANGE) for k in range(WINDOW)]
                 ranges = [(first, last) for first, last in zip([at, *ends], ends, strict=False) if first < last]
                 parts = self.read_ranges(ranges)
@@ -355,7 +357,28 @@ def tried(url: Url, verb: str, request: Callable[[], T]) -> T:
                 f"{url}: could not {verb} it in {attempt} tries and {passed:.0f} seconds, the last answer: "
                 f"{scrubbed(failed)}; what is there is kept: run the same again when storage answers"
             ) from None
+        check_wanted(url)
         _wait(attempt - 1)
+
+
+@contextmanager
+def wanted_until(ended: Callable[[], bool]) -> Iterator[None]:
+    """In this thread, what is fetched is given up between two requests once it is no longer wanted."""
+    _here.ended = ended
+    try:
+        yield
+    finally:
+        del _here.ended
+
+
+_here = threading.local()
+
+
+def check_wanted(place: "Location") -> None:
+    """Raise StorageError where a fetch is no longer wanted, see `wanted_until`."""
+    ended: Callable[[], bool] | None = getattr(_here, "ended", None)
+    if ended is not None and ended():
+        raise StorageError(f"{place}: no longer wanted, what is fetched is kept")
 
 
 def _is_again(exc: BaseException) -> bool:
