@@ -40,7 +40,7 @@ from resload.store.locks import held
 from resload.store.plan import Step, Task
 from resload.store.remote import Location, Url, check_wanted, wanted_until
 from resload.store.room import Room, key_of, lock_of
-from resload.store.shard import REMEDY
+from resload.store.unreadable import REMEDY
 from resload.wording import megabytes
 
 FETCHERS = 4
