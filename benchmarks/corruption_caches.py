@@ -21,7 +21,7 @@ import pandas as pd
 import resload
 from resload.errors import DecodeError
 from resload.masks.runs import encode_runs
-from resload.store import plan
+from resload.store import layout, plan
 from resload.testing import write_synthetic
 from resload.testing.damage import Intact
 
@@ -109,8 +109,15 @@ def _build_appending(folder: Path, catalog: resload.Catalog, kernel: str) -> Non
     resload.build(catalog.select(np.arange(24)), folder / "appending", **settings)
     with contextlib.suppress(DecodeError):
         resload.build(catalog, folder / "appending", on_error="raise", **settings)
+    _without_temporaries(folder / "appending")
     _kept(folder / "appending", folder / "appended")
     resload.build(catalog, folder / "appended", **settings)
+
+
+def _without_temporaries(cache: Path) -> None:
+    """What a build had begun and not finished is no part of a cache: whoever works on it next removes it."""
+    for part in (cache / layout.BUILD).glob("*.part"):
+        part.unlink()
 
 
 def _seed_of_append(catalog: resload.Catalog) -> int:

@@ -14,9 +14,8 @@ from trees import tree
 import resload
 from resload.errors import ArgumentError
 from resload.store import gather, layout, repair, tables, verify
-from resload.store.arrays import packed_shard
+from resload.store.arrays import packed_shard, shard_of
 from resload.store.layout import read_manifest
-from resload.store.verify import open_shard
 from resload.testing.damage import KINDS, regions
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))  # the scripts find each other as when they are run
@@ -236,7 +235,7 @@ def test_swapped_records_make_a_shard_that_is_whole(subjects, tmp_path):
         if layout.is_packed(size):
             assert packed_shard(place, manifest, size, group).present == len(manifest.rows_of(group))
         else:
-            whole = open_shard(place, manifest, size, group)
+            whole = shard_of(place, manifest, size, group)
             for k in range(len(manifest.rows_of(group))):
                 assert len(set(verify.record_sums(whole, k, bytearray(whole.step)))) == 1
         assert not resload.verify(place, progress=False).ok
