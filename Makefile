@@ -8,6 +8,7 @@
 #   make test-torchvision       augmentation by torchvision's transforms
 #   make test-pillow-simd       the tests of decoding, resizing and augmenting with pillow-simd in Pillow's place
 #   make lint | bench | docs    what the names say
+#   make torture                kills, full disks, power cuts, damage, hostile input and long runs: about an hour
 #   make compare                other loaders installed beside ours (benchmarks/peers) and measured: about 20 minutes;
 #                               SYSTEM=1 lets apt-get install what FFCV and SPDL need of the system
 #   make venv                   only .venv, again when pyproject.toml or constraints.txt changed
@@ -19,7 +20,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: venv demo test test-dali test-triton test-torchvision test-pillow-simd lint bench compare docs
+.PHONY: venv demo test test-dali test-triton test-torchvision test-pillow-simd lint bench torture compare docs
 .DEFAULT_GOAL := demo
 
 venv: $(STAMP)
@@ -85,6 +86,12 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/limits.py
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/targets.py
+
+torture: $(STAMP)
+	$(BIN)/python benchmarks/torture.py
+	$(BIN)/python benchmarks/corruption.py
+	$(BIN)/python benchmarks/fuzz.py
+	$(BIN)/python benchmarks/long_runs.py
 
 compare: $(STAMP)
 	$(BIN)/python benchmarks/peers/install.py $(if $(SYSTEM),--system)

@@ -18,9 +18,11 @@
     │   ├── CacheMismatchError             the build asked for is not the one that is there
     │   ├── CorruptCacheError              bytes differ from their checksum
     │   ├── DiskSpaceError                 the disk is too small for what was asked
+    │   ├── StorageError                   storage does not answer, or refuses
     │   ├── WorkerError                    a worker of an executor died, or does not see what it needs
     │   └── BuildInProgressError           another process is building it
-    └── StateError (ValueError)            a saved position belongs to another plan
+    ├── StateError (ValueError)            a saved position belongs to another plan
+    └── ForkedError (RuntimeError)         what needs the threads of the process that was forked
 
 `DecodeError.reason` is the fixed sentence that a cache keeps (no path, no host, no time), so that two
 builds of one catalog write the same bytes.
@@ -125,6 +127,10 @@ class DiskSpaceError(CacheError):
     """The disk has less room than the build needs."""
 
 
+class StorageError(CacheError):
+    """Storage does not answer after many tries, or refuses what is asked; what is built or fetched is kept."""
+
+
 class WorkerError(CacheError):
     """A worker of an executor died, sees other files than the process that sent it work, or has other versions."""
 
@@ -135,6 +141,10 @@ class BuildInProgressError(CacheError):
 
 class StateError(ResloadError, ValueError):
     """A saved position belongs to another plan (other data, seed, batch size or order)."""
+
+
+class ForkedError(ResloadError, RuntimeError):
+    """What needs threads of another process: an iteration that began before this process was forked from it."""
 
 
 def require(package: str, extra: str, why: str, *, name: str = "") -> ModuleType:

@@ -5,7 +5,7 @@ told                    made next     fetches from storage, so many bytes lie be
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -36,6 +36,36 @@ def swept(reader: Reader, rows: NDArray[np.int64], sizes: Sequence[Size]) -> Ite
         found.close()
 
 
+@contextmanager
+def expected(plan: Callable[[], Iterable[Step]], reader: Reader) -> Iterator[Callable[[int], None]]:
+    """While the steps of a plan are read by a reader that fetches whole shards, which then knows what comes next.
+
+    plan: its steps, drawn here only for such readers: they have `expecting`, see `Cache.expecting`. Gives what is to
+    be called once so many further steps were read.
+    """
+    begin = getattr(reader, "expecting", None)
+    found = None if begin is None else begin(_asked(step, reader) for step in plan())
+    if found is None:
+        yield lambda steps: None
+        return
+    done = 0
+    with found as passed:
+
+        def read(steps: int) -> None:
+            nonlocal done
+            done += steps
+            passed(done)
+
+        yield read
+
+
+def _asked(step: Step, reader: Reader) -> tuple[NDArray[np.int64], list[Size]]:
+    """The films of a step, padding left out, and the sizes they are read at."""
+    sizes = dict.fromkeys((step.size, *step.scales))
+    rows = step.index if step.full else step.index[step.index != PADDING]
+    return rows, [reader.checked_size(size) for size in sizes]
+
+
 def telling(steps: Iterable[Step], reader: Reader) -> Iterator[Step]:
     """The steps in their order, drawn ahead by `AHEAD_BYTES` where the reader fetches what it is told of.
 
@@ -54,8 +84,8 @@ def telling(steps: Iterable[Step], reader: Reader) -> Iterator[Step]:
         if sizes in silent and not coming:
             yield step
             continue
-        rows = step.index if step.full else step.index[step.index != PADDING]
-        bytes_ = sum(tell(rows, reader.checked_size(size)) for size in dict.fromkeys(sizes))
+        rows, asked = _asked(step, reader)
+        bytes_ = sum(tell(rows, size) for size in asked)
         if not bytes_ and len(rows):
             silent.add(sizes)
         coming.append((step, bytes_))

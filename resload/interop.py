@@ -182,11 +182,12 @@ class RadiographDataset(torch.utils.data.Dataset[Sample]):
         return int(self.rows[index])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_converter"}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_converter", "_own")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._converter = Converter(self.reader.dtype, self._dtype, 1, None)
+        self._own = frozenset(self.rows.tolist())
 
 
 def torch_dataset(

@@ -12,11 +12,13 @@ for a batch it makes what no other thread has begun, and nothing has to be hande
 """
 
 import logging
+import os
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,13 +26,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from resload import forks
 from resload.asked import decoders_of, loaders_reader, planned_sizes, recipe_of, sampler_of
 from resload.augment import Transform
 from resload.batch import Batch
 from resload.catalog import Catalog
 from resload.devices import usable_device
-from resload.errors import ArgumentError
-from resload.foretold import swept, telling
+from resload.errors import ArgumentError, ForkedError
+from resload.foretold import expected, swept, telling
 from resload.making import Maker, Order
 from resload.pipeline import ModelInput, Pipeline
 from resload.readers import DetailReader, Reader, ResidentReader
@@ -40,7 +43,7 @@ from resload.samplers.place import said_aloud
 from resload.samplers.sizes import at_least, scales_of
 from resload.size import SizeLike, Spacing
 from resload.store.cache import Cache
-from resload.threads import thread_count
+from resload.threads import Workers, thread_count
 
 _log = logging.getLogger("resload")
 
@@ -52,7 +55,8 @@ class Loader:
     >>> for images, targets in loader: ...  # doctest: +SKIP
 
     Not a torch DataLoader, and not to be wrapped in one: it has its own threads. Iterating it again is the next
-    epoch, also after a loop that was left early; `load_state_dict` and `set_epoch` say otherwise.
+    epoch, also after a loop that was left early; `load_state_dict` and `set_epoch` say otherwise. A process that is
+    forked meanwhile may iterate it anew; an iteration that began before belongs to its parent.
 
     Args:
         data: a Cache; a Catalog, with `pipeline=` saying how its files become pixels; or any Reader.
@@ -107,7 +111,8 @@ class Loader:
             `device`, where films are then resized too.
 
     Raises:
-        ArgumentError: for contradicting or impossible arguments. While iterating: CorruptCacheError, DecodeError.
+        ArgumentError: for contradicting or impossible arguments. While iterating: CorruptCacheError, DecodeError; and
+            ForkedError, in a forked process, of an iteration that began before the fork.
     """
 
     def __init__(
@@ -245,19 +250,20 @@ class Loader:
         epoch, start = self._cursor.begin()
         steps = len(self.sampler)
         helping = self._threads > 1 and self._caller_works()
-        executor = ThreadPoolExecutor(self._threads - helping, thread_name_prefix="resload")
+        workers = Workers(self._threads - helping)
         pending: deque[Order] = deque()
-        plan = telling(self.sampler.parts(epoch, start=start, at=at), self.reader)
+        parts = partial(self.sampler.parts, epoch, start=start, at=at)
+        plan = telling(parts(), self.reader)
         try:
-            with swept(self.reader, self.sampler.rows, self._sizes):
+            with swept(self.reader, self.sampler.rows, self._sizes), expected(parts, self.reader) as read:
                 for some in self._maker.together(plan):
-                    pending.append(self._begun(some, executor))
+                    pending.append(self._begun(some, workers))
                     while len(pending) > self._prefetch and self._all_at_work(pending):
-                        yield from self._taken(pending, helping, steps)
+                        yield from self._taken(pending, helping, steps, read)
                 while pending:
-                    yield from self._taken(pending, helping, steps)
+                    yield from self._taken(pending, helping, steps, read)
         finally:
-            executor.shutdown(wait=True, cancel_futures=True)
+            workers.end()
 
     def _all_at_work(self, pending: deque[Order]) -> bool:
         """Whether there is a task for each thread: many threads need more batches ahead than were asked for where one
@@ -274,16 +280,16 @@ class Loader:
         together = [self._sizes] if scales_of(self.sampler.sizes) else [[size] for size in self._sizes]
         return any(self._maker.grain(some) != 1 for some in together)
 
-    def _begun(self, some: list[Step], executor: ThreadPoolExecutor) -> Order:
+    def _begun(self, some: list[Step], workers: Workers) -> Order:
         """Submit the tasks of one order."""
         order, worth = self._maker.order(some)
         if worth:
-            order.tasks = [executor.submit(work) for work in order.work]
+            order.tasks = [workers.submit(work) for work in order.work]
         return order
 
-    def _taken(self, pending: deque[Order], helping: bool, steps: int) -> Iterator[Batch]:
+    def _taken(self, pending: deque[Order], helping: bool, steps: int, read: Callable[[int], None]) -> Iterator[Batch]:
         """Wait for the first order's tasks, or help, and hand its batches over; the position moves past each, of so
-        many steps.
+        many steps. read: is told how many steps' films were read.
         """
         if helping:
             _help(pending)
@@ -295,8 +301,9 @@ class Loader:
                 raise
             for step in order.steps:  # each alone, so that all before the failing one are handed over
                 pending.appendleft(self._maker.order([step])[0])
-                yield from self._taken(pending, False, steps)
+                yield from self._taken(pending, False, steps, read)
             return
+        read(len(order.steps))
         if self._maker.crosses:
             self._sent_ahead(order, pending)
         for k, step in enumerate(order.steps):
@@ -373,19 +380,26 @@ class Loader:
 
 
 class _Run:
-    """One iteration: a generator that the loader can close."""
+    """One iteration: a generator that the loader can close. Of a forked process none of it is left but to refuse."""
 
     def __init__(self, loader: Loader) -> None:
         self._batches = loader._batches()
+        self._process = os.getpid()
 
     def __iter__(self) -> Iterator[Batch]:
         return self
 
     def __next__(self) -> Batch:
+        if forks.elsewhere(self._process):
+            raise ForkedError(
+                f"this iteration began in process {self._process}, whose threads make its batches; they do not exist "
+                f"in the forked process {os.getpid()}: begin another one here (`for batch in loader`)"
+            )
         return next(self._batches)
 
     def close(self) -> None:
-        self._batches.close()  # type: ignore[attr-defined]  # it is a generator
+        if not forks.elsewhere(self._process):
+            self._batches.close()  # type: ignore[attr-defined]  # it is a generator
 
 
 def _finish(order: Order) -> None:

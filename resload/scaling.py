@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from resload import carried
+from resload import carried, forks
 from resload.errors import ArgumentError
 
 DTYPES: dict[str, torch.dtype] = {
@@ -133,4 +133,11 @@ class Scaling:
 
     def finished(self, images: torch.Tensor) -> torch.Tensor:
         """What was made, as `dtype`: half precisions rounded to nearest; `images` itself where it is that already."""
-        return images.to(self.dtype) if self.dtype in FLOATS else images
+        if self.dtype not in FLOATS or images.dtype == self.dtype:
+            return images
+        return images.to(self.dtype) if images.device.type != "cpu" else _rounded(images, self.dtype)
+
+
+@forks.apart
+def _rounded(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return images.to(dtype)

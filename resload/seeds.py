@@ -24,6 +24,9 @@ PURPOSES = {
     "report": 9,
     "augment": 10,
     "bench": 11,
+    "retry": 12,
+    "faults": 13,
+    "fault": 14,
 }
 """What randomness is used for; the numbers are part of every plan and of every cache's row order."""
 

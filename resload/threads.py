@@ -5,15 +5,22 @@ no worker processes, no pickling, no shared memory to leak.
 """
 
 import os
+import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
+from resload import forks
 from resload.errors import ArgumentError
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_PATIENCE = 2
+"""Interrupts that do not keep `Workers.end` from waiting."""
 
 
 def thread_count(threads: int | None) -> int:
@@ -27,20 +34,85 @@ def thread_count(threads: int | None) -> int:
     return threads
 
 
-def ordered_map(function: Callable[[T], R], items: Iterable[T], *, threads: int, window: int) -> Iterator[R]:
+class Workers:
+    """A pool of at most so many threads, and an end after which none of them does anything.
+
+    Ctrl-C raises KeyboardInterrupt wherever the main thread is, so also where it starts a thread or waits for one:
+    concurrent.futures then does not know the one, and threading takes the other for ended (`Thread.join` of CPython
+    3.11). Here threads say themselves that they are there and that they are at work, and `end` outlasts interrupts:
+    what tasks write to is closed after it, and a file that is opened next may get the same number.
+
+    A context manager that ends it. In a forked child there is nothing to end.
+    """
+
+    def __init__(self, threads: int, name: str = "resload") -> None:
+        self._process = os.getpid()
+        self._here: list[threading.Thread] = []
+        self._busy: deque[None] = deque()
+        here = self._here  # without self: a pool that nobody ended ends when it is garbage
+        self._pool = ThreadPoolExecutor(
+            threads, thread_name_prefix=name, initializer=lambda: here.append(threading.current_thread())
+        )
+
+    def submit(self, function: Callable[..., R], *args: Any) -> Future[R]:
+        """Have a thread do this."""
+        return self._pool.submit(_busy, self._busy, function, *args)
+
+    def end(self, *, finish: bool = False) -> None:
+        """Drop what was not begun, or with `finish` do it too; returns when no thread is left.
+
+        An interrupt meanwhile is raised once that is so; the third one at once.
+        """
+        if forks.elsewhere(self._process):
+            return
+        try:
+            self._pool.shutdown(wait=True, cancel_futures=not finish)
+            for thread in self._here:
+                thread.join()
+        except KeyboardInterrupt:
+            self._outlast()
+            raise
+
+    def _outlast(self) -> None:
+        for _ in range(_PATIENCE):
+            try:
+                self._pool.shutdown(wait=False, cancel_futures=True)
+                while self._busy:
+                    time.sleep(0.002)
+            except KeyboardInterrupt:
+                continue
+            return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+
+def _busy(count: deque[None], function: Callable[..., R], *args: Any) -> R:
+    count.append(None)  # single steps, and no main thread
+    try:
+        return function(*args)
+    finally:
+        count.pop()
+
+
+def ordered_map(
+    function: Callable[[T], R], items: Iterable[T], *, threads: int, window: int
+) -> Generator[R, None, None]:
     """`map(function, items)` on threads: results in order, at most `window` items begun and not yet taken.
 
     A result's exception is raised where the result would have been. However the iteration ends (exhaustion,
-    an exception, an abandoned generator), unstarted items are dropped and every thread is joined.
+    an exception, Ctrl-C, an abandoned generator), unstarted items are dropped and every thread is joined.
     """
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="resload")
     pending: deque[Future[R]] = deque()
-    try:
+    with Workers(threads) as pool:
         for item in items:
             pending.append(pool.submit(function, item))
             if len(pending) >= window:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

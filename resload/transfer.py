@@ -16,7 +16,6 @@ batches a caller may keep: a block that is kept is simply not there to be re-use
 """
 
 import math
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resload import forks
 from resload.devices import Crossing
 from resload.store.slot import Slot
 
@@ -75,7 +75,7 @@ class Pool:
         self._memory = memory
         self._free: deque[Block] = deque()  # append and pop are single steps: a callback may interrupt anything
         self._crossing: deque[tuple[Crossing, list[NDArray[Any]]]] = deque()
-        self._held = threading.Lock()  # of what crosses; never taken by a callback
+        self._held = forks.lock()  # of what crosses; never taken by a callback
         self._lent: dict[int, weakref.ref[NDArray[Any]]] = {}
         self._largest = 0
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pydicom.charset import decode_bytes, encode_string, python_encoding
 from trees import tree
 
-from resload import Catalog, decode
+from resload import Catalog, decode, regular
 from resload.catalog import objects
 from resload.catalog.ledger import Ledger
 from resload.decode import tags, texts
@@ -395,15 +395,20 @@ def test_files_that_are_no_dicom_say_so(tmp_path):
 
 @pytest.fixture
 def opened(monkeypatch):
-    """Paths of the files that are opened from here on, through pathlib."""
+    """Names of the files that are opened from here on, through pathlib or as films are."""
     paths = []
-    before = Path.open
+    before, film = Path.open, regular.opened
 
     def open_(self, *args, **kwargs):
         paths.append(self.name)
         return before(self, *args, **kwargs)
 
+    def opened_(path):
+        paths.append(Path(path).name)
+        return film(path)
+
     monkeypatch.setattr(Path, "open", open_)
+    monkeypatch.setattr(regular, "opened", opened_)
     return paths
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_store_build import kill
 from test_store_cache import flipped
-from trees import stamps, tree
+from trees import reworded, stamps, tree
 
 import resload
 from resload import Catalog, Loader, Pipeline, Size
@@ -25,7 +25,6 @@ from resload.errors import (
     CatalogError,
     CorruptCacheError,
     DecodeError,
-    NotACacheError,
     SizeError,
 )
 from resload.geometry import Crop, Pad, Stretch
@@ -605,10 +604,8 @@ def test_a_cache_without_native_says_how_to_add_it(cache):
 
 def test_a_manifest_with_an_impossible_canvas(copy):
     """Damaged by hand: refused in words."""
-    document = json.loads((copy / "zarr.json").read_text())
-    document["attributes"]["resload"]["native"] = [3]
-    (copy / "zarr.json").write_text(json.dumps(document))
-    with pytest.raises(NotACacheError, match="damaged"):
+    reworded(copy, native=[3])
+    with pytest.raises(CorruptCacheError, match="damaged"):
         resload.open_cache(copy)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from trees import stamps, tree
+from trees import reworded, stamps, tree
 
 import resload
 from resload import reference
@@ -403,7 +403,7 @@ def test_a_full_disk_is_refused_before_the_first_film(films, tmp_path, monkeypat
 
 def test_two_builds_at_once_are_refused(films, tmp_path):
     """A cache that is being built is not built a second time."""
-    from resload.store.commit import alone
+    from resload.store.alone import alone
 
     (tmp_path / "c.zarr").mkdir()
     with alone(tmp_path / "c.zarr"), pytest.raises(BuildInProgressError, match="another process"):
@@ -428,8 +428,7 @@ def test_opening_refuses_in_words(whole, tmp_path):
     shutil.copytree(whole, tmp_path / "c.zarr")
     manifest = tmp_path / "c.zarr/zarr.json"
     document = json.loads(manifest.read_text())
-    document["attributes"]["resload"]["format"] = 99
-    manifest.write_text(json.dumps(document))
+    reworded(tmp_path / "c.zarr", format=99)
     with pytest.raises(NewerFormatError, match="written in format 99; this resload reads up to 1"):
         resload.open_cache(tmp_path / "c.zarr")
     document["attributes"] = {}

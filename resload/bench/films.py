@@ -21,6 +21,7 @@ from resload.bench.pages import Piece
 from resload.bench.settings import Settings, in_pixels
 from resload.catalog import Catalog
 from resload.decode import Radiograph
+from resload.decode.source import source_bytes
 from resload.errors import CatalogError, DecodeError, UnreadableFileError
 from resload.intensity import Recipe
 from resload.pipeline import Film, Known, Pipeline, make
@@ -130,14 +131,12 @@ class FilmSteps:
     def _tried(self, row: int) -> One | DecodeError:
         path, known = self._films.source(row)
         try:
-            data = path.read_bytes()
+            data, _ = source_bytes(path)
             radiograph = self._decoded(data, known)
             make(replace(self.pipeline_asked, dtype="uint16"), radiograph, known)  # may refuse it, too
             return One(row, data, radiograph, known)
         except DecodeError as error:
             return error
-        except OSError as exc:
-            return UnreadableFileError("the file could not be read", detail=exc.strerror or "")
 
     def _decoded(self, data: bytes, known: Known) -> Radiograph:
         return as_radiograph(data, frame=known.frame, colour=Recipe.parse(self.pipeline_asked.intensity).colour)

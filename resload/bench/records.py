@@ -1,6 +1,7 @@
 """Which records of a cache are used: a random sample of a few of its shards, and where they lie."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,8 @@ def sample(cache: Cache, manifest: Manifest, level: Size, seed: int) -> tuple[ND
 def records_of(cache: Cache, manifest: Manifest, level: Size, group: int, rows: Sequence[int]) -> list[Piece]:
     """Where these rows of one row group lie: pixels, compressed or not, and checksum."""
     path = cache.path / layout.shard_path(level, group)
+    if not isinstance(path, Path):
+        raise ArgumentError(f"{cache.path}: bench measures files of this machine; copy the cache here")
     numbers = [row % manifest.per_shard for row in rows]
     if isinstance(level, Native):
         shard = packed_shard(cache.path, manifest, level, group)

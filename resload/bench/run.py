@@ -22,6 +22,7 @@ from resload.errors import ArgumentError
 from resload.size import as_spacing
 from resload.store import layout
 from resload.store.cache import Cache
+from resload.store.commit import bytes_below
 
 T = TypeVar("T")
 BATCH = 64
@@ -104,13 +105,12 @@ def _cache(cache: Cache, settings: Settings, source: str, bar: Progress, step: S
     stages += _there(bar.of("convert", lambda: conversion(steps.converted(), settings)))
     stages += bar.of("device", lambda: to_device(steps.converted(), settings, batch))
     stages += _there(bar.of("resize on device", lambda: steps.resized_on_device(batch)))
-    folder = cache.path / layout.level_folder(steps.level)
     found = Found(
         kind="cache",
         level=str(steps.level),
         films=len(cache.rows()),
         sampled=len(steps.rows),
-        level_bytes=float(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())),
+        level_bytes=float(bytes_below(cache.path / layout.level_folder(steps.level))),
         expected_rmse=steps.rmse,
         sizes=tuple(map(str, cache.sizes)),
         stored=str(cache.dtype),

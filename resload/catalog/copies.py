@@ -11,6 +11,7 @@ from pathlib import Path
 from resload.catalog import rules
 from resload.catalog.ledger import Entry, Ledger
 from resload.catalog.objects import tag
+from resload.decode.source import source_stream
 
 
 def one_of_each(found: Sequence[Entry], root: Path, ledger: Ledger, notes: list[str]) -> list[Entry]:
@@ -49,7 +50,7 @@ def _alike(before: Entry, entry: Entry, root: Path, ledger: Ledger) -> bool:
 def _digest(entry: Entry, root: Path, ledger: Ledger) -> str:
     known = ledger.content(entry.path, entry.stamp)
     if known is None:
-        with (root / entry.path).open("rb") as file:
+        with source_stream(root / entry.path) as file:
             known = hashlib.file_digest(file, "sha256").hexdigest()
         ledger.add_content(entry.path, entry.stamp, known)
     return known

@@ -368,14 +368,19 @@ class Catalog(Divided):
         Raises CatalogError if the folder holds no catalog, or one of a later resload.
         """
         table, beside, about = saving.load(Path(folder))
-        return cls(
-            table,
-            boxes=beside["boxes"],
-            masks=beside["masks"],
-            targets=about["targets"],
-            root=about["root"] if root is None else root,
-            notes=about["notes"],
-        )
+        try:
+            return cls(
+                table,
+                boxes=beside["boxes"],
+                masks=beside["masks"],
+                targets=about["targets"],
+                root=about["root"] if root is None else root,
+                notes=about["notes"],
+            )
+        except CatalogError:
+            raise
+        except Exception as exc:  # columns of types that `save` never wrote break pandas in many ways
+            raise CatalogError(f"{folder}: its tables are damaged ({type(exc).__name__}: {exc})") from exc
 
     def _with(
         self, table: pd.DataFrame, *, notes: Iterable[str] | None = None, targets: Sequence[str] | None = None

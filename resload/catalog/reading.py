@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from resload import decode
 from resload.catalog import rules
+from resload.decode.source import source_stream, unreadable
 from resload.errors import DecodeError, UnreadableFileError
 from resload.executors import Workers
 from resload.threads import ordered_map, thread_count
@@ -79,12 +80,12 @@ def worth(passed: float, worked: float) -> int:
 def kind(path: Path) -> str | DecodeError:
     """The format of a file by its first bytes, or why it has none."""
     try:
-        with path.open("rb") as file:
+        with source_stream(path) as file:
             return decode.sniff(file.read(HEAD_BYTES))
     except DecodeError as exc:
         return exc
     except OSError as exc:
-        return UnreadableFileError("the file could not be read", path=path, detail=exc.strerror or "")
+        return unreadable(path, exc)
 
 
 def _header(path: Path) -> decode.Header | DecodeError:

@@ -14,7 +14,9 @@ from typing import Any
 
 import pandas as pd
 
+from resload import parquet, regular
 from resload.errors import CatalogError
+from resload.limits import limits
 
 VERSION = 1
 ABOUT = "catalog.json"
@@ -85,19 +87,30 @@ def load(folder: Path) -> tuple[pd.DataFrame, dict[str, pd.DataFrame | None], di
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_parquet(path, engine="pyarrow")
-    except (OSError, ValueError) as exc:  # pyarrow's errors are these
+        return parquet.read(regular.contents(path, limits().table_bytes)[0])[0]
+    except (OSError, ValueError) as exc:
         raise CatalogError(f"{path} is missing or damaged, so this catalog has to be saved again: {exc}") from exc
 
 
 def _about(folder: Path) -> dict[str, Any]:
     try:
-        about: dict[str, Any] = json.loads((folder / ABOUT).read_text("utf-8"))
+        about: dict[str, Any] = regular.document(folder / ABOUT, limits().document_bytes)
         version = int(about["resload_catalog"])
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as exc:
         raise CatalogError(f"{folder} holds no saved catalog (no readable {ABOUT})") from exc
     if version > VERSION:
         raise CatalogError(
             f"{folder} was saved by a later resload (format {version}; this one reads {VERSION}): upgrade"
         )
+    if not _is_sound(about):
+        raise CatalogError(f"{folder / ABOUT} is damaged, so this catalog has to be saved again")
     return about
+
+
+def _is_sound(about: dict[str, Any]) -> bool:
+    """Whether it says what `save` wrote: names of tables, which become names of files, are ours alone."""
+    there = about.get("tables")
+    lists = (there, about.get("targets"), about.get("notes"))
+    if not all(isinstance(some, list) and all(isinstance(one, str) for one in some) for some in lists):
+        return False
+    return isinstance(about.get("root"), str) and isinstance(there, list) and {"table"} <= set(there) <= set(TABLES)

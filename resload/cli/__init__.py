@@ -21,6 +21,7 @@ from types import ModuleType
 
 from resload.cli import bench, build, info, repair, report, scan, show, verify
 from resload.cli.answer import Answer
+from resload.cli.interrupts import Interrupts
 from resload.errors import ArgumentError, CatalogError, ResloadError
 
 VERBS: dict[str, ModuleType] = {
@@ -38,23 +39,33 @@ VERBS: dict[str, ModuleType] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (without the program's name; that of this process when None); returns its exit code."""
     _quiet_log()
-    try:
-        args = make_parser().parse_args(argv)
-    except SystemExit as stop:  # argparse has printed help, or what is wrong
-        return int(stop.code or 0)
-    try:
-        answer: Answer = args.run(args)
-        _print(answer, as_json=args.json)
-    except BrokenPipeError:  # whoever reads, as `head` does, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        return _end(130, f"interrupted{getattr(VERBS[args.verb], 'INTERRUPTED', '')}")
-    except (ArgumentError, CatalogError) as error:
-        return _end(2, error)
-    except (ResloadError, OSError) as error:
-        return _end(1, error)
+    verb = None
+    with Interrupts(last=argv is None) as interrupts:
+        try:
+            args = make_parser().parse_args(argv)
+            verb = VERBS[args.verb]
+            answer: Answer = args.run(args)
+            _print(answer, as_json=args.json)
+        except SystemExit as stop:  # argparse has printed help, or what is wrong
+            return int(stop.code or 0)
+        except BrokenPipeError:  # whoever reads, as `head` does, has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except (Exception, KeyboardInterrupt) as error:
+            if not interrupts.seen and not isinstance(error, KeyboardInterrupt):
+                return _failed(error)
+            interrupts.no_more()
+            return _end(130, f"interrupted{getattr(verb, 'INTERRUPTED', '')}")
     return int(answer.bad)
+
+
+def _failed(error: Exception) -> int:
+    """What resload and the system raise on purpose, as a sentence; anything else is raised."""
+    if isinstance(error, (ArgumentError, CatalogError)):
+        return _end(2, error)
+    if isinstance(error, (ResloadError, OSError)):
+        return _end(1, error)
+    raise error
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -82,13 +82,13 @@ def levels(cache: "Cache") -> list[dict[str, Any]]:
     """Each level: its bytes on disk and the median of mm per pixel, (y, x), where that is known."""
     from resload.readers import CacheReader
     from resload.store import layout
+    from resload.store.commit import bytes_below
 
     reader, rows = CacheReader(cache), cache.rows()
     found = []
     for size in cache.sizes:
         spacing = reader.facts(rows, size)[:, :2]
-        folder = cache.path / layout.level_folder(size)
-        taken = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        taken = bytes_below(cache.path / layout.level_folder(size))
         found.append({"size": str(size), "bytes": taken, "mm_per_pixel": [middle(axis) for axis in spacing.T]})
     return found
 

@@ -79,9 +79,9 @@ def _lost(cache: "Cache", size: "Size", there: "NDArray[np.bool_]") -> "dict[str
 
 def _bytes(cache: "Cache", size: "Size") -> int:
     from resload.store import layout
+    from resload.store.commit import bytes_below
 
-    folder = cache.path / layout.level_folder(layout.Masks(*size))
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return bytes_below(cache.path / layout.level_folder(layout.Masks(*size)))
 
 
 def lines(document: dict[str, Any]) -> list[str]:

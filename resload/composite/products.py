@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from resload import carried
+from resload import carried, forks
 from resload.composite.axis import Weights
 from resload.errors import ArgumentError
 from resload.resampling.bands import STRETCH
@@ -36,6 +36,7 @@ class _Scratch(threading.local):
 _scratch = _Scratch()
 
 
+@forks.apart
 def resample(image: Pixels, vertical: Weights, horizontal: Weights, out: Pixels | None = None) -> Pixels:
     """One level (H, W) uint8 or uint16 -> (vertical.target, horizontal.target) of its dtype.
 
@@ -57,6 +58,7 @@ def resample(image: Pixels, vertical: Weights, horizontal: Weights, out: Pixels 
     return out
 
 
+@forks.apart
 def resample_float(image: Pixels, vertical: Weights, horizontal: Weights) -> NDArray[np.float32]:
     """The same as float32 in stored units, before rounding and clipping; a new array (vertical.target, ...)."""
     found: NDArray[np.float32] = _transposed_product(image, vertical, horizontal).t().contiguous().numpy()

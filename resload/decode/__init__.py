@@ -17,13 +17,13 @@ anything is allocated, its end is looked for before a codec sees it, and no seco
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from resload.decode import jpeg
 from resload.decode.dictionary import PHOTOMETRIC, named
 from resload.decode.radiograph import Header, Lut, Radiograph, Values
 from resload.decode.raster import FORMATS
+from resload.decode.source import source_bytes, source_stream, unreadable
 from resload.decode.window import Bytes, FileWindow
 from resload.errors import (
     ArgumentError,
@@ -31,8 +31,8 @@ from resload.errors import (
     NotARadiographError,
     TruncatedFileError,
     UnknownFormatError,
-    UnreadableFileError,
 )
+from resload.limits import limits
 
 if TYPE_CHECKING:
     from resload.decode.others import Other
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLOURS",
-    "MAX_PIXELS",
     "Header",
     "Lut",
     "Radiograph",
@@ -51,10 +50,6 @@ __all__ = [
     "read_tags",
     "sniff",
 ]
-
-MAX_PIXELS = 1 << 28
-"""Most pixels an image may claim unless asked otherwise: 16,384 x 16,384, some ten times the largest
-mammogram or long-leg film, and half a gigabyte of 16-bit pixels."""
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview"
 """A path, or the bytes of a file."""
@@ -99,11 +94,11 @@ def read_header(source: Source) -> Header:
     Raises DecodeError, naming the file when `source` is a path.
     """
     if isinstance(source, bytes | bytearray | memoryview):
-        return _guarded(lambda: _header(bytes(source), MAX_PIXELS), None)
+        return _guarded(lambda: _header(bytes(source), limits().pixels), None)
 
     def read_path() -> Header:
-        with Path(source).open("rb") as file:
-            return _header(FileWindow(file), MAX_PIXELS)
+        with source_stream(source) as file:
+            return _header(FileWindow(file), limits().pixels)
 
     return _guarded(read_path, source)
 
@@ -126,11 +121,11 @@ def read_tags(path: "str | os.PathLike[str]", tags: "Sequence[Tag]") -> "Tagged"
     from resload.decode import tags as reader
 
     def read() -> "Tagged":
-        with Path(path).open("rb") as file:
+        with source_stream(path) as file:
             window = FileWindow(file)
             if sniff(window) != "dicom":
                 raise UnknownFormatError("the file is not DICOM")
-            return reader.tagged(window, tags, MAX_PIXELS)
+            return reader.tagged(window, tags, limits().pixels)
 
     return _guarded(read, path)
 
@@ -139,7 +134,7 @@ def decode(
     source: Source,
     *,
     frame: int = 0,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int | None = None,
     colour: str = "luma",
     other: "Other | None" = None,
 ) -> Radiograph:
@@ -148,7 +143,7 @@ def decode(
     Args:
         source: a path, or the bytes of a file.
         frame: which image of a multi-page TIFF or multi-frame DICOM, from 0.
-        max_pixels: refuse a header that claims more.
+        max_pixels: refuse a header that claims more; None: `limits().pixels`.
         colour: `luma` (BT.601) of images in colour, palettes and gray images stored as RGB among them; or `reject`
             them by what the header says, whether or not their pixels happen to be gray.
         other: decodes the compressed streams that it takes (`decode.others`).
@@ -157,21 +152,17 @@ def decode(
         ArgumentError: `colour` is neither.
         TruncatedFileError: the file is empty or ends early.
         UnknownFormatError: it is no format, or a DICOM transfer syntax, that is read.
-        TooLargeError: its header claims more than `max_pixels`.
+        TooLargeError: its header claims more than `max_pixels`, or the file is larger than `limits().file_bytes`.
         NotARadiographError: it holds no image, not this frame, or a kind of image that is none.
-        UnreadableFileError: it could not be opened or read.
+        UnreadableFileError: it could not be opened or read, or is no regular file.
         DecodeError: it is damaged; the base of all of these.
     """
     if colour not in COLOURS:
         raise ArgumentError(f"colour is one of {', '.join(COLOURS)}; found {colour!r}")
+    most = limits().pixels if max_pixels is None else max_pixels
     if isinstance(source, bytes | bytearray | memoryview):
-        return _guarded(lambda: _decode(bytes(source), frame, max_pixels, colour, other), None)
-    return _guarded(lambda: _decode(_read(source), frame, max_pixels, colour, other), source)
-
-
-def _read(path: "str | os.PathLike[str]") -> bytes:
-    with open(path, "rb") as file:  # noqa: PTH123  # making a Path of it holds Python's lock for longer than the rest
-        return file.read()
+        return _guarded(lambda: _decode(bytes(source), frame, most, colour, other), None)
+    return _guarded(lambda: _decode(source_bytes(source)[0], frame, most, colour, other), source)
 
 
 def _decode(data: bytes, frame: int, max_pixels: int, colour: str, other: "Other | None") -> Radiograph:
@@ -202,5 +193,4 @@ def _guarded(step: Callable[[], _Answer], path: object) -> _Answer:
             raise
         raise exc.at(path) from exc.__cause__
     except OSError as exc:
-        # The system's sentence names no path here, so that it can be kept as a reason.
-        raise UnreadableFileError("the file could not be read", path=path, detail=exc.strerror or "") from exc
+        raise unreadable(str(path), exc) from exc

@@ -15,7 +15,8 @@ import struct
 from dataclasses import dataclass
 
 from resload.decode.window import Bytes
-from resload.errors import DecodeError, TruncatedFileError
+from resload.errors import DecodeError, TooLargeError, TruncatedFileError
+from resload.limits import limits, raised_by
 
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 """SOF0 to SOF15 but DHT, JPG and DAC; and JPEG-LS's SOF55 (T.87 C.1.1)."""
@@ -23,8 +24,6 @@ LOSSLESS = 0xC3
 """SOF3, the frame header of lossless JPEG (T.81 annex H)."""
 _NO_BODY = frozenset({0x01, *range(0xD0, 0xD9)})
 """TEM, RST0 to RST7 and SOI stand alone."""
-_MOST_SEGMENTS = 4096
-_MOST_TILE_PARTS = 1 << 20
 _MOST_RUBBISH = 4096
 """Bytes between two segments."""
 _END = b"\xff\xd9"
@@ -73,7 +72,7 @@ def parse_jpeg(data: Bytes, label: str = "JPEG") -> Codestream:
     at = 2
     claim: tuple[int, int, int, int] | None = None
     tagged, process, predictor = False, 0, 0
-    for _ in range(_MOST_SEGMENTS):
+    for _ in range(limits().header_parts):
         marker, at = _next_marker(data, at, label)
         if marker in _NO_BODY:
             continue
@@ -90,6 +89,8 @@ def parse_jpeg(data: Bytes, label: str = "JPEG") -> Codestream:
             raise TruncatedFileError(f"the {label} data ends early", detail="no scan before EOI")
         tagged = tagged or _tells_colours(marker, length, body)
         at += max(2, length)
+    else:
+        raise TooLargeError(_too_many_segments(label))
     if claim is None:
         raise DecodeError(f"the {label} data is damaged", detail="no frame header before the first scan")
     lossless = process == LOSSLESS
@@ -101,6 +102,10 @@ def parse_jpeg(data: Bytes, label: str = "JPEG") -> Codestream:
         predictor=predictor if lossless else 0,
         reversible=lossless,
     )
+
+
+def _too_many_segments(label: str) -> str:
+    return f"the {label} data has more segments before its first scan than the limit ({raised_by('header_parts')})"
 
 
 def _selection_start(body: bytes) -> int:
@@ -183,7 +188,7 @@ def check_tiles(data: bytes, stream: Codestream, label: str = "JPEG 2000") -> No
     while data[at : at + 2] not in (_TILE_PART, _END) and data[at + 2 : at + 4] > b"\0\1":
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")  # a segment of the main header
     found: set[int] = set()
-    for _ in range(_MOST_TILE_PARTS):
+    for _ in range(limits().fragments):
         if data[at : at + 2] != _TILE_PART or len(data) < at + 10:
             break
         index, length = struct.unpack(">HI", data[at + 4 : at + 10])

@@ -29,9 +29,10 @@ from resload.decode.radiograph import Header, Pixels, Radiograph, check_frame, c
 from resload.decode.spacing import aspect_of, spacing_of
 from resload.decode.window import Bytes
 from resload.errors import NotARadiographError
+from resload.limits import limits
 
 _SMALLEST_LIMIT = 1 << 26
-"""Bytes that a deflated data set may always have, whatever `max_pixels` is."""
+"""Bytes that a deflated data set may have, whatever `max_pixels` is."""
 _NO_LIMIT = 1 << 32
 """More pixels than Rows and Columns can claim: `read_header` tells what a file says, and allocates nothing for it."""
 
@@ -86,7 +87,7 @@ def decode(data: bytes, frame: int, max_pixels: int, other: Other | None = None)
 
 
 def _inflated_limit(max_pixels: int) -> int:
-    return max(_SMALLEST_LIMIT, 8 * max_pixels)
+    return min(limits().inflated_bytes, max(_SMALLEST_LIMIT, 8 * max_pixels))
 
 
 def _decoder(dataset: DataSet) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from resload.decode.dictionary import PIXEL_DATA, TRANSFER_SYNTAX, named
 from resload.decode.window import Bytes
 from resload.errors import DecodeError, TooLargeError, TruncatedFileError
+from resload.limits import limits, raised_by
 
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
@@ -26,15 +27,14 @@ _ITEM_HEAD = {True: b"\xfe\xff\x00\xe0", False: b"\xff\xfe\xe0\x00"}
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 """Explicit VRs with a 32-bit length (PS3.5 table 7.1-1)."""
-_DEEPEST = 32
-"""Levels of open-ended sequences; radiographs have two or three."""
-_MOST_ELEMENTS = 1 << 18
-"""Stepped over in one walk, nested ones and items included: a hostile file must not keep us walking."""
 _TEXT = frozenset(("AS", "CS", "DS", "IS", "LO", "LT", "SH", "ST", "UC", "UT"))
 """Explicit VRs that spell a number, where one is found at all, in characters."""
 _TRUNCATED = "the DICOM file ends early"
 _DAMAGED = "the DICOM file is damaged"
+_TOO_MANY = f"the DICOM file has more elements than the limit ({raised_by('dicom_elements')})"
+_TOO_DEEP = f"the DICOM file nests sequences more deeply than the limit ({raised_by('dicom_depth')})"
 _DEFLATED = f"the data set that {named(TRANSFER_SYNTAX)} calls deflated"
+_TOO_LONG = f"{_DEFLATED} is larger than the limit ({raised_by('inflated_bytes')})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ def _inflate(data: bytes, limit: int) -> bytes:
     except zlib.error as exc:
         raise DecodeError(f"{_DAMAGED}: {_DEFLATED} is damaged", detail=str(exc)) from None
     if stream.unconsumed_tail:
-        raise TooLargeError(f"{_DEFLATED} is larger than the limit", detail=f"{limit} bytes")
+        raise TooLargeError(_TOO_LONG, detail=f"{limit} bytes")
     if not stream.eof:
         raise TruncatedFileError(f"{_TRUNCATED}: {_DEFLATED} is not complete")
     return found
@@ -206,6 +206,7 @@ class _Walk:
         self.implicit = implicit
         self._steps = 0
         self._last = 0
+        self._limits = limits()
         self._tag = struct.Struct("<HHI" if little else ">HHI")
         self._short = struct.Struct("<H" if little else ">H")
         self._long = struct.Struct("<I" if little else ">I")
@@ -216,8 +217,8 @@ class _Walk:
 
     def _claim(self, head: bytes) -> tuple[int, int]:
         self._steps += 1
-        if self._steps > _MOST_ELEMENTS:
-            raise DecodeError(_DAMAGED, detail=f"more than {_MOST_ELEMENTS} elements up to {named(self._last)}")
+        if self._steps > self._limits.dicom_elements:
+            raise TooLargeError(_TOO_MANY, detail=f"{self._limits.dicom_elements} up to {named(self._last)}")
         if len(head) < 8:
             raise TruncatedFileError(_TRUNCATED, detail=f"behind {named(self._last)}")
         group, number, length = self._tag.unpack_from(head)
@@ -260,11 +261,16 @@ class _Walk:
             if after > end:
                 raise TruncatedFileError(_TRUNCATED, detail=f"inside {named(tag)}")
             return after
-        if depth >= _DEEPEST:
-            raise DecodeError(_DAMAGED, detail=f"sequences nested too deeply in {named(tag)}")
+        if depth >= self._limits.dicom_depth:
+            raise TooLargeError(_TOO_DEEP, detail=f"{self._limits.dicom_depth}, in {named(tag)}")
+        if element.vr != "UN" or self.implicit:
+            return self.skip_items(element.start, end, depth + 1)
         # Open-ended UN is a sequence in implicit VR whatever the rest is (PS3.5 section 6.2.2).
-        inner = self if element.vr != "UN" or self.implicit else _Walk(self.data, True, True)
-        return inner.skip_items(element.start, end, depth + 1)
+        inner = _Walk(self.data, True, True)
+        inner._steps = self._steps
+        after = inner.skip_items(element.start, end, depth + 1)
+        self._steps = inner._steps
+        return after
 
     def skip_items(self, at: int, end: int, depth: int) -> int:
         """Behind the delimiter of an open-ended sequence."""

@@ -10,12 +10,13 @@ import struct
 
 from resload.decode.dictionary import OFFSET_LENGTHS, OFFSETS, PIXEL_DATA, named
 from resload.decode.elements import UNDEFINED, DataSet
-from resload.errors import DecodeError, TruncatedFileError
+from resload.errors import DecodeError, TooLargeError, TruncatedFileError
+from resload.limits import limits, raised_by
 
 TRUNCATED = f"{named(PIXEL_DATA)} ends early"
 _DAMAGED = f"{named(PIXEL_DATA)} is damaged"
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
-_MOST_FRAGMENTS = 1 << 20
+_TOO_MANY = f"{named(PIXEL_DATA)} has more fragments than the limit ({raised_by('fragments')})"
 
 
 def frame_bytes(dataset: DataSet, frame: int, frames: int) -> bytes:
@@ -67,14 +68,16 @@ def _piece(dataset: DataSet, start: int, length: int) -> bytes:
 def _fragments(dataset: DataSet) -> tuple[list[tuple[int, int]], tuple[int, ...]]:
     """(start, length) of each fragment, and the basic offset table."""
     found: list[tuple[int, int]] = []
-    at = dataset.elements[PIXEL_DATA].start
+    at, most = dataset.elements[PIXEL_DATA].start, limits().fragments
     while True:
         group, number, length = struct.unpack("<HHI", _piece(dataset, at, 8))
         tag = group << 16 | number
         if tag == _SEQUENCE_END:
             break
-        if tag != _ITEM or length == UNDEFINED or len(found) > _MOST_FRAGMENTS:
+        if tag != _ITEM or length == UNDEFINED:
             raise DecodeError(_DAMAGED, detail=f"a fragment was expected, {named(tag)} found")
+        if len(found) > most:
+            raise TooLargeError(_TOO_MANY, detail=f"{most}")
         found.append((at + 8, length))
         at += 8 + length
         if at > len(dataset.data):

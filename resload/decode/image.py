@@ -7,8 +7,8 @@ from resload.decode.dictionary import named, within
 from resload.decode.elements import DataSet
 from resload.decode.radiograph import check_claim
 from resload.errors import DecodeError, NotARadiographError, TooLargeError
+from resload.limits import limits, raised_by
 
-_MOST_FRAMES = 1 << 24
 _GRAY = ("MONOCHROME1", "MONOCHROME2")
 _PALETTE = "PALETTE COLOR"
 
@@ -120,8 +120,12 @@ def _frames(dataset: DataSet) -> int:
     found = dataset.real(dictionary.FRAMES)
     if found is None:
         return 1
-    if not 1 <= found <= _MOST_FRAMES or found != int(found):
+    if found < 1 or found != int(found):
         raise TooLargeError(f"{named(dictionary.FRAMES)} is impossible", detail=f"{found:g}")
+    if found > limits().frames:
+        raise TooLargeError(
+            f"{named(dictionary.FRAMES)} is above the limit ({raised_by('frames')})", detail=f"{found:g}"
+        )
     return int(found)
 
 

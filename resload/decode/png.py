@@ -12,18 +12,18 @@ from resload.decode.gray import to_gray
 from resload.decode.inflated import inflated
 from resload.decode.radiograph import Header, Pixels, Radiograph, check_claim, check_frame
 from resload.decode.window import Bytes
-from resload.errors import DecodeError, TruncatedFileError
+from resload.errors import DecodeError, TooLargeError, TruncatedFileError
+from resload.limits import limits, raised_by
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _TRUNCATED = "the PNG data ends early"
 _DAMAGED = "the PNG header is damaged"
+_TOO_MANY_CHUNKS = f"the PNG has more chunks before its pixels than the limit ({raised_by('header_parts')})"
 
 _CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _PHOTOMETRIC = {0: "MONOCHROME2", 2: "RGB", 3: "PALETTE COLOR", 4: "MONOCHROME2", 6: "RGB"}
-_MOST_CHUNKS = 4096
-"""Before the pixels; real files have about ten, and a hostile one must not keep us walking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def parse(data: Bytes) -> Png:
     transparent = False
     significant = None
     at = len(SIGNATURE)
-    for _ in range(_MOST_CHUNKS):
+    for _ in range(limits().header_parts):
         head = data[at : at + 8]
         if len(head) < 8:
             raise TruncatedFileError(_TRUNCATED)
@@ -80,13 +80,13 @@ def parse(data: Bytes) -> Png:
         elif kind == b"IDAT":
             return Png(*fields, transparent, significant, at)
         elif kind == b"IEND":
-            break
+            raise DecodeError(_DAMAGED, detail="no IDAT chunk")
         elif kind == b"tRNS":
             transparent = True
         elif kind == b"sBIT":
             significant = next(iter(data[at + 8 : at + 9]), None)
         at += 12 + length
-    raise DecodeError(_DAMAGED, detail="no IDAT chunk")
+    raise TooLargeError(_TOO_MANY_CHUNKS)
 
 
 def _image_header(kind: bytes, length: int, body: bytes) -> tuple[int, int, int, int, bool]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resload.errors import NotARadiographError, TooLargeError
+from resload.limits import raised_by
 
 Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 """Codes of one image: (height, width), C-contiguous."""
@@ -118,6 +119,9 @@ class Radiograph:
         return (0, 0, *self.shape)
 
 
+_TOO_MANY = f"the header claims more pixels than the limit ({raised_by('pixels')})"
+
+
 def check_claim(height: int, width: int, max_pixels: int) -> None:
     """Refuse a header's claim before anything is allocated for it.
 
@@ -127,7 +131,7 @@ def check_claim(height: int, width: int, max_pixels: int) -> None:
         raise NotARadiographError("the image has no pixels", detail=f"{height} x {width}")
     if height * width > max_pixels:
         raise TooLargeError(
-            "the header claims more pixels than the limit",
+            _TOO_MANY,
             detail=f"{height} x {width}, limit {max_pixels}; raise max_pixels if this is right",
         )
 

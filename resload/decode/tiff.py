@@ -16,13 +16,14 @@ from resload.decode.codecs import decoder_name, run
 from resload.decode.gray import to_gray
 from resload.decode.radiograph import Header, Radiograph, check_claim, check_frame
 from resload.decode.window import Bytes
-from resload.errors import DecodeError, NotARadiographError, TruncatedFileError
+from resload.errors import DecodeError, NotARadiographError, TooLargeError, TruncatedFileError
+from resload.limits import limits, raised_by
 
 SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _TRUNCATED = "the TIFF data ends early"
 _DAMAGED = "the TIFF directory is damaged"
-_MOST_PAGES = 1 << 16
-_MOST_PARTS = 1 << 20
+_TOO_MANY_PAGES = f"the TIFF has more pages than the limit ({raised_by('frames')})"
+_TOO_MANY_PARTS = f"the TIFF has more strips or tiles than the limit ({raised_by('fragments')})"
 _KINDS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 """BYTE, SHORT, LONG, LONG8: the whole-number types."""
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _OFFSETS, _SAMPLES = 256, 257, 258, 259, 262, 273, 277
@@ -106,10 +107,12 @@ def _directories(layout: _Layout) -> list[int]:
     """Where each page's directory is."""
     found: list[int] = []
     seen: set[int] = set()
-    at = layout.first()
+    at, most = layout.first(), limits().frames
     while at:
-        if at in seen or len(found) >= _MOST_PAGES:
+        if at in seen:
             raise DecodeError(_DAMAGED, detail="its pages form a loop")
+        if len(found) >= most:
+            raise TooLargeError(_TOO_MANY_PAGES, detail=f"{most}")
         seen.add(at)
         found.append(at)
         count, start = layout.entries(at)
@@ -126,8 +129,8 @@ def _page(layout: _Layout, at: int) -> Page:
         tag, kind = layout.read("H", entry, 2)
         (number,) = layout.read(layout.word, entry + 4)
         if tag in _WANTED and kind in _KINDS:
-            if number > _MOST_PARTS:
-                raise DecodeError(_DAMAGED, detail=f"tag {tag} has {number} values")
+            if number > limits().fragments:
+                raise TooLargeError(_TOO_MANY_PARTS, detail=f"tag {tag} has {number} values")
             place = entry + 4 + layout.word_bytes
             if number * struct.calcsize(_KINDS[kind]) > layout.word_bytes:
                 (place,) = layout.read(layout.word, place)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from resload.errors import ArgumentError
+from resload.limits import limits, raised_by
 from resload.masks.runs import Mask, decode_runs
 from resload.size import Size, SizeLike, as_size
 
@@ -44,7 +45,8 @@ def polygon_runs(contours: Sequence[ArrayLike], size: SizeLike) -> str:
     A contour that holds no centre, because it is smaller than a pixel, a line or a single point, marks the pixels that
     its points lie in: findings of one pixel, as calcifications are, do not vanish.
 
-    Raises ArgumentError for contours that are not (n, 2) numbers below 2**31 with n >= 1, SizeError for a size.
+    Raises ArgumentError for contours that are not (n, 2) numbers below 2**31 with n >= 1, and for more crossings with
+    columns than `limits().crossings`; SizeError for a size.
 
     >>> polygon_runs([[(1, 0), (3, 0), (3, 2), (1, 2)]], (4, 4))
     '4 2 2 2'
@@ -99,6 +101,11 @@ def _spans(edges: _Edges, size: Size) -> NDArray[np.int64]:
     """
     first, behind = (_centres_before(side[:, 0], size.width) for side in (edges.left, edges.right))
     count = behind - first
+    if count.sum() > limits().crossings:
+        raise ArgumentError(
+            f"contours cross columns of pixels {count.sum()} times, more than {limits().crossings}; if they are right, "
+            f"raise {raised_by('crossings')}"
+        )
     side = np.repeat(np.arange(len(count)), count)
     column = np.arange(len(side)) - np.repeat(np.cumsum(count) - count, count) + first[side]
     left, right = edges.left[side], edges.right[side]

@@ -14,7 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from resload import decode
-from resload.errors import CatalogError, DecodeError, UnreadableFileError
+from resload.decode.source import source_bytes
+from resload.errors import CatalogError, DecodeError
+from resload.masks import npy
 from resload.masks.rects import centres, whole
 from resload.masks.runs import Mask, decode_runs
 from resload.size import Size, SizeLike, as_size
@@ -94,14 +96,11 @@ def _given(value: Any) -> Any:
 
 
 def _array(path: Path) -> NDArray[Any]:
-    """An array that numpy.save wrote; nothing in it is run. Raises UnreadableFileError, DecodeError."""
+    """An array that numpy.save wrote. Raises UnreadableFileError, TooLargeError, DecodeError."""
     try:
-        found: NDArray[Any] = np.load(path, allow_pickle=False)
-    except OSError as exc:
-        raise UnreadableFileError("the file could not be read", path=path, detail=exc.strerror or str(exc)) from exc
-    except (ValueError, EOFError) as exc:
-        raise DecodeError("the file holds no array of numbers as numpy.save writes them", path=path) from exc
-    return found
+        return npy.array(source_bytes(path)[0])
+    except DecodeError as exc:
+        raise exc.at(path) from exc.__cause__
 
 
 def _from_file(path: Path) -> Mask:

@@ -138,6 +138,10 @@ def _painted(counts: Numbers, size: Size) -> Mask:
 # -- COCO's compression: differences to the last count but one, in digits of five bits, the lowest first ---------
 
 
+_LONGEST_NUMBER = 70
+"""Bits of one number: its digits hold 5 each, and no count has more than 62."""
+
+
 def _decompressed(runs: object) -> Numbers:
     text = runs.decode("latin-1") if isinstance(runs, bytes) else runs
     if not isinstance(text, str) or not all("0" <= letter <= "o" for letter in text.strip()):
@@ -148,6 +152,8 @@ def _decompressed(runs: object) -> Numbers:
         value |= (digit & 31) << bits
         bits += 5
         if digit & 32:
+            if bits > _LONGEST_NUMBER:  # which would take quadratic time
+                break
             continue
         value -= (digit & 16) << (bits - 4)  # the highest bit is the sign
         counts.append(value + (counts[-2] if len(counts) > 2 else 0))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from resload.decode.source import source_bytes
 from resload.masks.areas import Coverage, coverage
 from resload.masks.read import film_masks
 from resload.masks.rects import Rect
@@ -63,7 +64,7 @@ class MaskTable:
 
         Raises OSError for a file that is not there.
         """
-        return _digest(self._words(row, lambda path: hashlib.blake2b(path.read_bytes()).hexdigest()), 16)
+        return _digest(self._words(row, lambda path: hashlib.blake2b(source_bytes(path)[0]).hexdigest()), 16)
 
     def stamp(self, row: int) -> str:
         """16 hex digits that change when a film's rows of the table do, or the size or time of a file.

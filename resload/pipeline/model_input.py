@@ -5,13 +5,13 @@ came to be. `Loader.pipeline` fills it in, `Pipeline.save` keeps it, `Pipeline.t
 """
 
 import logging
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from resload import forks
 from resload.decode.codecs import NAMES, decoder_name
 from resload.errors import ArgumentError
 from resload.scaling import DTYPES
@@ -20,7 +20,7 @@ from resload.size import Size, as_size
 _log = logging.getLogger("resload")
 _warned: set[tuple[str, tuple[str, ...]]] = set()
 """Differences between decoders that this process has been told of."""
-_lock = threading.Lock()
+_lock = forks.lock()
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,14 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from resload import regular
 from resload.devices import usable_device
-from resload.errors import ArgumentError, DecodeError
+from resload.errors import ArgumentError, DecodeError, ResloadError
 from resload.geometry import ASPECTS, Affine, Fit, Pad, Stretch, as_fit
 from resload.geometry.fits import plain
 from resload.geometry.placing import affine_of, distorted, film_facts, native_canvas, places
 from resload.intensity import Recipe
+from resload.limits import limits
 from resload.pipeline import tensors
 from resload.pipeline.cpu import Film, Known, as_radiograph, is_film
 from resload.pipeline.engine import Engine, engine_of
@@ -282,16 +284,20 @@ class Pipeline:
     def load(cls, path: str | Path) -> "Pipeline":
         """Read a recipe that `save` wrote. Raises ArgumentError when the file is not one."""
         try:
-            document = json.loads(Path(path).read_text(encoding="utf-8"))
+            document = regular.document(path, limits().document_bytes)
             version = document.pop("resload_pipeline")
-        except (ValueError, KeyError, AttributeError, TypeError) as exc:
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as exc:
             raise ArgumentError(f"{path}: not a recipe that Pipeline.save wrote") from exc
         if version != RECIPE_FORMAT:
             raise ArgumentError(f"{path}: recipe format {version}; this resload reads {RECIPE_FORMAT}")
         try:
             model = document.pop("model", None)
             return cls(**document, model=None if model is None else ModelInput(**model))
-        except TypeError as exc:
+        except ResloadError:
+            raise
+        except Exception as exc:  # a value of any type in any place
             raise ArgumentError(f"{path}: not a recipe that Pipeline.save wrote ({exc})") from exc
 
 

@@ -1,7 +1,7 @@
 """Pixels from a cache: verified records of a stored level, or another size made from them."""
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,10 @@ class CacheReader:
         self.dtype: np.dtype[Any] = cache.dtype
         self._allow_upsample = allow_upsample
         self._facts: dict[Size, NDArray[np.float32]] = {}
+        self._masks_known: NDArray[np.bool_] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_facts": {}, "_masks_known": None}  # made again where they are needed
 
     @property
     def table(self) -> pd.DataFrame:
@@ -69,15 +73,16 @@ class CacheReader:
         """The cache's."""
         return self.cache.masks
 
-    @cached_property
-    def _masks_known(self) -> NDArray[np.bool_]:
-        return self.cache.masks_known(np.arange(len(self)))
-
     def masks(
         self, rows: NDArray[np.int64], size: Size, *, nearest: bool = False
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """From the stored coverage."""
-        return self.cache.fill_masks(rows, size, nearest=nearest), self._masks_known[rows]
+        return self.cache.fill_masks(rows, size, nearest=nearest), self._looked_for()[rows]
+
+    def _looked_for(self) -> NDArray[np.bool_]:
+        if self._masks_known is None:  # no cached_property, whose lock of Python 3.11 a forked process may find locked
+            self._masks_known = self.cache.masks_known(np.arange(len(self)))
+        return self._masks_known
 
     def grain(self, size: Size) -> int:
         """A few megabytes of a stored level."""
@@ -94,6 +99,12 @@ class CacheReader:
     def sweep(self, rows: NDArray[np.int64], sizes: Sequence[Size]) -> Sweep | None:
         """See `Cache.sweep`."""
         return self.cache.sweep(rows, sizes, allow_upsample=self._allow_upsample)
+
+    def expecting(
+        self, steps: Iterable[tuple[NDArray[np.int64], Sequence[Size]]]
+    ) -> AbstractContextManager[Callable[[int], None]] | None:
+        """See `Cache.expecting`."""
+        return self.cache.expecting(steps, allow_upsample=self._allow_upsample)
 
     def fill(self, slot: Slot, rows: NDArray[np.int64], size: Size, start: int) -> None:
         """Read and verify; resize where the size is not stored."""

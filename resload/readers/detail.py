@@ -4,7 +4,8 @@ They cost the model what images of the served size cost and hold the detail of t
 of detail from the value of computation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 import pandas as pd
@@ -76,6 +77,13 @@ class DetailReader:
         """At `detail`, where the reader reads whole shards."""
         begin = getattr(self.inner, "sweep", None)
         return None if begin is None else begin(rows, [self.detail])
+
+    def expecting(
+        self, steps: Iterable[tuple[NDArray[np.int64], Sequence[Size]]]
+    ) -> AbstractContextManager[Callable[[int], None]] | None:
+        """At `detail`, where the reader fetches whole shards."""
+        begin = getattr(self.inner, "expecting", None)
+        return None if begin is None else begin((rows, [self.detail]) for rows, _ in steps)
 
     def facts(self, rows: NDArray[np.int64], size: Size) -> NDArray[np.float32]:
         """Those of the served size: that is where things lie."""

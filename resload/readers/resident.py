@@ -5,7 +5,8 @@ else the size itself as tasks make it. The films' own sizes are not kept: they a
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
@@ -70,6 +71,17 @@ class ResidentReader(CacheReader):
         if not wanted:
             return None
         return super().sweep(np.unique(np.concatenate([left[size] for size in wanted])), wanted)
+
+    def expecting(
+        self, steps: Iterable[tuple[NDArray[np.int64], Sequence[Size]]]
+    ) -> AbstractContextManager[Callable[[int], None]] | None:
+        """`CacheReader.expecting` of the rows that are not on the device."""
+        return super().expecting((self._left(rows, sizes), sizes) for rows, sizes in steps)
+
+    def _left(self, rows: NDArray[np.int64], sizes: Sequence[Size]) -> NDArray[np.int64]:
+        there = [self._peek(size) for size in sizes]
+        left = [rows if one is None else self.missing(one, rows) for one in there]
+        return np.unique(np.concatenate(left)) if left else rows
 
     def _peek(self, size: Size) -> Residence | None:
         """What is there of a size already, without asking for room."""

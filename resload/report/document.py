@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from resload.report.numbers import Spread, plain, psnr_spread, spread
 from resload.size import Native, Size
 from resload.store import layout
 from resload.store.cache import Cache, open_cache
+from resload.store.commit import bytes_below
 from resload.store.pseudonyms import names_in
 from resload.threads import ordered_map, thread_count
 
@@ -202,8 +202,7 @@ def _size(cache: Cache, size: Size, against: Size | None, measured: Sequence[Mea
 
 
 def _bytes(cache: Cache, size: Size) -> int:
-    files = Path(cache.path / layout.level_folder(size)).rglob("*")
-    return sum(file.stat().st_size for file in files if file.is_file())
+    return bytes_below(cache.path / layout.level_folder(size))
 
 
 def _lesions(cache: Cache, size: Size) -> tuple[LesionSize, ...]:

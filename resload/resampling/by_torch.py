@@ -15,12 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from resload import forks
 from resload.resampling.bands import STRETCH, bands
 from resload.size import Size
 
 Pixels = NDArray[Any]
 
 
+@forks.apart
 def four(interleaved: Pixels, size: tuple[int, int]) -> Pixels:
     """(H, W, 4) uint8, C-contiguous -> (*size, 4), by torch's resize of four channels that lie side by side.
 
@@ -33,6 +35,7 @@ def four(interleaved: Pixels, size: tuple[int, int]) -> Pixels:
     return found
 
 
+@forks.apart
 def exact(image: Pixels, sizes: list[Size], kernel: str) -> list[Pixels]:
     """(H, W) uint8, uint16 or float32, C-contiguous -> new arrays of each size and the same dtype."""
     source = torch.from_numpy(image.astype(np.float32))  # numpy casts uint16 much faster than torch does

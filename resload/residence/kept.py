@@ -9,13 +9,13 @@ present once its putting is *queued*, and whoever takes on another stream waits 
 to put; each who puts waits for the one before, so that the last mark stands for all of them.
 """
 
-import threading
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from resload import forks
 from resload.residence.keepers import Keeper
 from resload.size import Size
 
@@ -38,7 +38,7 @@ class Residence:
             self._kept: torch.Tensor | None = keeper.room((count, record // width), self._word)
         self._there = np.zeros(count, bool)
         self._mark: Any = None
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
 
     def missing(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(n,) bool: which of these rows nobody has put here."""

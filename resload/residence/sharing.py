@@ -1,7 +1,6 @@
 """One residence for all who ask for the same pixels on the same device, for as long as one of them holds it."""
 
 import logging
-import threading
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from resload import forks
 from resload.residence.keepers import keeper_on
 from resload.residence.kept import Residence
 from resload.size import Size
@@ -40,7 +40,7 @@ class Residences:
         self._count, self._dtype = count, dtype
         self._here: dict[Pixels, Residence] = {}
         self._leaving: deque[Pixels] = deque()
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
 
     def peek(self, pixels: Pixels) -> Residence | None:
         """The one that is there, not held."""
@@ -108,7 +108,7 @@ class Holds:
     def __init__(self, residences: Residences, device: torch.device) -> None:
         self._residences, self._device = residences, device
         self._held: dict[Pixels, Residence | None] = {}
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
 
     def take(self, size: Size, level: Size | None) -> Residence | None:
         """Held from the first time on, as is that there is no room."""

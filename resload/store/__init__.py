@@ -12,6 +12,12 @@ tables.py    samples and boxes               words.py      sizes, bytes, time in
 serving.py   any size: from which level      verify.py     checking
 stored.py    pixels of any size              proof.py      checking against the films themselves
 cache.py     open_cache and Cache            repair.py     making again what is damaged
-rows.py      which rows, which targets                 spread.py    a step on an executor's workers
-present.py   arrays as they are now                   parts.py     one row group as a task
+rows.py      which rows, which targets       unfinished.py  what an unfinished build left, checked
+sealed.py    documents with their own sum    unreadable.py  what to say of files that cannot be read
+files.py     every call that writes          remote.py      object storage; a cache's place
+alone.py     one build at a time             mirror.py      copies of shards on this machine
+handle.py    one open shard                  guarded.py     opening what others may have made
+claims.py    what a cache says of itself     descriptors.py  how many files are open
+spread.py    a step on an executor's workers  parts.py       one row group as a task
+present.py   arrays as they are now
 """

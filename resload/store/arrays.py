@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 from resload.pipeline.cpu import on_canvas
 from resload.size import Native, Size
-from resload.store import layout
+from resload.store import guarded, layout
 from resload.store.documents import codec_of
 from resload.store.layout import Manifest
 from resload.store.packed import PackedShard, PackedWriter
-from resload.store.shard import ShardWriter
+from resload.store.remote import Location
+from resload.store.shard import Shard, ShardWriter
 
 
 class Writer(Protocol):
@@ -45,15 +46,35 @@ def writer(path: Path, manifest: Manifest, size: Size) -> Writer:
     )
 
 
-def packed_shard(cache: Path, manifest: Manifest, size: Size, group: int) -> PackedShard:
-    """A shard of compressed records, opened. Raises CorruptCacheError."""
+def packed_shard(
+    cache: Location, manifest: Manifest, size: Size, group: int, *, whole: bool = False, at: Path | None = None
+) -> PackedShard:
+    """A shard of compressed records, opened. Arguments as for `shard_of`. Raises CorruptCacheError."""
     return PackedShard(
-        cache / layout.shard_path(size, group),
+        at or guarded.shard(cache, layout.shard_path(size, group)),
         shape=manifest.record_shape(size),
         dtype=manifest.record_dtype(size),
         per_shard=manifest.per_shard,
         count=len(manifest.rows_of(group)),
         codec=codec_of(manifest, size),
+        whole=whole,
+    )
+
+
+def shard_of(
+    cache: Location, manifest: Manifest, size: Size, group: int, *, whole: bool = False, at: Path | None = None
+) -> Shard:
+    """A shard of a level, opened for itself. Raises CorruptCacheError.
+
+    whole: all of it is to be read, see `open_file`. at: a copy of it, which is opened instead.
+    """
+    return Shard(
+        at or guarded.shard(cache, layout.shard_path(size, group)),
+        size=size,
+        dtype=manifest.dtype,
+        per_shard=manifest.per_shard,
+        count=len(manifest.rows_of(group)),
+        whole=whole,
     )
 
 

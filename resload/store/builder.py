@@ -1,6 +1,5 @@
 """`build`: its arguments, checked, and the job that they ask for."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +12,12 @@ from resload.pipeline import Pipeline
 from resload.pipeline.engine import CPU, engine_of
 from resload.size import Native, Size, as_ladder, ladder_for, largest_asked, reaches
 from resload.store import layout, tables
+from resload.store.alone import alone
 from resload.store.cache import Cache, open_cache
-from resload.store.commit import alone, make_folders
+from resload.store.commit import explained, is_empty, make_folders, names_in
 from resload.store.job import Job
 from resload.store.pseudonyms import names_of
+from resload.store.remote import Given, Location, location
 from resload.store.spread import crew_of
 from resload.threads import thread_count
 
@@ -30,7 +31,7 @@ CHECKS = ("stamp", "hash", "none")
 
 def build(
     catalog: "Catalog",
-    path: str | os.PathLike[str],
+    path: Given,
     sizes: object = None,
     *,
     pipeline: Pipeline | None = None,
@@ -60,7 +61,8 @@ def build(
 
     Args:
         catalog: the radiographs. On a later run it must hold every radiograph the cache has; others are added.
-        path: a folder that is empty, absent, or a cache.
+        path: a folder that is empty, absent, or a cache; also of object storage, as "s3://bucket/nih.zarr" (`gs://`,
+            `az://`): row groups are then made in the folder for temporary files (TMPDIR) and put whole.
         sizes: the ladder, for example (64, 128, 256, 512); ints, (height, width), `Spacing` in millimetres per pixel,
             "auto" (also "auto:768"): the ladder that serves every size up to 512 (768) well, with the least disk; and
             "native": the films themselves, compressed, from which every size can be served exactly.
@@ -92,7 +94,8 @@ def build(
 
     Raises:
         CacheMismatchError: the cache there has another recipe, depth or key, or its sources have changed.
-        DiskSpaceError: the disk has less room than the step needs.
+        CacheError: the cache cannot be written: no permission, a read-only or failing disk. What is built is kept.
+        DiskSpaceError: the disk has less room than the step needs, or was full before its end. What is built is kept.
         CatalogError: no film of the catalog can be read.
         BuildInProgressError: another process is building this cache.
         DecodeError: a film cannot be read, with on_error="raise".
@@ -100,6 +103,7 @@ def build(
         MissingPackageError: decode="dali" without DALI, or an executor without its package.
     """
     _check_choices(on_error, check, shard_mb)
+    cache = location(path)
     parts = {"intensity": intensity, "fit": as_fit(fit), "aspect": aspect, "kernel": kernel, "dtype": dtype}
     names, kept = names_of(pseudonymise), tables.kept_of(catalog, columns, identifiers)
     if names.check:
@@ -110,11 +114,11 @@ def build(
         kept = replace(kept, identifiers=tables.PSEUDONYMS)
     count = thread_count(1 if threads is None and executor is not None else threads)
     engine = engine_of(decode, device, count) if executor is None else CPU
-    cache = Path(path)
     with open_executor(executor, threads=count, gpu=str(device).startswith("cuda")) as workers:
         recipe = _recipe(_decided(sizes, catalog, cache, workers), pipeline, parts)
-        _claim(cache)
-        with alone(cache):
+        with explained(cache):
+            _claim(cache)
+        with explained(cache), alone(cache):
             job = Job(
                 names.catalog(catalog),
                 cache,
@@ -154,7 +158,7 @@ def _recipe(sizes: Any, pipeline: Pipeline | None, parts: dict[str, Any]) -> Pip
     return pipeline
 
 
-def _decided(sizes: Any, catalog: "Catalog", cache: Path, workers: Workers | None) -> Any:
+def _decided(sizes: Any, catalog: "Catalog", cache: Location, workers: Workers | None) -> Any:
     """Sizes with "auto" replaced by the ladder it stands for: what the cache has, where that is good enough."""
     largest = None if sizes is None else largest_asked(sizes)
     if largest is None:
@@ -177,16 +181,17 @@ def _largest_film(catalog: "Catalog", workers: Workers | None) -> Size:
     return Size(*(int(table[name].max()) for name in ("height", "width")))
 
 
-def _claim(cache: Path) -> None:
+def _claim(cache: Location) -> None:
     """Make the folder, unless something else is there."""
-    if cache.exists() and not cache.is_dir():
+    if cache.is_file():
         raise CacheMismatchError(f"{cache}: a file is here; give the path of a new folder for the cache")
-    entries = {entry.name for entry in cache.iterdir()} if cache.is_dir() else set()
+    entries = set(names_in(cache))
     if entries - {layout.BUILD} and layout.MANIFEST not in entries:  # .build alone: killed in its first instants
         raise CacheMismatchError(f"{cache}: this folder holds other files; give the path of a new one")
-    make_folders(cache, below=_nearest(cache))
+    if isinstance(cache, Path):
+        make_folders(cache.absolute(), below=_nearest(cache))
 
 
 def _nearest(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
-    return next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    """The folder, or the nearest one above it that is there and holds something: its own name is certain."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if not is_empty(path))

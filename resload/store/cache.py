@@ -5,9 +5,9 @@ views over the same open files, so folds, corrected targets and new columns touc
 """
 
 import hashlib
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +16,48 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from resload.errors import ArgumentError, CacheMismatchError, IncompleteCacheError, SizeError
+from resload.errors import ArgumentError, CacheMismatchError, CorruptCacheError, SizeError
 from resload.geometry import Pad
 from resload.geometry.placing import native_canvas
 from resload.pipeline import Pipeline
 from resload.residence import Residences
 from resload.size import Native, Size, SizeLike, Spacing, as_size, as_spacing
-from resload.store import layout, tables
+from resload.store import claims, layout, tables
+from resload.store.asopened import AsOpened
 from resload.store.layout import Manifest
 from resload.store.matching import with_columns
+from resload.store.mirror import Mirror
 from resload.store.opened import Shards
 from resload.store.plan import begin
 from resload.store.pseudonyms import Plain, names_in
+from resload.store.remote import Given, Location, location
 from resload.store.rows import numeric_targets, rows_in
-from resload.store.run import no_masks, read_rows
+from resload.store.run import no_masks
 from resload.store.serving import Served, Serving
 from resload.store.slot import Slot
 from resload.store.stored import Stored
+from resload.store.unfinished import all_finished, planned_ids
 from resload.store.whole import Sweep
 
 
-def open_cache(path: str | os.PathLike[str], *, partial: bool = False, access: str = "pread") -> "Cache":
+def open_cache(
+    path: Given,
+    *,
+    mirror: str | os.PathLike[str] | None = None,
+    mirror_gb: float | None = None,
+    partial: bool = False,
+    access: str = "pread",
+) -> "Cache":
     """Open the cache at a path; reads its manifest and table, no pixels.
 
     Args:
-        path: the folder that `resload.build` made.
+        path: the folder that `resload.build` made, also in object storage: "s3://bucket/nih.zarr", "gs://", "az://".
+        mirror: a folder of this machine for copies of whole shards, of a cache in object storage or on a shared file
+            system: each is fetched once for all processes of the machine, compared with its checksums, and read from
+            there. A `Loader` has the shards of its plan fetched ahead. Without one, records in object storage are
+            read by a request each, which suits a few of them.
+        mirror_gb: how many GB (1e9 bytes) the folder may hold, also of other caches; None: as the disk holds. The copy
+            that is used last in the plans of all loaders goes first.
         partial: also open a cache whose first build has not finished; rows that are not there yet have the status
             "pending", and there are no targets.
         access: "pread": from the files, through the system's page cache. "memory": levels in use are read once, whole
@@ -50,38 +67,61 @@ def open_cache(path: str | os.PathLike[str], *, partial: bool = False, access: s
             kills the process.
 
     Raises:
-        NotACacheError, IncompleteCacheError, NewerFormatError, CorruptCacheError.
+        NotACacheError, IncompleteCacheError, NewerFormatError, CorruptCacheError; CacheError for files that cannot be
+        read now, for want of permission for example; StorageError where storage does not answer or refuses;
+        ArgumentError for a bound that is too small for two shards.
     """
-    if "://" in str(path):
-        raise ArgumentError(f"{path}: caches are opened from a folder of this machine; copy it here, or mount it")
-    folder = Path(path)
+    folder = location(path)
     manifest = layout.read_manifest(folder, partial=partial)
-    shards = Shards(folder, manifest, access=access)
+    _check_recipe(folder, manifest)
     if manifest.state != "complete":
         table, kept, boxes = _unfinished(folder, manifest), tables.Kept((), (), ""), None
     else:
         table, kept = tables.read_samples(folder, manifest, levels=True)
-        boxes = tables.read_boxes(folder, manifest)
+        boxes = tables.read_boxes(folder, manifest, table["id"])
     of_level = [tables.is_level_column(str(name)) for name in table]
     own = table.loc[:, [not flag for flag in of_level]]
-    stored = Stored(shards, table.loc[:, of_level], Serving(str(folder), manifest, own))
-    return Cache(stored, np.arange(manifest.count), own, kept.targets, boxes)
+    levels = table.loc[:, of_level]
+    copies = None if mirror is None else _mirror(Path(mirror), mirror_gb, folder, manifest, levels)
+    shards = Shards(folder, manifest, access=access, mirror=copies)
+    stored = Stored(shards, levels, Serving(str(folder), manifest, own))
+    cache = Cache(stored, np.arange(manifest.count), own, kept.targets, boxes)
+    if manifest.state == "complete":
+        cache._as_opened = AsOpened(manifest, own, kept.targets, boxes)
+    return cache
 
 
-def _unfinished(folder: Path, manifest: Manifest) -> pd.DataFrame:
-    """The rows that a first build has finished so far; the others are pending."""
+def _check_recipe(folder: Location, manifest: Manifest) -> None:
     try:
-        ids: list[str] = json.loads((folder / layout.BUILD / layout.PLAN).read_bytes())["ids"]
-    except (OSError, ValueError, KeyError) as exc:
-        raise IncompleteCacheError(f"{folder}: nothing of this build can be shown yet") from exc
+        claims.check_recipe(manifest.sizes, manifest.dtype, manifest.recipe)
+    except ValueError as exc:
+        raise CorruptCacheError(f"{folder / layout.MANIFEST}: the manifest is damaged ({exc}); {layout.COPY}") from exc
+
+
+def _mirror(
+    mirror: Path, gigabytes: float | None, folder: Location, manifest: Manifest, levels: pd.DataFrame
+) -> Mirror:
+    if gigabytes is not None and not gigabytes > 0:
+        raise ArgumentError(f"mirror_gb must be positive; found {gigabytes!r}")
+
+    def crcs(size: Size) -> NDArray[np.uint32]:
+        return levels[tables.level_column("crc32c", size)].to_numpy(np.uint32)
+
+    return Mirror(mirror, folder, manifest, crcs, None if gigabytes is None else round(gigabytes * 1e9))
+
+
+def _unfinished(folder: Location, manifest: Manifest) -> pd.DataFrame:
+    """The rows that a first build has finished so far; the others are pending."""
+    ids = planned_ids(folder, manifest)
     pending: dict[str, Any] = {name: None if kind == "float64" else "" if kind == "str" else 0
                                for name, kind in tables.RESULTS.items()}  # fmt: skip
     pending |= {"status": "pending", "levels": {str(size): [0, 0, 0] for size in manifest.arrays}}
     if manifest.masks:
         pending |= no_masks(manifest)
     records = [pending] * manifest.count
-    for task in begin(manifest).tasks:
-        records[task.rows.start : task.rows.stop] = read_rows(folder, task) or [pending] * len(task.rows)
+    for group, found in all_finished(folder, manifest, begin(manifest).tasks, ids).items():
+        rows = manifest.rows_of(group)
+        records[rows.start : rows.stop] = found
     frame = tables.results_frame(records, manifest.arrays)
     frame.insert(0, "id", pd.Series(ids, dtype="str"))
     return frame
@@ -90,8 +130,10 @@ def _unfinished(folder: Path, manifest: Manifest) -> pd.DataFrame:
 class Cache:
     """An open cache, or a view of one. Made by `open_cache` and `build`.
 
-    `len(cache)` counts every row, quarantined ones included; `rows()` leaves those out. Reading is thread-safe;
-    a Cache pickles as its path and view, and is opened again where it is unpickled.
+    `len(cache)` counts every row, quarantined ones included; `rows()` leaves those out. Reading is thread-safe, and
+    works in forked processes. A Cache pickles as its path, some hundred bytes, and is opened again where it is
+    unpickled: CacheMismatchError where the files are not those that it was opened from. A view, and a cache whose
+    table, targets or boxes were changed, take their rows and tables along; so does one that is not complete.
 
     Attributes:
         table: pandas, one row per radiograph in row order: the catalog's columns, then what was found in the
@@ -115,6 +157,8 @@ class Cache:
         self.targets = targets
         self.boxes = boxes
         self._readable = (table["status"] == "ok").to_numpy()
+        self._as_opened: AsOpened | None = None
+        """Of a whole cache, not of a view of one."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -124,15 +168,20 @@ class Cache:
         return f"<Cache {self.path}: {len(self)} radiographs at {sizes}, {self.dtype}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        shards = self._stored.shards
-        partial = self._stored.manifest.state != "complete"
-        return _reopened, (str(self.path), partial, shards.access, self._rows, self.table, self.targets, self.boxes)
+        shards, mirror = self._stored.shards, self._stored.shards.mirror
+        path = str(self.path.absolute() if isinstance(self.path, Path) else self.path)
+        copies = None if mirror is None else (str(mirror.folder), mirror.gigabytes)
+        where = path, shards.access, copies
+        if self._as_opened is not None and self._as_opened.still(self.table, self.targets, self.boxes):
+            return _opened_again, (*where, self._as_opened.files)
+        digest = self.digest if self._stored.manifest.state == "complete" else ""
+        return _seen_again, (*where, digest, self._rows, self.table, self.targets, self.boxes)
 
     # -- what is there --
 
     @property
-    def path(self) -> Path:
-        """The cache's folder."""
+    def path(self) -> Location:
+        """The cache's folder: a `Path`, or for object storage what has its `str`, `name` and `/`."""
         return self._stored.path
 
     @property
@@ -246,6 +295,20 @@ class Cache:
         it for each epoch. Arguments are not checked again, and damage is left to `read`. Thread-safe.
         """
         return self._stored.sweep(self._rows[rows], sizes, allow_upsample=allow_upsample)
+
+    def expecting(
+        self, steps: Iterable[tuple[NDArray[np.int64], Sequence[Size]]], *, allow_upsample: bool = False
+    ) -> AbstractContextManager[Callable[[int], None]] | None:
+        """Say what is read from now on, step by step: (rows of this view, sizes). None for a cache without a mirror,
+        in which case no step is looked at.
+
+        While the context lasts, threads fetch what comes next into the mirror, and all processes that share it know
+        which copies are needed soonest. It gives a function: call it with the number of each step once everything
+        before that step was read. `Loader` does all this for each epoch. Thread-safe.
+        """
+        return self._stored.expecting(
+            ((self._rows[rows], sizes) for rows, sizes in steps), allow_upsample=allow_upsample
+        )
 
     def read_masks(
         self, rows: ArrayLike, size: SizeLike | Spacing | str, *, allow_upsample: bool = False
@@ -423,17 +486,34 @@ def _regions(region: ArrayLike, count: int) -> NDArray[np.int64]:
     return np.broadcast_to(found.astype(np.int64), (count, 4))
 
 
-def _reopened(
+def _opened_again(path: str, access: str, mirror: tuple[str, float | None] | None, files: str) -> Cache:
+    """A whole cache, in another process."""
+    folder, gigabytes = mirror or (None, None)
+    cache = open_cache(path, mirror=folder, mirror_gb=gigabytes, access=access)
+    if cache._as_opened is None or cache._as_opened.files != files:
+        raise CacheMismatchError(
+            f"{path}: its films, sizes or tables have changed since the cache that was pickled was opened; open it "
+            "again, and pickle that"
+        )
+    return cache
+
+
+def _seen_again(
     path: str,
-    partial: bool,
     access: str,
+    mirror: tuple[str, float | None] | None,
+    digest: str,
     rows: NDArray[np.int64],
     table: pd.DataFrame,
     targets: tuple[str, ...],
     boxes: pd.DataFrame | None,
 ) -> Cache:
-    """A view, opened again in another process."""
-    whole = open_cache(path, partial=partial, access=access)
-    if len(rows) and int(rows.max()) >= len(whole):
-        raise CacheMismatchError(f"{path}: the cache has changed since this view of it was pickled")
+    """A view, in another process. digest: of the cache; "" of one that was not complete."""
+    folder, gigabytes = mirror or (None, None)
+    whole = open_cache(path, mirror=folder, mirror_gb=gigabytes, partial=not digest, access=access)
+    if (digest and whole.digest != digest) or (len(rows) and int(rows.max()) >= len(whole)):
+        raise CacheMismatchError(
+            f"{path}: its films or sizes have changed since the cache was opened that this view of it was pickled "
+            "from; open it again, make the view again, and pickle that"
+        )
     return Cache(whole._stored, rows, table, targets, boxes)

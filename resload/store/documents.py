@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from resload.size import Native, Size
+from resload.store import sealed
 from resload.store.codecs import MASKS, Codec, native
-from resload.store.layout import Manifest, Masks, is_packed, level_folder
+from resload.store.layout import MANIFEST, Manifest, Masks, is_packed, level_folder
 
 
 def codec_of(manifest: Manifest, size: Size) -> Codec:
@@ -90,10 +91,19 @@ def group_documents(manifest: Manifest) -> dict[str, dict[str, Any]]:
 
 
 def root_document(manifest: Manifest) -> dict[str, Any]:
-    """The root zarr.json: everything below inline, so that one read opens the cache."""
+    """The root zarr.json: everything below inline, so that one read opens the cache; with the sum of itself."""
     arrays = {level_folder(size): array_document(manifest, size) for size in manifest.arrays}
     groups: dict[str, Any] = {group: _group({}, {}) for group in group_documents(manifest)}
-    return _group({"resload": manifest.attributes()}, {**groups, **arrays})
+    attributes = manifest.attributes()
+    document = _group({"resload": attributes}, {**groups, **arrays})
+    return sealed.sealed(document, attributes) if manifest.summed else document
+
+
+def all_documents(manifest: Manifest) -> dict[str, bytes]:
+    """Name -> bytes of every document of a cache, the root's last."""
+    found = {f"{level_folder(size)}/{MANIFEST}": array_document(manifest, size) for size in manifest.arrays}
+    found |= {f"{group}/{MANIFEST}": document for group, document in group_documents(manifest).items()}
+    return {name: as_json(document) for name, document in {**found, MANIFEST: root_document(manifest)}.items()}
 
 
 def as_json(document: Mapping[str, Any]) -> bytes:

@@ -55,7 +55,10 @@ class Files:
         """Renames, new and removed names in a folder survive a power cut; nothing where folders cannot be opened."""
         if not hasattr(os, "O_DIRECTORY"):
             return
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except PermissionError:  # a folder that one may write in and not list: it cannot be synced
+            return
         try:
             os.fsync(descriptor)
         finally:
@@ -88,20 +91,3 @@ def write_at(descriptor: int, data: Any, offset: int) -> None:
         if written <= 0:  # no system does; a loop that ends is still better
             raise OSError(f"{written} bytes were written of {len(view)}")
         view, offset = view[written:], offset + written
-
-
-def removed(folder: Path) -> None:
-    """Remove a folder of files, as far as that can be done: what cannot be removed stays."""
-    try:
-        names = list(folder.iterdir())
-    except OSError:
-        return
-    for path in names:
-        try:
-            disk().unlink(path)
-        except OSError:
-            continue
-    try:
-        disk().rmdir(folder)
-    except OSError:
-        return

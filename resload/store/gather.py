@@ -17,9 +17,9 @@ ever served. Small records are summed several at once (`joined.py`), which finds
 """
 
 import contextlib
+import errno
 import os
 import sys
-import threading
 from collections import deque
 from ctypes import memmove
 from itertools import repeat, starmap
@@ -29,13 +29,17 @@ import numpy as np
 from crc32c import crc32c
 from numpy.typing import NDArray
 
+from resload import forks
 from resload.errors import CacheError, CorruptCacheError
 from resload.size import Size
 from resload.store import bulk, layout
+from resload.store.descriptors import open_limit
 from resload.store.joined import MOST, joined
 from resload.store.opened import Shards
-from resload.store.shard import REMEDY, Shard
+from resload.store.remote import RANGE, Url, read_ranges
+from resload.store.shard import Shard
 from resload.store.slot import Slot
+from resload.store.unreadable import REMEDY
 from resload.wording import megabytes
 
 HELD_RECORD_BYTES = 16 << 10
@@ -64,18 +68,27 @@ class Level:
     def __init__(self, shards: Shards, size: Size, crcs: NDArray[np.uint32]) -> None:
         self._shards = shards
         self._manifest = shards.manifest
+        self._far = shards.far
         self._size = size
         self._crcs = crcs
         self._step = layout.record_bytes(size, self._manifest.dtype)
         self._body = self._step - layout.CRC_BYTES
         self._together = min(MOST, bulk.MOST, max(1, _TOGETHER_BYTES // self._body))
+        if self._manifest.groups > open_limit() // 4:  # each may be in another shard, and other threads read too
+            self._together = min(self._together, max(1, open_limit() // 4))
         count = self._manifest.count
         small = self._body <= HELD_RECORD_BYTES and self._body * count <= HELD_LEVEL_BYTES
         self._held: NDArray[np.uint8] | None = None
         if (small and shards.access == "pread") or shards.access == "memory":
             self._held = _room(count, self._body, size)
             self._sound = np.zeros(count, bool)
-            self._filling = threading.Lock()
+            self._tried = np.zeros(self._manifest.groups, bool)
+            self._filling = forks.lock()
+
+    @property
+    def _tells(self) -> bool:
+        """Whether the system can be told of reads to come: not of objects, and what a mirror fetched is in memory."""
+        return _TELLS and self._held is None and not self._far and self._shards.mirror is None
 
     @property
     def held(self) -> bool:
@@ -90,7 +103,7 @@ class Level:
         if len(rows) == 0:
             return
         if self._held is None or not (self._sound[rows].all() or self._all_filled(self._held, rows)):
-            self._copy(rows, slot, start)
+            self._copied(rows, slot, start)
         else:
             self._held.take(rows, axis=0, out=slot.bytes[start : start + len(rows)], mode="clip")
         if sys.byteorder == "big" and slot.out.dtype.itemsize > 1:
@@ -102,26 +115,29 @@ class Level:
         Returns how many bytes they are; 0 where nothing is ever to be fetched, as in a level that is held. A shard
         that cannot be opened is left to `read`.
         """
-        if self._held is not None or not _TELLS:
+        if not self._tells:
             return 0
         with contextlib.suppress(CorruptCacheError, OSError):
             held, some = self._where(rows[:: max(1, len(rows) // _PROBES)])
             if not all(starmap(_in_memory, some)):
-                held, wanted = self._where(rows)
-                for file, offset in wanted:
-                    os.posix_fadvise(file, offset, self._step, os.POSIX_FADV_WILLNEED)
+                for first in range(0, len(rows), self._together):
+                    held, wanted = self._where(rows[first : first + self._together])
+                    for file, offset in wanted:
+                        os.posix_fadvise(file, offset, self._step, os.POSIX_FADV_WILLNEED)
             del held
         return len(rows) * self._step
 
     def cold(self, rows: NDArray[np.int64]) -> list[Path]:
         """The shards of these rows, where most of the level is wanted and is not in memory; none otherwise."""
-        if self._held is not None or not _TELLS or 2 * len(rows) < self._manifest.count:
+        if not self._tells or 2 * len(rows) < self._manifest.count:
             return []
         with contextlib.suppress(CorruptCacheError, OSError):
             held, some = self._where(rows[:: max(1, len(rows) // _SAMPLED)])
             if 2 * sum(starmap(_in_memory, some)) < len(some):
                 groups = np.unique(rows // self._manifest.per_shard).tolist()
-                return [self._shards.cache / layout.shard_path(self._size, group) for group in groups]
+                folder = self._shards.cache
+                assert isinstance(folder, Path)
+                return [folder / layout.shard_path(self._size, group) for group in groups]
             del held
         return []
 
@@ -131,15 +147,35 @@ class Level:
         shards = self._shards.of(self._size, groups.tolist())
         return shards, [(shard.descriptor, k * self._step) for shard, k in zip(shards, records.tolist(), strict=True)]
 
+    def _copied(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
+        """`_copy`, once more where it met a damaged copy in the mirror."""
+        try:
+            self._copy(rows, slot, start)
+        except CorruptCacheError:
+            if not self._shards.renewed(self._size, (rows // self._manifest.per_shard).tolist()):
+                raise
+            self._copy(rows, slot, start)
+
     def _copy(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
         """From the files into the slot, verified."""
-        copy = _copy_mapped if self._shards.access == "mmap" else _pread
-        groups, records = np.divmod(rows, self._manifest.per_shard)
-        shards = self._shards.of(self._size, groups.tolist())  # a reference each: eviction cannot close them now
         for first in range(0, len(rows), self._together):
-            part = slice(first, first + self._together)
-            copy(shards[part], records[part], slot, start + first)
-            self._verify(rows[part], slot, start + first)
+            self._copy_some(rows[first : first + self._together], slot, start + first)
+
+    def _copy_some(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
+        """At most `_together` of them; in halves where the process may not open as many shards as they are in."""
+        groups, records = np.divmod(rows, self._manifest.per_shard)
+        try:
+            shards = self._shards.of(self._size, groups.tolist())  # a reference each: nobody can close them now
+        except OSError as exc:
+            if len(rows) == 1 or exc.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            half = len(rows) // 2
+            self._copy_some(rows[:half], slot, start)
+            self._copy_some(rows[half:], slot, start + half)
+            return
+        copy = _copy_mapped if self._shards.access == "mmap" else _fetch if self._far else _pread
+        copy(shards, records, slot, start)
+        self._verify(rows, slot, start)
 
     def _verify(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
         """Compare images start .. of the slot with both of their sums: at most `_together` of them, by one sum."""
@@ -156,8 +192,9 @@ class Level:
         for group in np.unique(rows[~self._sound[rows]] // per_shard).tolist():
             whole = self._manifest.rows_of(group)
             with self._filling:
-                if not self._sound[whole.start : whole.stop].any():
+                if not self._tried[group]:  # also what an interrupt, or a fork, left half filled
                     self._fill(held, group, whole)
+                    self._tried[group] = True
         return bool(self._sound[rows].all())
 
     def _fill(self, held: NDArray[np.uint8], group: int, rows: range) -> None:
@@ -171,7 +208,7 @@ class Level:
     def _sound_ones(self, rows: NDArray[np.int64], slot: Slot, start: int) -> bool | list[bool]:
         """Copy these rows; which of them are as they should be."""
         try:
-            self._copy(rows, slot, start)
+            self._copied(rows, slot, start)
         except CorruptCacheError:
             return len(rows) > 1 and [
                 bool(self._sound_ones(rows[k : k + 1], slot, start + k)) for k in range(len(rows))
@@ -208,10 +245,46 @@ def _pread(shards: list[Shard], records: NDArray[np.int64], slot: Slot, start: i
     files = [shard.descriptor for shard in shards]
     if bulk.run(slot.buffers, start, files, offsets, step):
         return
-    lengths = list(map(os.preadv, files, slot.pairs[start : start + len(records)], offsets.tolist()))
+    pairs = slot.pairs[start : start + len(records)]
+    try:
+        lengths = list(map(os.preadv, files, pairs, offsets.tolist()))
+    except OSError:
+        _one_by_one(shards, pairs, offsets.tolist())
+        raise
     if lengths.count(step) != len(records):
         short = next(shard for shard, length in zip(shards, lengths, strict=True) if length != step)
         raise CorruptCacheError(f"{short.path}: it ended while it was read; {REMEDY}")
+
+
+def _fetch(shards: list[Shard], records: NDArray[np.int64], slot: Slot, start: int) -> None:
+    """From object storage, by ranges that are under way together; records that follow each other are one range."""
+    step, numbers = shards[0].step, records.tolist()
+    runs: list[list[int]] = []
+    for i, k in enumerate(numbers):
+        if runs and shards[i] is shards[i - 1] and k == numbers[i - 1] + 1 and (len(runs[-1]) + 1) * step <= RANGE:
+            runs[-1].append(i)
+        else:
+            runs.append([i])
+    parts = [(_url(shards[run[0]]), numbers[run[0]] * step, (numbers[run[-1]] + 1) * step) for run in runs]
+    for run, found in zip(runs, read_ranges(parts), strict=True):
+        if len(found) != len(run) * step:
+            raise CorruptCacheError(f"{shards[run[0]].path}: it ended while it was read; {REMEDY}")
+        got = np.frombuffer(found, np.uint8).reshape(len(run), step)
+        places = slice(start + run[0], start + run[-1] + 1)
+        slot.bytes[places] = got[:, : slot.body]
+        slot.sums[places] = np.ascontiguousarray(got[:, slot.body :]).view(slot.sums.dtype)[:, 0]
+
+
+def _url(shard: Shard) -> Url:
+    assert isinstance(shard.path, Url)
+    return shard.path
+
+
+def _one_by_one(shards: list[Shard], pairs: list[tuple[memoryview, memoryview]], offsets: list[int]) -> None:
+    """The same, one record after another, so that the file is named that cannot be read."""
+    for shard, (pixels, total), offset in zip(shards, pairs, offsets, strict=True):
+        shard.read_into(pixels, offset)
+        shard.read_into(total, offset + len(pixels))
 
 
 def _copy_mapped(shards: list[Shard], records: NDArray[np.int64], slot: Slot, start: int) -> None:

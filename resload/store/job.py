@@ -11,42 +11,47 @@ A present cache stays readable all the while: the manifest is replaced last. No 
 """
 
 import json
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import gt
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from resload.errors import CacheMismatchError, CatalogError, DiskSpaceError
+from resload.errors import CacheMismatchError, CatalogError, CorruptCacheError, DiskSpaceError
 from resload.geometry import film_facts
 from resload.geometry.placing import native_canvas
 from resload.masks.table import MaskTable
 from resload.pipeline import Pipeline
 from resload.pipeline.engine import Engine
 from resload.pipeline.recipe import CatalogFilms
+from resload.regular import TooLong
 from resload.size import NATIVE, Native, Size
 from resload.store import layout, plan, pseudonyms, tables
 from resload.store.codecs import body_bytes
-from resload.store.files import disk, removed
+from resload.store.commit import emptied, free_bytes, names_in, remove, sweep
 from resload.store.identity import fingerprint, step_key
 from resload.store.layout import Manifest
 from resload.store.present import levels, packed
 from resload.store.pseudonyms import Plain
 from resload.store.publish import publish, write, write_manifest
-from resload.store.run import Sources, levels_recipe, read_rows, run
+from resload.store.remote import Location, Url
+from resload.store.run import Sources, in_build, levels_recipe, read_plan, read_rows, rows_file, run
 from resload.store.spread import Crew, spread
 from resload.store.unchanged import changed_masks, changed_sources
+from resload.store.unfinished import all_finished, planned_ids
 from resload.store.words import how_long, listed, megabytes
 
 if TYPE_CHECKING:
     from resload.catalog import Catalog
+
+
+_UNDER_WAY = 3
+"""Row groups whose temporaries are there at once: one being made, one being finished, one that waits for it."""
 
 
 @dataclass
@@ -54,7 +59,7 @@ class Job:
     """Brings the cache at a path up to date with a catalog and a recipe."""
 
     catalog: "Catalog"
-    cache: Path
+    cache: Location
     recipe: Pipeline
     kept: tables.Kept
     names: Plain
@@ -103,7 +108,7 @@ class Job:
         pseudonyms.check(self.cache, present, self.names)
         self._check_recipe(present)
         if present.state != "complete":
-            ids = self._planned_ids()
+            ids = self._planned_ids(present)
             tables.from_catalog(self.catalog, self.kept, ids)  # refuses a catalog that lacks some of them
             present = self._take(plan.begin(present.with_state("complete")), ids, None)
             worked = True
@@ -115,7 +120,7 @@ class Job:
             worked = True
         if not worked and not self._retarget(present):
             self._say(f"complete ({present.count} radiographs at {listed(present.sizes)}); nothing to do")
-        self._sweep()
+        sweep(self.cache)
 
     def _updates(self, present: Manifest, ids: list[str]) -> Iterator[tuple[plan.Step, list[str]]]:
         stored = set(ids)
@@ -235,7 +240,7 @@ class Job:
     def _take(self, step: plan.Step, ids: list[str], known: pd.DataFrame | None) -> Manifest:
         """Run a step to its end and make it the cache. What an interrupted run of the same step did is kept."""
         self._adopt(step, ids)
-        done = {task.group for task in step.tasks if read_rows(self.cache, task) is not None}
+        done = set(all_finished(self.cache, step.goal, step.tasks, ids))
         left = step.without(done)
         self._announce(left, len(done))
         sources = Sources(
@@ -258,28 +263,35 @@ class Job:
 
     def _adopt(self, step: plan.Step, ids: list[str]) -> None:
         """Keep what an interrupted run of this very step left; sweep what any other left."""
-        path = self.cache / layout.BUILD / layout.PLAN
         try:
-            same = json.loads(path.read_bytes())["key"] == step_key(step.goal, ids)
-        except (OSError, ValueError, KeyError):
+            same = read_plan(self.cache, step.goal)[0] == step_key(step.goal, ids)
+        except (FileNotFoundError, TooLong, ValueError, KeyError, TypeError):
             same = False
         if not same:
-            self._sweep()
-            self._write_plan(step.goal, ids)
-        for part in (self.cache / layout.BUILD).glob("*.part"):
-            disk().unlink(part)
+            emptied(self.cache)  # all of it, or this step would adopt row groups of another
+        self._write_plan(step.goal, ids)
+        for name in names_in(self.cache / layout.BUILD):
+            if name.endswith(".part"):
+                remove(self.cache / layout.BUILD / name)
 
     def _write_plan(self, goal: Manifest, ids: list[str]) -> None:
         document = json.dumps({"key": step_key(goal, ids), "ids": ids})
         write(self.cache, f"{layout.BUILD}/{layout.PLAN}", document.encode())
 
-    def _planned_ids(self) -> list[str]:
-        path = self.cache / layout.BUILD / layout.PLAN
+    def _planned_ids(self, present: Manifest) -> list[str]:
+        """Of an unfinished first build. Where its plan is damaged they are planned again: what was built is kept if
+        the plan's key still says that it is the same plan.
+        """
         try:
-            ids: list[str] = json.loads(path.read_bytes())["ids"]
-        except (OSError, ValueError, KeyError) as exc:
-            raise CacheMismatchError(f"{path}: the plan of this unfinished build is gone; delete {self.cache}") from exc
-        return ids
+            return planned_ids(self.cache, present)
+        except CorruptCacheError as exc:
+            names = self.catalog.table["id"].tolist()
+            if len(names) != present.count:
+                raise CacheMismatchError(
+                    f"{exc} with the {present.count} radiographs that it began with (found {len(names)}), or delete "
+                    f"{self.cache}"
+                ) from exc
+            return [names[i] for i in plan.row_order(present.count, present.shuffle_seed, 0)]
 
     def _commit(self, step: plan.Step, ids: list[str], known: pd.DataFrame | None) -> Manifest:
         """The tables, the levels' documents, then the manifest: only then is the step the cache."""
@@ -288,7 +300,7 @@ class Job:
         goal = fingerprint(step.goal.with_state("complete"), ids, results)
         present = layout.read_manifest(self.cache, partial=True)
         publish(self.cache, present, goal, self._tables(ids, results))
-        self._sweep()
+        sweep(self.cache)
         bad = int((results["status"] == "failed").sum())
         self._say(
             f"complete: {goal.count} radiographs at {listed(goal.sizes)}"
@@ -297,7 +309,13 @@ class Job:
         return layout.read_manifest(self.cache)
 
     def _results(self, step: plan.Step, known: pd.DataFrame | None) -> pd.DataFrame:
-        records = [record for task in step.tasks for record in read_rows(self.cache, task) or []]
+        of_group = in_build(self.cache, step.tasks, lambda task: read_rows(self.cache, task))
+        gone = [task.group for task in step.tasks if task.group not in of_group]
+        if gone:
+            raise CorruptCacheError(
+                f"{rows_file(self.cache, gone[0])}: missing or damaged, though it was written; build again"
+            )
+        records = [record for task in step.tasks for record in of_group[task.group]]
         if step.kind == "widen":
             assert known is not None
             new = [size for task in step.tasks[:1] for size in task.sizes]
@@ -332,18 +350,22 @@ class Job:
 
     # -- files and words --
 
-    def _sweep(self) -> None:
-        removed(self.cache / layout.BUILD)
-
     def _check_room(self, step: plan.Step) -> None:
         for size in filter(layout.is_packed, step.goal.arrays):
             body_bytes(step.goal.record_shape(size), step.goal.record_dtype(size))  # refuses what no codec can take
-        need, free = step.bytes(), shutil.disk_usage(self.cache).free
+        need, free = self._room(step), free_bytes(self.cache)
         if need > free:
+            where = " in the folder for temporary files (TMPDIR)" if isinstance(self.cache, Url) else ""
             raise DiskSpaceError(
-                f"{self.cache}: {megabytes(need)} are needed and {megabytes(free)} are free; free some space, "
+                f"{self.cache}: {megabytes(need)} are needed{where} and {megabytes(free)} are free; free some space, "
                 "choose another disk, or fewer or smaller sizes"
             )
+
+    def _room(self, step: plan.Step) -> int:
+        """Bytes that the step takes of a disk: on object storage those of the row groups under way."""
+        if not isinstance(self.cache, Url):
+            return step.bytes()
+        return max((replace(step, tasks=(task,)).bytes() for task in step.tasks), default=0) * _UNDER_WAY
 
     def _announce(self, step: plan.Step, done: int) -> None:
         self._check_room(step)

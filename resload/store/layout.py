@@ -18,14 +18,14 @@ Everything outside `.build/` is standard Zarr v3 (zarr-specs v3.0: core, and the
 `crc32c` codecs) beside standard Parquet.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-from resload.errors import IncompleteCacheError, NewerFormatError, NotACacheError
+from resload.errors import CorruptCacheError, IncompleteCacheError, NewerFormatError, NotACacheError
 from resload.size import Native, Size, as_ladder
+from resload.store import claims, guarded, sealed
+from resload.store.remote import Location
 
 FORMAT = 1
 """Version of this layout. A reader refuses a larger one."""
@@ -34,8 +34,17 @@ MANIFEST = "zarr.json"
 SAMPLES = "samples.parquet"
 BOXES = "boxes.parquet"
 BUILD = ".build"
+LEASE = "lease.json"
+"""In `.build/`, where a folder cannot be locked: who builds (`alone.py`)."""
 PLAN = "plan.json"
 """In `.build/`: the ids in row order, and a key that names the step they were planned for."""
+ATTRIBUTES = frozenset((
+    "format", "state", "sizes", "native", "masks", "dtype", "count", "per_shard", "recipe", "pseudonyms",
+    "shuffle_seed", "batches", "fingerprint", "tables", "sum",
+))  # fmt: skip
+"""All that the manifest of this format may say."""
+COPY = "restore the file from a copy of the cache, or build the cache anew"
+"""What there is to do about damage that no source can mend."""
 CRC_BYTES = 4
 MISSING = 2**64 - 1
 """Both numbers of an absent record in a shard's index (zarr sharding specification)."""
@@ -121,6 +130,8 @@ class Manifest:
     """The labels of the masks, in the order of the masks' second axis; none where there are no masks."""
     pseudonyms: str = ""
     """A check value of the key under which identifiers are hashed; empty where they are not (`pseudonyms.py`)."""
+    summed: bool = field(default=True, compare=False)
+    """Whether its document holds a sum of itself, as all that are written now do."""
 
     @property
     def arrays(self) -> tuple[Size, ...]:
@@ -169,30 +180,18 @@ class Manifest:
         }
 
 
-def read_manifest(cache: Path, *, partial: bool = False) -> Manifest:
-    """The manifest of the cache at a path.
+def read_manifest(cache: Location, *, partial: bool = False) -> Manifest:
+    """The manifest of the cache at a path, verified by the sum in it (older caches have none).
 
-    Raises NotACacheError, NewerFormatError, and IncompleteCacheError unless `partial`.
+    Raises NotACacheError, CorruptCacheError, NewerFormatError, IncompleteCacheError unless `partial`, CacheError when
+    it cannot be read.
     """
-    try:
-        text = (cache / MANIFEST).read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError) as exc:
-        raise NotACacheError(
-            f"{cache}: no resload cache is here (no {MANIFEST}); build one with resload.build"
-        ) from exc
-    try:
-        found = json.loads(text)["attributes"]["resload"]
-        version = int(found["format"])
-    except (ValueError, KeyError, TypeError) as exc:
-        raise NotACacheError(f"{cache / MANIFEST}: a Zarr group, but not one that resload wrote") from exc
-    if version > FORMAT:
-        raise NewerFormatError(
-            f"{cache}: written in format {version}; this resload reads up to {FORMAT}: pip install -U resload"
-        )
+    data = guarded.manifest(cache, MANIFEST, beside=BUILD)
+    found = _attributes(cache / MANIFEST, data)
     try:
         manifest = _parsed(found)
-    except (ValueError, KeyError, TypeError) as exc:
-        raise NotACacheError(f"{cache / MANIFEST}: the manifest is damaged ({exc!r})") from exc
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as exc:
+        raise CorruptCacheError(f"{cache / MANIFEST}: the manifest is damaged ({exc!r}); {COPY}") from exc
     if manifest.state != "complete" and not partial:
         raise IncompleteCacheError(
             f"{cache}: its build has not finished; run the same build again to complete it, "
@@ -201,9 +200,37 @@ def read_manifest(cache: Path, *, partial: bool = False) -> Manifest:
     return manifest
 
 
+def _attributes(path: Location, data: bytes) -> Mapping[str, Any]:
+    """`attributes["resload"]` of the root document. Its sum comes before its version: it is made alike in all."""
+    try:
+        document = guarded.parsed(data)
+    except ValueError as exc:
+        raise CorruptCacheError(f"{path}: the manifest is damaged: it is not JSON ({exc}); {COPY}") from exc
+    try:
+        found = document["attributes"]["resload"]
+        summed = sealed.SUM in found
+    except (KeyError, TypeError) as exc:
+        raise NotACacheError(f"{path}: a Zarr group, but not one that resload wrote") from exc
+    if summed and not (isinstance(found, dict) and sealed.holds(document, found)):
+        raise CorruptCacheError(f"{path}: the manifest is damaged: it differs from the sum in it; {COPY}")
+    try:
+        version, unknown = int(found["format"]), sorted(set(found) - ATTRIBUTES)
+    except (KeyError, TypeError, ValueError, OverflowError) as exc:
+        raise NotACacheError(f"{path}: a Zarr group, but not one that resload wrote") from exc
+    if version > FORMAT:
+        raise NewerFormatError(
+            f"{path.parent}: written in format {version}; this resload reads up to {FORMAT}: pip install -U resload"
+        )
+    if unknown:
+        raise CorruptCacheError(
+            f"{path}: the manifest is damaged, or of a later resload: format {FORMAT} has no {', '.join(unknown)}; "
+            f"pip install -U resload, or {COPY}"
+        )
+    return found  # type: ignore[no-any-return]  # an object, or its "format" would not have been found
+
+
 def _parsed(found: Mapping[str, Any]) -> Manifest:
-    if found["dtype"] not in ("uint8", "uint16") or not 1 <= int(found["per_shard"]) <= 1 << 20 or found["count"] < 0:
-        raise ValueError("dtype, per_shard or count is impossible")
+    claims.check_manifest(found)
     canvas = [Native(*map(int, found["native"]))] if "native" in found else []
     return Manifest(
         sizes=as_ladder([*found["sizes"], *canvas]),
@@ -211,11 +238,12 @@ def _parsed(found: Mapping[str, Any]) -> Manifest:
         dtype=found["dtype"],
         count=int(found["count"]),
         per_shard=int(found["per_shard"]),
-        recipe=found["recipe"],
+        recipe=dict(found["recipe"]),
         pseudonyms=str(found.get("pseudonyms", "")),
         shuffle_seed=int(found["shuffle_seed"]),
         batches=tuple(int(n) for n in found["batches"]),
         fingerprint=str(found["fingerprint"]),
         state=str(found["state"]),
         tables={str(name): tuple(map(str, sums)) for name, sums in found["tables"].items()},
+        summed=sealed.SUM in found,
     )

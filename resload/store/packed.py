@@ -25,7 +25,9 @@ from resload.errors import ArgumentError, CorruptCacheError
 from resload.store import layout
 from resload.store.codecs import Codec, body_bytes
 from resload.store.files import disk, write_at
-from resload.store.shard import REMEDY
+from resload.store.handle import open_shard
+from resload.store.remote import Location
+from resload.store.unreadable import REMEDY
 
 WAITING_BYTES = 64 << 20
 """Of records put before their turn, per writer; further ones wait in a file."""
@@ -140,23 +142,28 @@ class PackedShard:
     """
 
     def __init__(
-        self, path: Path, *, shape: tuple[int, ...], dtype: str, per_shard: int, count: int, codec: Codec
+        self,
+        path: Location,
+        *,
+        shape: tuple[int, ...],
+        dtype: str,
+        per_shard: int,
+        count: int,
+        codec: Codec,
+        whole: bool = False,
     ) -> None:
         self.path = path
         self._shape, self._dtype, self._codec = shape, np.dtype(dtype), codec
         self._body = body_bytes(shape, dtype)
-        try:
-            self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        except FileNotFoundError as exc:
-            raise CorruptCacheError(f"{path}: this shard is missing; {REMEDY}") from exc
+        self.file = open_shard(path, REMEDY, whole=whole)
         self._index = self._checked_index(per_shard, count)
         self.present = len(self._index)
 
     def _checked_index(self, per_shard: int, count: int) -> list[tuple[int, int]]:
         """(offset, length) of every present record: they must lie back to back, from the beginning to the index."""
-        records = os.fstat(self.descriptor).st_size - layout.index_bytes(per_shard)
+        records = self.file.size - layout.index_bytes(per_shard)
         index = bytearray(layout.index_bytes(per_shard))
-        if records < 0 or not read_at(self.descriptor, memoryview(index), records):
+        if records < 0 or not self.file.read_into(memoryview(index), records):
             raise CorruptCacheError(f"{self.path}: too short for an index of {per_shard} records; {REMEDY}")
         body, total = bytes(index[: -layout.CRC_BYTES]), bytes(index[-layout.CRC_BYTES :])
         if crc32c(body).to_bytes(layout.CRC_BYTES, "little") != total:
@@ -211,7 +218,7 @@ class PackedShard:
     def _verified(self, k: int, expected: int) -> NDArray[np.uint8]:
         offset, length = self._index[k]
         stored = np.empty(length, np.uint8)
-        if not read_at(self.descriptor, stored.data, offset):
+        if not self.file.read_into(stored.data, offset):
             raise CorruptCacheError(f"{self.path}: it ended while it was read; {REMEDY}")
         record = stored[: -layout.CRC_BYTES]
         behind, found = int.from_bytes(stored[-layout.CRC_BYTES :].tobytes(), "little"), int(crc32c(record.data))
@@ -232,7 +239,3 @@ class PackedShard:
             raise CorruptCacheError(f"{self.path}: record {k} cannot be decoded ({exc}); {REMEDY}") from exc
         if decoded is not out:
             out[:] = decoded[: len(out)]
-
-    def __del__(self) -> None:
-        if hasattr(self, "descriptor"):
-            os.close(self.descriptor)

@@ -24,11 +24,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from resload.errors import WorkerError
+from resload.errors import StorageError, WorkerError
 from resload.pipeline.engine import engine_of
 from resload.store import layout, tables
 from resload.store.plan import Step, Task
 from resload.store.present import levels, packed
+from resload.store.remote import Location, Url
 from resload.store.run import Sources, read_rows, run
 
 PACKAGES = ("resload", "torch", "numpy", "imagecodecs")
@@ -40,7 +41,7 @@ SHARED = "the cache must be on storage that this machine and all workers share, 
 class Part:
     """One row group for a worker: the key of pseudonyms is in it, where there is one, and no pixel."""
 
-    cache: Path
+    cache: Location
     """Absolute."""
     step: Step
     """Of one task."""
@@ -109,12 +110,17 @@ def seen(look: Callable[[], bool], patience: float) -> bool:
     return True
 
 
-def is_planned(cache: Path, key: str) -> bool:
+def is_planned(cache: Location, key: str) -> bool:
     """Whether the build under way in a cache is this step. The key is the first thing in the plan, the ids follow."""
     start = f'{{"key": "{key}"'.encode()
+    plan = cache / layout.BUILD / layout.PLAN
     try:
-        with (cache / layout.BUILD / layout.PLAN).open("rb") as file:
+        if isinstance(plan, Url):
+            return plan.read_ranges([(0, len(start))]) == [start]
+        with plan.open("rb") as file:
             return file.read(len(start)) == start
+    except StorageError:
+        raise
     except OSError:
         return False
 

@@ -1,7 +1,5 @@
 """The arrays of a cache as they are now, by which an append copies old records and verifies them."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -11,20 +9,22 @@ from resload.store import layout, tables
 from resload.store.gather import Level
 from resload.store.native import Packed
 from resload.store.opened import Shards
+from resload.store.remote import Location
 
 
-def levels(cache: Path, known: pd.DataFrame) -> dict[Size, Level]:
+def levels(cache: Location, known: pd.DataFrame) -> dict[Size, Level]:
     """The levels of a cache. known: its table, at least the checksums."""
     manifest = layout.read_manifest(cache)
     shards = Shards(cache, manifest)
     return {size: Level(shards, size, _crcs(known, size)) for size in manifest.arrays if not layout.is_packed(size)}
 
 
-def packed(cache: Path, known: pd.DataFrame) -> dict[Size, Packed]:
+def packed(cache: Location, known: pd.DataFrame) -> dict[Size, Packed]:
     """Its arrays of compressed records."""
     manifest = layout.read_manifest(cache)
     sizes = [size for size in manifest.arrays if layout.is_packed(size)]
-    return {size: Packed(cache, manifest, size, _crcs(known, size)) for size in sizes}
+    shards = Shards(cache, manifest)
+    return {size: Packed(shards, size, _crcs(known, size)) for size in sizes}
 
 
 def _crcs(known: pd.DataFrame, size: Size) -> NDArray[np.uint32]:

@@ -11,13 +11,13 @@ have different names. What the pixels show, such as burnt-in text, is for the ow
 """
 
 import hmac
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from resload.errors import ArgumentError, CacheMismatchError
 from resload.store.layout import Manifest
+from resload.store.remote import Location
 
 if TYPE_CHECKING:
     from resload.catalog import Catalog
@@ -111,14 +111,14 @@ def names_of(key: str | bytes | None) -> Plain:
     return Plain() if key is None else Pseudonyms(key)
 
 
-def names_in(cache: Path, manifest: Manifest, key: str | bytes | None) -> Plain:
+def names_in(cache: Location, manifest: Manifest, key: str | bytes | None) -> Plain:
     """The same, for a cache that is there. Raises CacheMismatchError for a key that it was not built with."""
     names = names_of(key)
     check(cache, manifest, names)
     return names
 
 
-def check(cache: Path, manifest: Manifest, names: Plain) -> None:
+def check(cache: Location, manifest: Manifest, names: Plain) -> None:
     """Raises CacheMismatchError where a cache has other names than these."""
     if names.check == manifest.pseudonyms:
         return

@@ -1,7 +1,5 @@
 """Making what is damaged in a cache again, from the sources it was built from."""
 
-import contextlib
-import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,16 +15,18 @@ from resload.intensity import Recipe
 from resload.masks.table import MaskTable
 from resload.pipeline.recipe import CatalogFilms
 from resload.size import Size
-from resload.store import layout, tables
-from resload.store.arrays import Writer, as_record, packed_shard, writer
+from resload.store import documents, layout, tables
+from resload.store.alone import alone, check
+from resload.store.arrays import Writer, as_record, packed_shard, shard_of, writer
 from resload.store.cache import Cache, open_cache
-from resload.store.commit import alone, explained, make_folders, put
-from resload.store.documents import codec_of
+from resload.store.commit import explained, make_folders, put, remove, remove_empty, scratch_of
+from resload.store.commit import names_in as names_in_folder
 from resload.store.files import disk
 from resload.store.identity import fingerprint
 from resload.store.packed import PackedShard, PackedWriter
 from resload.store.pseudonyms import names_in
-from resload.store.publish import publish, write_documents
+from resload.store.publish import publish, write
+from resload.store.remote import Given, Location, location
 from resload.store.run import (
     Record,
     film_of,
@@ -35,61 +35,85 @@ from resload.store.run import (
     mask_facts,
     masks_of,
     record_of,
+    rows_file,
 )
 from resload.store.run import record_sums as sums_of
 from resload.store.shard import Shard, little_endian
-from resload.store.verify import Problem, Report, open_shard, record_sums, verify
+from resload.store.verify import Problem, Report, check_fingerprint, record_sums, verify
 
 if TYPE_CHECKING:
     from resload.catalog import Catalog
 
 
 def repair(
-    cache: Cache | str | os.PathLike[str],
+    cache: Cache | Given,
     catalog: "Catalog",
     *,
     pseudonymise: str | bytes | None = None,
     threads: int | None = None,
     progress: bool = True,
 ) -> Report:
-    """Make damaged records again from the sources, and try quarantined films again.
+    """Make damaged records again from the sources, boxes from the catalog, and try quarantined films again.
 
     Only shards with something to mend are written, each beside the old one and renamed over it; records that are
     whole are copied. A source must still be the file the cache was built from. Readers that are open keep the old
     shards: open the cache again. Returns what could not be mended, with the reason.
 
     catalog: must hold the radiographs in question, under the same ids. pseudonymise: the key of a cache that was built
-    with one; CacheMismatchError for another key.
+    with one; CacheMismatchError for another key. Raises BuildInProgressError while the cache is built or repaired
+    elsewhere, DiskSpaceError and CacheError where it cannot be written.
     """
-    path = cache.path if isinstance(cache, Cache) else Path(cache)
-    names = names_in(path, layout.read_manifest(path), pseudonymise)
+    path = cache.path if isinstance(cache, Cache) else location(cache)
+    manifest = layout.read_manifest(path)
+    names = names_in(path, manifest, pseudonymise)
+    with explained(path), alone(path):
+        _mend_boxes(path, manifest, names.catalog(catalog))
     found = verify(path, threads=threads, progress=progress)
-    with alone(path):
-        return _Repair(path, names.catalog(catalog), names.seal).run(found)
+    with explained(path), alone(path), scratch_of(path) as scratch:
+        return _Repair(path, scratch, names.catalog(catalog), names.seal).run(found)
+
+
+def _mend_boxes(path: Location, manifest: layout.Manifest, catalog: "Catalog") -> None:
+    """Write boxes that are damaged again where the catalog has those that the manifest knows; else leave them."""
+    ids = tables.read_samples(path, manifest, ["id"])[0]["id"]
+    try:
+        tables.read_boxes(path, manifest, ids)
+    except CorruptCacheError:
+        boxes = tables.boxes_of(catalog, ids.tolist())
+        data = b"" if boxes is None else tables.as_parquet(boxes)
+        if tables.sum_of(data) in manifest.tables[layout.BOXES]:
+            write(path, layout.BOXES, data)
+            remove_empty(path / layout.BUILD)
 
 
 class _Repair:
-    def __init__(self, path: Path, catalog: "Catalog", seal: Callable[[str], str]) -> None:
-        self.path, self.films = path, CatalogFilms(catalog, seal)
+    def __init__(self, path: Location, scratch: Path, catalog: "Catalog", seal: Callable[[str], str]) -> None:
+        self.path, self.scratch, self.films = path, scratch, CatalogFilms(catalog, seal)
         self.manifest = layout.read_manifest(path)
         self.table, self.kept = tables.read_samples(path, self.manifest, levels=True)
         self.recipe = open_cache(path).pipeline
-        self.scratch = path / layout.BUILD
         self.places = {name: row for row, name in enumerate(self.films.ids)}
         self.masks = _masks(catalog, self.films, self.manifest)
         self.left: list[Problem] = []
         self.made = 0
 
     def run(self, found: Report) -> Report:
-        make_folders(self.scratch, below=self.path)
-        write_documents(self.path, self.manifest)
+        for name in names_in_folder(self.path / layout.BUILD):
+            if name.endswith(".part"):
+                remove(self.path / layout.BUILD / name)
+        for name, document in documents.all_documents(self.manifest).items():
+            write(self.path, name, document)
         wanted = self._damaged(found.problems)
         revived = self._revive(wanted)
         for (size, group), rows in sorted(wanted.items()):
             self._mend_shard(size, group, rows)
-        if revived:
-            self._publish()
-        self._clear()
+        goal = fingerprint(self.manifest, self.table["id"].tolist(), self.table)
+        interrupted = any(len(sums) > 1 for sums in self.manifest.tables.values())
+        if revived or (interrupted and goal != self.manifest):  # a repair ended between the table and the manifest
+            self._publish(goal)
+        else:
+            self.left += check_fingerprint(self.manifest, self.table)
+        remove_empty(self.path / layout.BUILD)  # an unfinished build's files may be in it, and stay
         return Report(found.records, tuple(self.left), self.made)
 
     def _damaged(self, problems: Sequence[Problem]) -> dict[tuple[Size, int], set[int]]:
@@ -144,7 +168,7 @@ class _Repair:
         """The bytes of a record, as its checksum is of."""
         if not layout.is_packed(size):
             return little_endian(pixels)
-        return codec_of(self.manifest, size).encode(as_record(pixels, self.manifest, size))
+        return documents.codec_of(self.manifest, size).encode(as_record(pixels, self.manifest, size))
 
     # -- shards --
 
@@ -163,16 +187,26 @@ class _Repair:
                     self._put(shard, k, record, size)
             with explained(self.path / name):
                 shard.finish(len(manifest.rows_of(group)))
+                check(self.path)
                 make_folders((self.path / name).parent, below=self.path)
+                self._forget(group)
                 put(temporary, self.path / name)
             self.made += len(rows)
         finally:
             shard.close()
             disk().unlink(temporary)
 
+    def _forget(self, group: int) -> None:
+        """An unfinished update that made this row group has to make it again, of the shard that is put there now."""
+        if rows_file(self.path, group).exists():
+            remove(rows_file(self.path, group))
+            if isinstance(self.path, Path):
+                disk().sync_folder(self.scratch)
+
     def _present(self, size: Size, group: int) -> Shard | PackedShard | None:
         try:
-            return (packed_shard if layout.is_packed(size) else open_shard)(self.path, self.manifest, size, group)
+            opened = packed_shard if layout.is_packed(size) else shard_of
+            return opened(self.path, self.manifest, size, group, whole=True)
         except CorruptCacheError:
             return None
 
@@ -216,30 +250,25 @@ class _Repair:
             return None, "its masks are no longer those the cache was built from"
         return made_of(film, found, self.recipe, [size])[size], ""
 
-    def _publish(self) -> None:
-        boxes = self.path / layout.BOXES
+    def _publish(self, goal: layout.Manifest) -> None:
         files = {layout.SAMPLES: tables.as_parquet(self.table, self.kept)}
-        if layout.BOXES in self.manifest.tables:
-            files[layout.BOXES] = boxes.read_bytes()
-        goal = fingerprint(self.manifest, self.table["id"].tolist(), self.table)
+        boxes = tables.read_boxes(self.path, self.manifest, self.table["id"])
+        if boxes is not None:
+            files[layout.BOXES] = tables.as_parquet(boxes)
         publish(self.path, self.manifest, goal, files)
-
-    def _clear(self) -> None:
-        with contextlib.suppress(OSError):  # an unfinished build's files may be in it, and stay
-            disk().rmdir(self.scratch)
 
 
 def _copied(old: Shard | PackedShard | None, k: int, expected: int) -> bytes | None:
     """The bytes of a record that is whole; None for one that is not."""
-    if isinstance(old, PackedShard):
-        try:
-            return old.compressed(k, expected)
-        except CorruptCacheError:
-            return None
     if old is None:
         return None
-    record = bytearray(old.step)
-    sums = record_sums(old, k, record)
+    try:
+        if isinstance(old, PackedShard):
+            return old.compressed(k, expected)
+        record = bytearray(old.step)
+        sums = record_sums(old, k, record)
+    except CorruptCacheError:
+        return None
     return bytes(record[: -layout.CRC_BYTES]) if sums == (expected, expected) else None
 
 

@@ -12,10 +12,11 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import numpy as np
@@ -23,7 +24,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from resload.errors import CacheMismatchError, DecodeError, TooLargeError, UnreadableFileError
+from resload.decode.source import source_bytes
+from resload.errors import CacheMismatchError, DecodeError
 from resload.masks.runs import Mask
 from resload.masks.table import MaskTable, areas, coverages
 from resload.pipeline import Film, Pipeline
@@ -32,19 +34,20 @@ from resload.pipeline.engine import CPU, Engine
 from resload.pipeline.recipe import CatalogFilms
 from resload.pipeline.together import made_together
 from resload.size import Size
-from resload.store import layout, tables
+from resload.store import guarded, layout, sealed, tables
+from resload.store.alone import check as check_lease
 from resload.store.arrays import Writer, as_record, writer
-from resload.store.commit import explained, make_folders, put, write_whole
+from resload.store.commit import explained, make_folders, names_in, put, scratch_of, write_whole
 from resload.store.gather import Level
 from resload.store.layout import Manifest
 from resload.store.native import Packed
 from resload.store.packed import PackedWriter
 from resload.store.plan import Step, Task
+from resload.store.remote import AT_ONCE, Location, Url
 from resload.store.slot import Slot
-from resload.threads import ordered_map
+from resload.threads import Workers, ordered_map
 
-LARGEST_FILE_BYTES = 2 << 30
-"""A source above this is refused unread; the largest radiographs are under 100 MB."""
+T = TypeVar("T")
 
 ASKED = ("status", "source_hash", tables.MASKS_HASH)
 """What a film's making asks the present table for."""
@@ -208,16 +211,8 @@ class _File:
 
 def read_file(path: Path) -> tuple[bytes, str]:
     """A source's bytes and its stamp. Raises UnreadableFileError or TooLargeError, naming it."""
-    try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if status.st_size > LARGEST_FILE_BYTES:
-                raise TooLargeError("the file is larger than 2 GiB", path=path)
-            return file.read(), stamp_of(status)
-    except OSError as exc:
-        if isinstance(exc, DecodeError):
-            raise
-        raise UnreadableFileError("the file could not be read", path=path, detail=exc.strerror or str(exc)) from exc
+    data, status = source_bytes(path)
+    return data, stamp_of(status)
 
 
 def content_hash(data: bytes) -> str:
@@ -374,16 +369,35 @@ def _copy_record(sources: Sources, item: _Item) -> None:
 
 
 def run(
-    step: Step, sources: Sources, cache: Path, *, threads: int, progress: bool, check: Callable[[], None] | None = None
+    step: Step,
+    sources: Sources,
+    cache: Location,
+    *,
+    threads: int,
+    progress: bool,
+    check: Callable[[], None] | None = None,
 ) -> None:
     """Make every row group of the step. What is finished stays finished, whatever happens.
 
     check: called before a row group's files are put in place; what it raises stops the build before that.
     """
-    scratch = cache / layout.BUILD
+    with scratch_of(cache) as scratch:
+        _run(step, sources, cache, scratch, threads=threads, progress=progress, check=check)
+
+
+def _run(
+    step: Step,
+    sources: Sources,
+    cache: Location,
+    scratch: Path,
+    *,
+    threads: int,
+    progress: bool,
+    check: Callable[[], None] | None,
+) -> None:
     opened: list[Writer] = []
     finishing: list[Future[None]] = []
-    finisher = ThreadPoolExecutor(1, thread_name_prefix="resload-finish")
+    finisher = Workers(1, "resload-finish")
     bar = tqdm(total=step.films, unit="film", desc=cache.name, disable=None if progress else True)
 
     def work(items: list[_Item]) -> list[tuple[_Item, Record | None]]:
@@ -396,23 +410,27 @@ def run(
     try:
         records: list[Record] = []
         pieces = _pieces(_items(step, scratch, opened), sources.engine.together)
-        for some in ordered_map(work, pieces, threads=threads, window=4 * threads):
-            for item, record in some:
-                if record is not None:
-                    records.append(record)
-                    bar.update()
-                if item.k + 1 == len(item.task.rows):
-                    finishing.append(finisher.submit(_finish, cache, item, records, check))
-                    records = []
-                    if len(finishing) > 1:
-                        finishing.pop(0).result()
+        with closing(ordered_map(work, pieces, threads=threads, window=4 * threads)) as made:
+            for some in made:
+                for item, record in some:
+                    if record is not None:
+                        records.append(record)
+                        bar.update()
+                    if item.k + 1 == len(item.task.rows):
+                        finishing.append(finisher.submit(_finish, cache, item, records, check))
+                        records = []
+                        if len(finishing) > 1:
+                            finishing.pop(0).result()
         for future in finishing:
             future.result()
     finally:
-        finisher.shutdown(wait=True)
-        for shard in opened:
-            shard.close()
-        bar.close()
+        try:
+            finisher.end(finish=True)
+        finally:
+            for shard in opened:
+                with suppress(OSError):  # of a shard that was not finished, and will not be: others must close too
+                    shard.close()
+            bar.close()
 
 
 def _items(step: Step, scratch: Path, opened: list[Writer]) -> Iterator[_Item]:
@@ -438,33 +456,61 @@ def _pieces(items: Iterator[_Item], most: int) -> Iterator[list[_Item]]:
         yield piece
 
 
-def _finish(cache: Path, item: _Item, records: list[Record], check: Callable[[], None] | None) -> None:
+def _finish(cache: Location, item: _Item, records: list[Record], check: Callable[[], None] | None) -> None:
     """Commit one row group: every shard whole and in place, then the file that says so."""
     task = item.task
     for size, shard in item.writers.items():
         target = cache / layout.shard_path(size, task.group)
         with explained(target):
             shard.finish(len(task.rows))
+            check_lease(cache)
             if check is not None:
                 check()
             make_folders(target.parent, below=cache)
             put(shard.path, target)
-    scratch = cache / layout.BUILD
-    document = json.dumps({"sizes": [str(size) for size in task.sizes], "records": records})
-    write_whole(document.encode(), rows_file(cache, task.group), scratch=scratch)
+    document = {"sizes": [str(size) for size in task.sizes], "records": records}
+    text = json.dumps(sealed.sealed(document, document))
+    write_whole(text.encode(), rows_file(cache, task.group), scratch=cache / layout.BUILD)
 
 
-def rows_file(cache: Path, group: int) -> Path:
+def rows_file(cache: Location, group: int) -> Location:
     """`.build/rows-<g>.json`: while it exists, row group g of the unfinished step is done."""
     return cache / layout.BUILD / f"rows-{group}.json"
 
 
-def read_rows(cache: Path, task: Task) -> list[Record] | None:
-    """The records of a finished row group; None when it is not finished, or was for other sizes."""
+def read_rows(cache: Location, task: Task) -> list[Record] | None:
+    """The records of a finished row group; None when it is not finished, was for other sizes, or the file is damaged.
+
+    `unfinished.finished` also looks whether the shards are there.
+    """
     try:
-        document = json.loads(rows_file(cache, task.group).read_bytes())
-    except (FileNotFoundError, ValueError):
+        name = f"{layout.BUILD}/{rows_file(cache, task.group).name}"
+        document = guarded.parsed(guarded.document(cache, name, rows=len(task.rows)))
+        if not isinstance(document, dict) or not sealed.holds(document, document):
+            return None
+        records: list[Record] = document["records"]
+        same = document["sizes"] == [str(size) for size in task.sizes] and len(records) == len(task.rows) - task.keep
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    records: list[Record] = document["records"]
-    same = document["sizes"] == [str(size) for size in task.sizes] and len(records) == len(task.rows) - task.keep
     return records if same else None
+
+
+def in_build(cache: Location, tasks: Sequence[Task], read: Callable[[Task], T | None]) -> dict[int, T]:
+    """Row group -> what `read` says of it, of tasks whose `rows-<g>.json` is there and of which it says anything."""
+    there = set(names_in(cache / layout.BUILD))
+    asked = [task for task in tasks if rows_file(cache, task.group).name in there]
+    with Workers(AT_ONCE if isinstance(cache, Url) else 1, "resload-rows") as pool:
+        reading = {task.group: pool.submit(read, task) for task in asked}
+        return {group: found for group, future in reading.items() if (found := future.result()) is not None}
+
+
+def read_plan(cache: Location, manifest: Manifest) -> tuple[str, list[str]]:
+    """What a build that has not finished is about: the key of its step, and the ids in row order.
+
+    Raises OSError, ValueError, KeyError or TypeError for a plan that is gone or damaged.
+    """
+    document = guarded.parsed(guarded.document(cache, f"{layout.BUILD}/{layout.PLAN}", rows=manifest.count))
+    key, ids = document["key"], document["ids"]
+    if not isinstance(key, str) or not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
+        raise TypeError("ids are no list of texts")
+    return key, ids

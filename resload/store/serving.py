@@ -12,7 +12,6 @@ target's, film by film; where a canvas is around it, the canvas is drawn anew.
 """
 
 import logging
-import threading
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -22,7 +21,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from resload import carried, composite, geometry
+from resload import carried, composite, forks, geometry
 from resload.devices import onto
 from resload.errors import ArgumentError, SizeError
 from resload.geometry import Crop, Pad, Rect, Stretch, facts_at
@@ -68,7 +67,7 @@ class Serving:
         self.films = film_facts(table)
         self._places: dict[Size, NDArray[np.int32]] = {}
         self._served: dict[tuple[Size, bool], Served] = {}
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
 
     # -- which level --
 

@@ -8,7 +8,6 @@ index is for other Zarr readers, and is checked against this arithmetic when a s
 """
 
 import mmap
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,10 @@ from resload.errors import CorruptCacheError
 from resload.size import Size
 from resload.store import layout
 from resload.store.files import disk
+from resload.store.handle import open_shard
 from resload.store.pieces import Pieces
-
-REMEDY = "resload.verify lists what is damaged, resload.repair makes it again from the sources"
+from resload.store.remote import Location
+from resload.store.unreadable import REMEDY
 
 
 def index_block(count: int, per_shard: int, step: int) -> bytes:
@@ -86,33 +86,32 @@ class Shard:
     """An open shard: length and index checked, the file closed when nobody holds this object.
 
     `identity` tells this file as it is now from any other; a file whose identity is `checked` is not checked again.
+    `descriptor` is -1 for an object of object storage, which is read by `read_into`; `whole` fetches all of it first.
     `records` is a read-only (count, record_bytes) uint8 view of the mapped file with access="mmap", else None;
     `address` is where it begins in memory, else 0.
     """
 
     def __init__(
         self,
-        path: Path,
+        path: Location,
         *,
         size: Size,
         dtype: str,
         per_shard: int,
         count: int,
         access: str = "pread",
-        checked: tuple[int, ...] | None = None,
+        checked: tuple[object, ...] | None = None,
+        whole: bool = False,
     ) -> None:
         self.path = path
         self.step = layout.record_bytes(size, dtype)
         self.records: NDArray[np.uint8] | None = None
         self.address = 0
-        try:
-            self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        except FileNotFoundError as exc:
-            raise CorruptCacheError(f"{path}: this shard is missing; {REMEDY}") from exc
-        found = os.fstat(self.descriptor)
-        self.identity = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, count
+        self.file = open_shard(path, REMEDY, whole=whole)
+        self.descriptor = self.file.descriptor
+        self.identity = *self.file.identity, count
         if self.identity != checked:
-            self._check(layout.index_bytes(per_shard), per_shard, count, found.st_size)
+            self._check(layout.index_bytes(per_shard), per_shard, count, self.file.size)
         if access == "mmap":
             mapped = mmap.mmap(self.descriptor, 0, access=mmap.ACCESS_READ)
             self.records = np.frombuffer(mapped, np.uint8, count * self.step).reshape(count, self.step)
@@ -124,18 +123,13 @@ class Shard:
         if rest or not count <= records <= per_shard:
             expected = count * self.step + index_length
             raise CorruptCacheError(f"{self.path}: {expected} bytes expected, {found} found; {REMEDY}")
-        index = os.pread(self.descriptor, index_length, records * self.step)
-        if index != index_block(records, per_shard, self.step):
+        index = bytearray(index_length)
+        if not self.file.read_into(memoryview(index), records * self.step) or index != index_block(
+            records, per_shard, self.step
+        ):
             raise CorruptCacheError(f"{self.path}: its index is damaged; {REMEDY}")
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
-        """Fill the whole buffer from `offset` on."""
-        while buffer:
-            got = os.preadv(self.descriptor, [buffer], offset)
-            if got == 0:
-                raise CorruptCacheError(f"{self.path}: it ended while it was read; {REMEDY}")
-            buffer, offset = buffer[got:], offset + got
-
-    def __del__(self) -> None:
-        if hasattr(self, "descriptor"):
-            os.close(self.descriptor)
+        """Fill the whole buffer from `offset` on. Raises CorruptCacheError, or CacheError, when that cannot be read."""
+        if not self.file.read_into(buffer, offset):
+            raise CorruptCacheError(f"{self.path}: it ended while it was read; {REMEDY}")

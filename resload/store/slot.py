@@ -1,6 +1,5 @@
 """A place for records: one buffer of images, and the views that reading into it needs."""
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,10 +23,13 @@ class Slot:
         self.flat = flat
         self.bytes = out.view(np.uint8).reshape(count, body)
         self.sums = np.zeros(count, "<u4")
+        self._pairs: list[tuple[memoryview, memoryview]] | None = None
         self.buffers = bulk.Buffers(self.bytes, self.sums)
 
-    @cached_property
+    @property
     def pairs(self) -> list[tuple[memoryview, memoryview]]:
-        """Where the pixels and the sum of each record go, for reading one after another."""
-        sums = self.sums.data.cast("B")
-        return [(self.flat[i * self.body : (i + 1) * self.body], sums[i * 4 : i * 4 + 4]) for i in range(len(self.out))]
+        """Where the pixels and the sum of each record go, for reading one after another; made once."""
+        if self._pairs is None:
+            places, body, sums = range(len(self.out)), self.body, self.sums.data.cast("B")
+            self._pairs = [(self.flat[i * body : (i + 1) * body], sums[i * 4 : i * 4 + 4]) for i in places]
+        return self._pairs

@@ -20,6 +20,7 @@ from resload.executors import Workers
 from resload.pipeline.engine import check_names
 from resload.store.parts import SHARED, Answer, Part, is_readable, make_part, seen, versions
 from resload.store.plan import Step
+from resload.store.remote import Location
 from resload.store.run import Sources, rows_file
 
 PATIENCE = 90.0
@@ -46,7 +47,7 @@ def crew_of(workers: Workers, decode: str, device: object, threads: int) -> Crew
     return Crew(workers, decode, str(device), threads)
 
 
-def spread(step: Step, sources: Sources, cache: Path, crew: Crew, *, key: str, progress: bool) -> None:
+def spread(step: Step, sources: Sources, cache: Location, crew: Crew, *, key: str, progress: bool) -> None:
     """Make every row group of the step. What is finished stays finished, whatever happens.
 
     key: of the step. Raises WorkerError when a worker died, or does not see the cache or the films that this process
@@ -70,11 +71,11 @@ def _round(parts: Iterable[Part], crew: Crew, bar: Any) -> Iterator[Part]:
                 bar.update(part.step.films)
 
 
-def parts(step: Step, sources: Sources, cache: Path, crew: Crew, key: str) -> Iterator[Part]:
+def parts(step: Step, sources: Sources, cache: Location, crew: Crew, key: str) -> Iterator[Part]:
     """The tasks, each made when it is taken."""
     for task in step.tasks:
         yield Part(
-            cache=cache.absolute(),
+            cache=cache.absolute() if isinstance(cache, Path) else cache,
             step=replace(step, tasks=(task,)),
             key=key,
             sources=sources.part(task),

@@ -1,13 +1,16 @@
 """What all views of one cache share: its open files, and pixels of any size from them."""
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from resload import forks
 from resload.errors import ArgumentError, SizeError
 from resload.geometry import Rect
 from resload.masks.areas import recovered
@@ -21,11 +24,14 @@ from resload.size import Native, Size
 from resload.store import tables, whole
 from resload.store.gather import Level
 from resload.store.layout import Masks
+from resload.store.mirror import Mirror
 from resload.store.native import Packed
 from resload.store.opened import Shards
 from resload.store.serving import Serving
 from resload.store.slot import Slot
 
+_LET_GO = 1.0
+"""Seconds after which copies that were removed from a mirror are looked for, which keep their bytes while open."""
 _BUFFER_BYTES = 1 << 20
 """Of levels that are read before they are resized: near the core."""
 
@@ -45,7 +51,7 @@ class Stored:
         self._levels: dict[Size, Level] = {}
         self._packed: dict[Size, Packed] = {}
         self._recipes: dict[Size, Pipeline] = {}
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self._local = threading.local()
         self.residences = Residences(self.manifest.count, np.dtype(self.manifest.dtype))
         """Pixels that stay on devices, for loaders with resident=True."""
@@ -79,7 +85,7 @@ class Stored:
         if found is None:
             own = next(one for one in self.manifest.arrays if one == size)  # all natives are equal: the cache's canvas
             with self._lock:
-                found = self._packed.setdefault(size, Packed(self.path, self.manifest, own, self.crcs(size)))
+                found = self._packed.setdefault(size, Packed(self.shards, own, self.crcs(size)))
         return found
 
     def close(self) -> None:
@@ -120,6 +126,45 @@ class Stored:
         if not files or not whole.SWEEPS or not whole.fits(sum(path.stat().st_size for path in files if path.exists())):
             return None
         return whole.Sweep(files)
+
+    def expecting(
+        self, steps: Iterable[tuple[NDArray[np.int64], Sequence[Size]]], *, allow_upsample: bool = False
+    ) -> AbstractContextManager[Callable[[int], None]] | None:
+        """While these rows are read at these sizes, step by step: what comes next is fetched into the mirror.
+
+        The context gives what is to be called with the number of each step once all before it were read; None where
+        there is no mirror. A row's masks are not known to be wanted: they are fetched when they are read.
+        """
+        mirror, per_shard = self.shards.mirror, self.manifest.per_shard
+        if mirror is None:
+            return None
+        levels: dict[Size, Size] = {}
+        wanted = []
+        for rows, sizes in steps:
+            for size in sizes:
+                if size not in levels:
+                    levels[size] = self.serving.served(size, allow_upsample=allow_upsample).level
+            groups = np.unique(rows // per_shard).tolist()
+            wanted.append([(level, group) for level in {levels[size] for size in sizes} for group in groups])
+        return self._followed(mirror, wanted)
+
+    @contextmanager
+    def _followed(
+        self, mirror: Mirror, wanted: Sequence[Sequence[tuple[Size, int]]]
+    ) -> Iterator[Callable[[int], None]]:
+        looked = time.monotonic()
+        with mirror.expecting(wanted) as passed:
+
+            def at(step: int) -> None:
+                nonlocal looked
+                passed(step)
+                if time.monotonic() - looked > _LET_GO:
+                    looked = time.monotonic()
+                    self.shards.let_go()
+                    for packed in list(self._packed.values()):
+                        packed.let_go()
+
+            yield at
 
     def fill_regions(
         self,

@@ -14,6 +14,7 @@ metadata says which columns are targets, so that the file explains itself. The m
 table's bytes, which is verified whenever the table is read.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -29,9 +30,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from resload.errors import ArgumentError, CacheMismatchError, CorruptCacheError
+from resload import parquet
+from resload.errors import ArgumentError, CacheError, CacheMismatchError, CorruptCacheError
+from resload.regular import TooLong
 from resload.size import Size
-from resload.store.layout import BOXES, SAMPLES, Manifest
+from resload.store import claims, guarded
+from resload.store.layout import BOXES, MANIFEST, SAMPLES, Manifest
+from resload.store.remote import Location
+from resload.store.unreadable import unreadable
 
 if TYPE_CHECKING:
     from resload.catalog import Catalog
@@ -65,6 +71,12 @@ LEVEL_COLUMNS = {"crc32c": "uint32", "sum": "uint64", "sumsq": "uint64"}
 IDENTIFIERS = ("number", "keep")
 PSEUDONYMS = "pseudonyms"
 """What a table says of its identifiers where they are hashed under a key."""
+_REMEDY = {
+    SAMPLES: "it cannot be made again without decoding: restore it and zarr.json from one copy of the cache, or build "
+    "the cache anew",
+    BOXES: "resload.repair writes it again from a catalog with the same boxes; else restore it and zarr.json from one "
+    "copy of the cache",
+}
 _METADATA = b"resload"
 _ARRAY = re.compile(r"native|(masks_)?\d+x\d+")
 
@@ -226,49 +238,74 @@ def sum_of(data: bytes) -> str:
 
 
 def read_samples(
-    cache: Path, manifest: Manifest, columns: Sequence[str] | None = None, *, levels: bool = False
+    cache: Location, manifest: Manifest, columns: Sequence[str] | None = None, *, levels: bool = False
 ) -> tuple[pd.DataFrame, Kept]:
     """samples.parquet, verified: the named columns, or all (the levels' own only if asked for).
 
     Rows beyond the manifest's count, and levels that it does not name, belong to an update that was interrupted
     between the table and the manifest: they are left out. Raises CorruptCacheError.
     """
-    with _verified(cache, manifest, SAMPLES) as file:
-        schema = pq.read_schema(file)
-        note = json.loads(schema.metadata[_METADATA])
-        kept = Kept(tuple(note["targets"]), tuple(note["columns"]), note["identifiers"])
-        ours = {level_column(kind, size) for size in manifest.arrays for kind in LEVEL_COLUMNS} if levels else set()
-        wanted = columns if columns is not None else [n for n in schema.names if n in ours or not is_level_column(n)]
-        frame = pq.read_table(file, columns=list(wanted)).to_pandas()
+    with _verified(cache, manifest, SAMPLES) as data:
+        ours = {level_column(kind, size): dtype for size in manifest.arrays for kind, dtype in LEVEL_COLUMNS.items()}
+        ours = ours if levels else {}
+        frame, about = parquet.read(data, columns, lambda name: name in ours or not is_level_column(name))
+        kept = _kept(guarded.parsed(about[_METADATA]))
+        if columns is None:
+            numbers = dict.fromkeys([*kept.targets, *map(mask_column, manifest.masks)], "float32")
+            claims.check_samples(frame, {**RESULTS, **ours, **numbers, "id": "str"}, [*ours, *numbers])
         if columns is None and "offset" not in frame:  # an older cache: it knew a scale only where the offset is 0
-            frame.insert(frame.columns.get_loc("scale") + 1, "offset", frame["scale"] * 0.0)
+            frame.insert(list(frame).index("scale") + 1, "offset", frame["scale"] * 0.0)
         if len(frame) < manifest.count:
             raise ValueError(f"{len(frame)} rows, {manifest.count} expected")
     return frame.iloc[: manifest.count].reset_index(drop=True), kept
 
 
-def read_boxes(cache: Path, manifest: Manifest) -> pd.DataFrame | None:
-    """boxes.parquet, verified, or None when the cache has none."""
+def read_boxes(cache: Location, manifest: Manifest, ids: "pd.Series[Any]") -> pd.DataFrame | None:
+    """boxes.parquet, verified, or None when the cache has none; only boxes of these films.
+
+    There are others where an update was interrupted between this table and the manifest.
+    """
     if BOXES not in manifest.tables:
         return None
-    with _verified(cache, manifest, BOXES) as file:
-        frame: pd.DataFrame = pq.read_table(file).to_pandas()
-        return frame
+    with _verified(cache, manifest, BOXES) as data:
+        frame, _ = parquet.read(data)
+        claims.check_boxes(frame)
+    if len(manifest.tables[BOXES]) > 1:
+        frame = frame[frame["id"].isin(ids)].reset_index(drop=True)
+    return frame
+
+
+def _kept(note: Any) -> Kept:
+    names = (note["targets"], note["columns"], [note["identifiers"]])
+    if not all(isinstance(some, list) and all(isinstance(name, str) for name in some) for some in names):
+        raise TypeError("what it says of its columns is damaged")
+    return Kept(tuple(note["targets"]), tuple(note["columns"]), note["identifiers"])
 
 
 @contextmanager
-def _verified(cache: Path, manifest: Manifest, name: str) -> Iterator[Any]:
-    """A table's bytes as a file, once they were compared with the manifest; what goes wrong then names it too."""
+def _verified(cache: Location, manifest: Manifest, name: str) -> Iterator[bytes]:
+    """A table's bytes, once they were compared with the manifest; what goes wrong then names it too."""
     try:
-        data = (cache / name).read_bytes()
+        data = _bytes(cache, name)
         if sum_of(data) not in manifest.tables[name]:
-            raise ValueError("its bytes differ from their sum in the manifest")
-        yield pa.BufferReader(data)
+            raise ValueError(f"its bytes differ from their sum in {cache / MANIFEST}")
+        yield data
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as exc:
-        raise CorruptCacheError(
-            f"{cache / name}: this table is missing or damaged ({exc}); it cannot be made again without decoding: "
-            "restore the file from a copy of the cache, or build the cache anew"
-        ) from exc
+        if isinstance(exc, CacheError):
+            raise
+        raise CorruptCacheError(f"{cache / name}: this table is missing or damaged ({exc}); {_REMEDY[name]}") from exc
+
+
+def _bytes(cache: Location, name: str) -> bytes:
+    """Raises OSError for a table that is missing or cannot be one; CacheError for one that cannot be read now."""
+    try:
+        return guarded.table(cache, name)
+    except (FileNotFoundError, CacheError, TooLong):
+        raise
+    except OSError as exc:
+        if exc.errno in (errno.EIO, errno.EINVAL):
+            raise
+        raise unreadable(cache / name, exc) from exc
 
 
 def is_level_column(name: str) -> bool:

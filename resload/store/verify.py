@@ -3,11 +3,8 @@
 Where its films are at hand, a sample of them is decoded again and compared with what is stored (proof.py).
 """
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,17 +13,18 @@ from crc32c import crc32c
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from resload.errors import ArgumentError, CorruptCacheError
+from resload.errors import ArgumentError, CorruptCacheError, StorageError
 from resload.pipeline.recipe import CatalogFilms
 from resload.seeds import permutation
 from resload.size import Size
-from resload.store import documents, layout, tables
-from resload.store.arrays import packed_shard
+from resload.store import documents, guarded, layout, tables
+from resload.store.arrays import packed_shard, shard_of
 from resload.store.cache import Cache, open_cache
 from resload.store.identity import fingerprint
 from resload.store.layout import Manifest
 from resload.store.proof import Finding, LevelError, Proof
 from resload.store.pseudonyms import Plain, names_in
+from resload.store.remote import Given, Location, location
 from resload.store.shard import Shard
 from resload.threads import ordered_map, thread_count
 
@@ -75,7 +73,7 @@ class Report:
 
 
 def verify(
-    cache: Cache | str | os.PathLike[str],
+    cache: Cache | Given,
     *,
     sources: int = 0,
     catalog: "Catalog | None" = None,
@@ -110,12 +108,12 @@ def verify(
         raise ArgumentError(
             f"sources={sources} needs the films: give catalog=..., the catalog that the cache was built from"
         )
-    path, count = cache.path if isinstance(cache, Cache) else Path(cache), thread_count(threads)
+    path, count = cache.path if isinstance(cache, Cache) else location(cache), thread_count(threads)
     opened = open_cache(path)
     manifest = layout.read_manifest(path)
     names = names_in(path, manifest, pseudonymise) if sources or pseudonymise is not None else Plain()
     table, _ = tables.read_samples(path, manifest, levels=True)
-    problems = _check_documents(path, manifest) + _check_fingerprint(manifest, table)
+    problems = _check_documents(path, manifest) + check_fingerprint(manifest, table)
     problems += _check_shards(path, manifest, table, threads=count, progress=progress)
     readable = np.flatnonzero((table["status"] == "ok").to_numpy())
     done, levels = 0, tuple[LevelError, ...]()
@@ -129,18 +127,14 @@ def verify(
     return Report(records, tuple(problems), 0, done, len(readable), levels, opened.digest)
 
 
-def _check_documents(cache: Path, manifest: Manifest) -> list[Problem]:
-    """Every metadata document must say what the manifest implies, or other Zarr readers see something else."""
-    expected = {
-        layout.MANIFEST: documents.root_document(manifest),
-        **{f"{name}/{layout.MANIFEST}": one for name, one in documents.group_documents(manifest).items()},
-    }
-    for size in manifest.arrays:
-        expected[f"{layout.level_folder(size)}/{layout.MANIFEST}"] = documents.array_document(manifest, size)
+def _check_documents(cache: Location, manifest: Manifest) -> list[Problem]:
+    """Every metadata document must be what the manifest implies, or other Zarr readers see something else."""
     problems = []
-    for name, document in expected.items():
+    for name, document in documents.all_documents(manifest).items():
         try:
-            same = json.loads((cache / name).read_bytes()) == json.loads(documents.as_json(document))
+            same = guarded.document(cache, name) == document
+        except StorageError:
+            raise
         except (OSError, ValueError):
             same = False
         if not same:
@@ -148,15 +142,15 @@ def _check_documents(cache: Path, manifest: Manifest) -> list[Problem]:
     return problems
 
 
-def _check_fingerprint(manifest: Manifest, table: pd.DataFrame) -> list[Problem]:
-    """The digest that one cites holds it, so it must be that of what is here."""
+def check_fingerprint(manifest: Manifest, table: pd.DataFrame) -> list[Problem]:
+    """The digest that one cites holds the fingerprint, so it must be that of what is here."""
     if fingerprint(manifest, table["id"].tolist(), table).fingerprint == manifest.fingerprint:
         return []
     return [Problem(layout.MANIFEST, "its fingerprint is not that of its recipe and of the table's ids and sources")]
 
 
 def _check_shards(
-    path: Path, manifest: Manifest, table: pd.DataFrame, *, threads: int, progress: bool
+    path: Location, manifest: Manifest, table: pd.DataFrame, *, threads: int, progress: bool
 ) -> list[Problem]:
     shards = [(size, group) for size in manifest.arrays for group in range(manifest.groups)]
     sums = {size: table[tables.level_column("crc32c", size)].to_numpy(np.uint32) for size in manifest.arrays}
@@ -175,14 +169,14 @@ def _check_shards(
 
 
 def _check_shard(
-    cache: Path, manifest: Manifest, size: Size, group: int, expected: NDArray[np.uint32], ids: Sequence[str]
+    cache: Location, manifest: Manifest, size: Size, group: int, expected: NDArray[np.uint32], ids: Sequence[str]
 ) -> list[Problem]:
     name = layout.shard_path(size, group)
     rows = manifest.rows_of(group)
     if layout.is_packed(size):
         return _check_packed(cache, manifest, size, group, expected, ids)
     try:
-        shard = open_shard(cache, manifest, size, group)
+        shard = shard_of(cache, manifest, size, group, whole=True)
     except CorruptCacheError as exc:
         return [Problem(name, str(exc).partition(": ")[2].partition(";")[0])]
     problems: list[Problem] = []
@@ -191,7 +185,8 @@ def _check_shard(
         try:
             body_sum, stored = record_sums(shard, k, record)
         except CorruptCacheError as exc:
-            return [*problems, Problem(name, str(exc).partition(": ")[2].partition(";")[0])]
+            problems.append(Problem(name, f"record {k}: {_words(exc)}", row, ids[row]))
+            continue
         if not body_sum == stored == int(expected[k]):
             what = (
                 f"record {k}: its pixels sum to {body_sum:08x}, the shard says {stored:08x}, "
@@ -202,12 +197,12 @@ def _check_shard(
 
 
 def _check_packed(
-    cache: Path, manifest: Manifest, size: Size, group: int, expected: NDArray[np.uint32], ids: Sequence[str]
+    cache: Location, manifest: Manifest, size: Size, group: int, expected: NDArray[np.uint32], ids: Sequence[str]
 ) -> list[Problem]:
     """Compressed records: both sums of each, and that it decodes to its shape."""
     name, rows = layout.shard_path(size, group), manifest.rows_of(group)
     try:
-        shard = packed_shard(cache, manifest, size, group)
+        shard = packed_shard(cache, manifest, size, group, whole=True)
     except CorruptCacheError as exc:
         return [Problem(name, _words(exc))]
     problems = []
@@ -250,7 +245,7 @@ def _as_problem(manifest: Manifest, table: pd.DataFrame, found: Finding) -> Prob
     return Problem(file, what, found.row, str(table["id"].iloc[found.row]), repairable=False)
 
 
-def _whole(path: Path, manifest: Manifest, table: pd.DataFrame, row: int, size: Size) -> NDArray[Any] | None:
+def _whole(path: Location, manifest: Manifest, table: pd.DataFrame, row: int, size: Size) -> NDArray[Any] | None:
     """A record's pixels; None where it is damaged, which the checksums have told already."""
     group, k = divmod(row, manifest.per_shard)
     expected = int(table[tables.level_column("crc32c", size)].iloc[row])
@@ -258,7 +253,7 @@ def _whole(path: Path, manifest: Manifest, table: pd.DataFrame, row: int, size: 
         if layout.is_packed(size):
             height, width = table[["height", "width"]].iloc[row].astype(int)
             return packed_shard(path, manifest, size, group).read(k, expected, rows=height)[:, :width]
-        shard = open_shard(path, manifest, size, group)
+        shard = shard_of(path, manifest, size, group)
         record = bytearray(shard.step)
         if record_sums(shard, k, record) != (expected, expected):
             return None
@@ -268,17 +263,6 @@ def _whole(path: Path, manifest: Manifest, table: pd.DataFrame, row: int, size: 
 
 
 # -- one shard, one record --
-
-
-def open_shard(cache: Path, manifest: Manifest, size: Size, group: int) -> Shard:
-    """A shard, opened for itself. Raises CorruptCacheError."""
-    return Shard(
-        cache / layout.shard_path(size, group),
-        size=size,
-        dtype=manifest.dtype,
-        per_shard=manifest.per_shard,
-        count=len(manifest.rows_of(group)),
-    )
 
 
 def record_sums(shard: Shard, k: int, record: bytearray) -> tuple[int, int]:

@@ -33,7 +33,11 @@ class Sweep:
     def __init__(self, files: Sequence[Path]) -> None:
         self._files, self._ends = files, threading.Event()
         self._thread = threading.Thread(target=self._run, name="resload-sweep", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # Ctrl-C while it starts: nobody else could end it
+            self._ends.set()
+            raise
 
     def wait(self, seconds: float = HEAD_START) -> None:
         """Until everything is read, so long at most."""

@@ -1,0 +1,178 @@
+"""Everything that writes a cache, interrupted at every call and at random instants: what is lost must be nothing.
+
+    python benchmarks/torture.py [--kills 500 --every 1 --seed 0 --workers 1 --place DIR --executor NAME --only NAME]
+
+Each operation (`torture_operations.py`) meets each fault (`torture_trials.py`): calls that fail, a full disk, a power
+cut after which unsynced writes are gone or torn, kills. After each, what is there is opened (and what it serves
+compared with the truth), the operation is done again, and the folder is compared byte for byte with that of an
+undisturbed run. `resload.testing` has the faults; `resload.testing.power` says what of a power cut is modelled.
+
+--every N takes every N-th call only; --kills is the number of random kills, over all operations. Trial and seed decide
+all that is random but the instants of kills. Ends with status 1 when anything was lost.
+"""
+
+import argparse
+import collections
+import itertools
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from common import save
+from torture_operations import Films, operations
+from torture_trials import (
+    FAILURES,
+    NAMING,
+    ROOM,
+    Outcome,
+    Prepared,
+    failing,
+    killed,
+    killed_at_random,
+    prepared,
+    room_for_trials,
+    short,
+    without_power,
+)
+
+from resload.store import builder, repair, verify  # noqa: F401  # imported before forking: children start at once
+from resload.testing.places import Place
+
+Trial = Callable[[Place], Outcome]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=500, help="at random instants")
+    parser.add_argument("--every", type=int, default=1, help="only every N-th call of an operation")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="processes, each of which forks a child at a time")
+    parser.add_argument("--place", type=Path, help="a folder to work in; else one in memory, or the temporary one")
+    parser.add_argument("--executor", default="threads", help="what builds run on")
+    parser.add_argument("--only", help="one operation, by its name")
+    parser.add_argument("--results", type=Path, help="where to write, instead of benchmarks/results")
+    args = parser.parse_args()
+    begun = time.perf_counter()
+    with room_for_trials(args.place) as room:
+        outcomes = run(room, args)
+    losses = report(outcomes, args, time.perf_counter() - begun)
+    sys.exit(1 if losses else 0)
+
+
+def run(room: Place, args: argparse.Namespace) -> list[Outcome]:
+    """All trials of all operations."""
+    films = Films(room.path, None if args.executor == "threads" else args.executor)
+    chosen = [one for one in operations(films) if args.only in (None, one.name)]
+    ready = [prepared(one, room / f"operation-{k}") for k, one in enumerate(chosen)]
+    trials = list(itertools.chain.from_iterable(trials_of(one, args, len(ready)) for one in ready))
+    global _TRIALS, _ROOM
+    _TRIALS, _ROOM = trials, room
+    outcomes = []
+    for outcome in _each(len(trials), args.workers):
+        outcomes.append(outcome)
+        for problem in outcome.problems:
+            print(f"{outcome.operation} / {outcome.fault} / {outcome.k}: {problem}", flush=True)
+        if len(outcomes) % 200 == 0:
+            print(f"{len(outcomes)} of {len(trials)}", file=sys.stderr, flush=True)
+    return outcomes
+
+
+_TRIALS: Sequence[Trial] = ()
+_ROOM: Place | None = None
+
+
+def _each(count: int, workers: int) -> Iterator[Outcome]:
+    """Trials in this process, or in some that are forked from it (and fork in turn: none has other threads)."""
+    if workers == 1:
+        yield from map(_one, range(count))
+        return
+    with multiprocessing.get_context("fork").Pool(workers) as pool:
+        yield from pool.imap_unordered(_one, range(count))
+
+
+def _one(number: int) -> Outcome:
+    assert _ROOM is not None
+    room = _ROOM / f"worker-{multiprocessing.current_process().name}"
+    room.path.mkdir(exist_ok=True)
+    return _TRIALS[number](room)
+
+
+def trials_of(one: Prepared, args: argparse.Namespace, operations: int) -> Iterator[Trial]:
+    """Each fault at each call of an operation, and its share of the random kills."""
+    every, calls = args.every, len(one.calls)
+    steps = sum(kind != "close" for kind in one.calls)
+    room, naming = (sum(kind in kinds for kind in one.calls) for kinds in (ROOM, NAMING))
+    for name in FAILURES:
+        count = calls if name == "I/O error" else room if "full" in name else naming
+        yield from (
+            partial(failing, one, name, k) for k in _turns(count, every * (4 if "short" in name else 1), args.seed)
+        )
+    yield from (partial(short, one, args.seed + k) for k in range(max(1, 8 // every)))
+    yield from (partial(killed, one, k) for k in _turns(calls, every, args.seed))
+    yield from (partial(without_power, one, k, 1) for k in (*_turns(steps, every, args.seed), steps + 1))
+    again = partial(without_power, killed_before=True)
+    yield from (partial(again, one, k, 1) for k in _turns(steps, 4 * every, args.seed))
+    share = -(-args.kills // operations)
+    yield from (partial(killed_at_random, one, args.seed * 1_000_000 + k) for k in range(share))
+
+
+def _turns(count: int, every: int, seed: int) -> range:
+    return range(1 + seed % every, count + 1, every)
+
+
+# -- results --
+
+
+def report(outcomes: list[Outcome], args: argparse.Namespace, seconds: float) -> int:
+    """Write the counts; how many problems there were."""
+    counts: dict[tuple[str, str], collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    for one in outcomes:
+        count = counts[one.operation, one.fault]
+        count["trials"] += 1
+        count["struck"] += one.injected
+        count["refused"] += one.refused
+        count["opened"] += one.opened
+        count["losses"] += bool(one.problems)
+    kills = sum(one.k if one.fault == "killed at random" else one.injected for one in outcomes if "killed" in one.fault)
+    losses = sum(count["losses"] for count in counts.values())
+    by_fault, by_operation = (_rows(counts, place) for place in (1, 0))
+    head = (
+        f"{len(outcomes):,} trials, {kills:,} of them kills (SIGKILL); seed {args.seed}, every call"
+        f"{'' if args.every == 1 else f' (one in {args.every})'}, builds on {args.executor}. Lost: {losses}. "
+        "Every other cache was opened, or refused in words, then finished, and was then byte for byte that of an "
+        "undisturbed run."
+    )
+    columns = f"{' | '.join(COLUMNS.values())} |\n|---|{'---:|' * len(COLUMNS)}"
+    table = "\n".join([head, "", f"| fault | {columns}", *by_fault, "", f"| operation | {columns}", *by_operation])
+    problems = [[one.operation, one.fault, one.k, *one.problems] for one in outcomes if one.problems]
+    document = {
+        "seed": args.seed, "every": args.every, "executor": args.executor, "seconds": round(seconds), "kills": kills,
+        "losses": losses, "problems": problems,
+        "counts": [{"operation": key[0], "fault": key[1], **count} for key, count in counts.items()],
+    }  # fmt: skip
+    save("torture", table, document, *([args.results] if args.results else []))
+    return losses
+
+
+def _rows(counts: dict[tuple[str, str], collections.Counter[str]], place: int) -> list[str]:
+    """The counts summed over one of (operation, fault), as rows of a table."""
+    totals: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    for key, count in counts.items():
+        totals[key[place]].update(count)
+    return [f"| {name} | {' | '.join(f'{total[column]:,}' for column in COLUMNS)} |" for name, total in totals.items()]
+
+
+COLUMNS = {
+    "trials": "trials",
+    "struck": "fault came in time",
+    "opened": "opened, all true",
+    "refused": "refused, then finished",
+    "losses": "losses",
+}
+
+
+if __name__ == "__main__":
+    main()
