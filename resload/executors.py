@@ -96,7 +96,7 @@ class Workers:
 
     def _lost(self) -> WorkerError:
         return WorkerError(
-            f"a worker died, and its task with it ({self.words}): it was killed, ran out of memory, or its machine is "
+            f"a worker died, or its scheduler ({self.words}): it was killed, ran out of memory, or its machine is "
             "gone. What is finished is kept: run the same again"
         )
 

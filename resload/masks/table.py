@@ -35,8 +35,18 @@ class MaskTable:
         order = order[rows[order] >= 0]
         self._table = table.iloc[order]
         self._starts = np.searchsorted(rows[order], np.arange(len(ids) + 1)).tolist()
+        self._parts = self._as_lists()
+
+    def _as_lists(self) -> list[list[Any]]:
         columns = {"label": "", "path": None, "rle": "", "rle_format": FORMATS[0]}
-        self._parts = [_texts(self._table, name, missing) for name, missing in columns.items()]
+        return [_texts(self._table, name, missing) for name, missing in columns.items()]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_parts": None}  # the table once more
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._parts = self._as_lists()
 
     def part(self, rows: Sequence[int]) -> "MaskTable":
         """The masks of some rows, which count from 0 then; with an absolute root."""
