@@ -101,8 +101,9 @@ def failure(work, layer):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES], ids=errno.errorcode.get)
 def test_a_build_fails_at_any_call_in_words_and_is_finished_by_the_next(few, whole, tmp_path, number):
-    """From the k-th call on the disk is full (broken or read-only: of every fifth call): an error that names the file and says that what is
-    built is kept, a cache that is refused or whole, and byte for byte the same one after the next build."""
+    """From the k-th call on the disk is full, or (every fifth k) broken or read-only: an error that names the file and
+    says that what is built is kept, a cache that is refused or whole, and byte for byte the same one after the next
+    build."""
     path = tmp_path / "c.zarr"
     expected = DiskSpaceError if number == errno.ENOSPC else CacheError
     failures = 0
