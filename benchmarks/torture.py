@@ -15,11 +15,15 @@ import argparse
 import collections
 import itertools
 import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+
+# Before torch is imported: its threads would wait by spinning, in each child.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from common import save
 from torture_operations import Films, operations
@@ -38,7 +42,8 @@ from torture_trials import (
     without_power,
 )
 
-from resload.store import builder, repair, verify  # noqa: F401  # imported before forking: children start at once
+import resload.interop  # noqa: F401  # before forking, so that children start at once; and the next line
+from resload.store import builder, repair, verify  # noqa: F401
 from resload.testing.places import Place
 
 Trial = Callable[[Place], Outcome]

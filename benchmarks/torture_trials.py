@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -169,7 +169,8 @@ def _open(one: Prepared, place: Place) -> tuple[str, list[str]]:
 def _partly(one: Prepared, place: Place) -> list[str]:
     """What is wrong with an unfinished cache, opened all the same."""
     try:
-        return _wrong(one, served(resload.open_cache(place.path, partial=True)))
+        found = served(resload.open_cache(place.path, partial=True))
+        return _wrong(one, replace(found, table=""))
     except (NotACacheError, IncompleteCacheError):
         return []
 

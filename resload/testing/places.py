@@ -80,7 +80,7 @@ class Served:
 def served(cache: "Cache") -> Served:
     """Read all that a cache serves: each readable row at each of its sizes, and its masks.
 
-    `table` is "" for a cache of which only a part is there.
+    Of a cache of which only a part is there, the table is that of the part.
     """
     pixels: dict[tuple[str, str], str] = {}
     refused = set()
@@ -91,8 +91,7 @@ def served(cache: "Cache") -> Served:
                 pixels[name, ids[row]] = hashlib.sha256(np.ascontiguousarray(read(row)).tobytes()).hexdigest()
             except CorruptCacheError:
                 refused.add((name, ids[row]))
-    complete = not (cache.table["status"] == "pending").any()
-    table = _sum_of(f"{cache.targets}\n{cache.table.to_csv()}") if complete else ""
+    table = _sum_of(f"{cache.targets}\n{cache.table.to_csv()}")
     boxes = "" if cache.boxes is None else _sum_of(cache.boxes.to_csv())
     return Served(table, boxes, pixels, frozenset(refused))
 
