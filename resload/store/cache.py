@@ -91,8 +91,14 @@ def _unfinished(folder: Path, manifest: Manifest) -> pd.DataFrame:
     records = [pending] * manifest.count
     for task in begin(manifest).tasks:
         records[task.rows.start : task.rows.stop] = read_rows(folder, task) or [pending] * len(task.rows)
-    frame = tables.results_frame(records, manifest.arrays)
-    frame.insert(0, "id", pd.Series(ids, dtype="str"))
+    try:
+        frame = tables.results_frame(records, manifest.arrays)
+        frame.insert(0, "id", pd.Series(ids, dtype="str"))
+        claims.check_samples(frame, {**tables.RESULTS, "id": "str"}, ())
+    except Exception as exc:  # a record of another build, or of any types
+        raise CorruptCacheError(
+            f"{folder / layout.BUILD}: what this build has left is damaged ({type(exc).__name__}: {exc}); run it again"
+        ) from exc
     return frame
 
 
