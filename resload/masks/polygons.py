@@ -9,7 +9,7 @@ run begins or ends. So a film's thousand contours cost their outlines, not a fil
 safe in any number of threads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,6 +52,8 @@ def polygon_runs(contours: Sequence[ArrayLike], size: SizeLike) -> str:
     '4 2 2 2'
     """
     size = as_size(size)
+    if isinstance(contours, str | bytes) or not isinstance(contours, Iterable):
+        raise ArgumentError(f"contours are a list, each a list of points (x, y); found {str(contours)[:60]!r}")
     points = [_checked(contour) for contour in contours]
     found = _spans(_edges(points), size)
     hollow = np.setdiff1d(np.arange(len(points)), found[:, 0])

@@ -15,13 +15,14 @@ Nothing is unpickled, and no other file is opened.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from resload.limits import Limits, limits, raised_by
+from resload.parquet.footer import Column, footer_of
 from resload.parquet.pages import pages_of
 from resload.regular import parsed
 
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
 _PLAIN = frozenset((0, 2, 3, 4, 8))
 """PLAIN, PLAIN_DICTIONARY, RLE, BIT_PACKED, RLE_DICTIONARY (parquet.thrift, enum Encoding): what pyarrow writes unless
 it is asked for another. The others code values as differences, whose sum may be of any size."""
-_WIDTHS = {"BOOLEAN": 1, "INT32": 8, "INT64": 8, "INT96": 12, "FLOAT": 8, "DOUBLE": 8}
-"""Bytes of a value in memory."""
-_TEXT = "BYTE_ARRAY"
+_TEXT, _FIXED = 6, 7
+_WIDTH = 16
+"""Bytes of a value in memory, at most; of texts, those of an index."""
 
 
 def read(
@@ -46,9 +47,8 @@ def read(
     Raises ValueError for anything that is no such table or exceeds `limits()`.
     """
     try:
-        file = pq.ParquetFile(pa.BufferReader(data))
-        check(file, data)
-        schema = file.schema_arrow
+        check(data)
+        schema = pq.read_schema(pa.BufferReader(data))
         _check_pandas(schema)
         asked = [name for name in schema.names if wanted(name)] if columns is None else list(columns)
         return _loaded(data, schema, asked).to_pandas(), dict(schema.metadata or {})
@@ -58,22 +58,20 @@ def read(
         raise ValueError(f"{type(exc).__name__}: {exc}") from exc
 
 
-def check(file: pq.ParquetFile, data: bytes) -> None:
+def check(data: bytes) -> None:
     """Compare all that a table claims with the limits. Raises ValueError."""
-    about, now = file.metadata, limits()
-    if about.num_rows > now.table_rows:
-        raise ValueError(f"{about.num_rows} rows, more than {now.table_rows} ({raised_by('table_rows')})")
-    groups = [about.row_group(number) for number in range(about.num_row_groups)]
-    if about.num_rows < 0 or sum(group.num_rows for group in groups) != about.num_rows:
+    about, now = footer_of(data), limits()
+    if about.rows > now.table_rows:
+        raise ValueError(f"{about.rows} rows, more than {now.table_rows} ({raised_by('table_rows')})")
+    if sum(about.parts) != about.rows:
         raise ValueError("its parts do not have as many rows as it says")
     total = pages = 0
-    for group in groups:
-        for number in range(group.num_columns):
-            taken, count = _chunk(group.column(number), file.schema.column(number), data, now)
-            total, pages = total + taken, pages + count
-            _within(total, now)
-            if pages > now.table_pages:
-                raise ValueError(f"more than {now.table_pages} pages ({raised_by('table_pages')})")
+    for column in about.columns:
+        taken, count = _column(column, data, now)
+        total, pages = total + taken, pages + count
+        _within(total, now)
+        if pages > now.table_pages:
+            raise ValueError(f"more than {now.table_pages} pages ({raised_by('table_pages')})")
 
 
 def _within(total: int, now: Limits) -> None:
@@ -81,28 +79,25 @@ def _within(total: int, now: Limits) -> None:
         raise ValueError(f"it takes more than {now.table_bytes} bytes in memory ({raised_by('table_bytes')})")
 
 
-def _chunk(chunk: Any, column: Any, data: bytes, now: Limits) -> tuple[int, int]:
+def _column(column: Column, data: bytes, now: Limits) -> tuple[int, int]:
     """Bytes that one column of one part takes in memory, texts as indices; and its pages."""
-    if chunk.file_path or not 0 <= chunk.num_values <= now.table_rows:
-        raise ValueError(f"column {column.path!r} has {chunk.num_values} values in {chunk.file_path or 'this file'!r}")
-    start = chunk.data_page_offset
-    if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
-        start = chunk.dictionary_page_offset
-    if not 0 <= start <= start + chunk.total_compressed_size <= len(data):
-        raise ValueError(f"column {column.path!r} lies outside the file")
+    if column.values > now.table_rows:
+        raise ValueError(f"column {column.name!r} has {column.values} values ({raised_by('table_rows')})")
+    end = column.start + column.length
+    if end > len(data):
+        raise ValueError(f"column {column.name!r} lies outside the file")
     total = words = seen = count = 0
-    for page in pages_of(data, start, start + chunk.total_compressed_size, chunk.num_values, now.table_pages):
+    for page in pages_of(data, column.start, end, column.values, now.table_pages):
         if page.encoding not in _PLAIN:
-            raise ValueError(f"column {column.path!r} is coded in a way that is not read ({page.encoding})")
+            raise ValueError(f"column {column.name!r} is coded in a way that is not read ({page.encoding})")
         total, count = total + page.bytes, count + 1
         words, seen = (page.bytes, seen) if page.dictionary else (words, seen + page.values)
-    if seen != chunk.num_values:
-        raise ValueError(f"column {column.path!r} has {seen} values, {chunk.num_values} expected")
-    if chunk.physical_type == _TEXT:
-        # Where texts are in lists, pyarrow has no other way than to repeat them.
-        return total + chunk.num_values * (words if column.max_repetition_level else 8), count
-    width = column.length if chunk.physical_type == "FIXED_LEN_BYTE_ARRAY" else _WIDTHS[chunk.physical_type]
-    return total + chunk.num_values * width, count
+    if seen != column.values:
+        raise ValueError(f"column {column.name!r} has {seen} values, {column.values} expected")
+    # Where texts are in lists, pyarrow has no other way than to repeat them.
+    repeats = column.kind == _TEXT and column.nested
+    width = words if repeats else column.width if column.kind == _FIXED else _WIDTH
+    return total + column.values * width, count
 
 
 def _check_pandas(schema: pa.Schema) -> None:

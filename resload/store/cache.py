@@ -122,8 +122,14 @@ def _unfinished(folder: Location, manifest: Manifest) -> pd.DataFrame:
     for group, found in all_finished(folder, manifest, begin(manifest).tasks, ids).items():
         rows = manifest.rows_of(group)
         records[rows.start : rows.stop] = found
-    frame = tables.results_frame(records, manifest.arrays)
-    frame.insert(0, "id", pd.Series(ids, dtype="str"))
+    try:
+        frame = tables.results_frame(records, manifest.arrays)
+        frame.insert(0, "id", pd.Series(ids, dtype="str"))
+        claims.check_samples(frame, {**tables.RESULTS, "id": "str"}, ())
+    except Exception as exc:  # a record of another build, or of any types
+        raise CorruptCacheError(
+            f"{folder / layout.BUILD}: what this build has left is damaged ({type(exc).__name__}: {exc}); run it again"
+        ) from exc
     return frame
 
 
