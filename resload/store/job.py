@@ -295,6 +295,10 @@ class Job:
 
     def _results(self, step: plan.Step, known: pd.DataFrame | None) -> pd.DataFrame:
         records = [record for task in step.tasks for record in read_rows(self.cache, task) or []]
+        if len(records) != step.films or (step.kind != "widen" and any("status" not in record for record in records)):
+            raise CacheMismatchError(
+                f"{self.cache / layout.BUILD}: what the build has recorded there is damaged; delete it"
+            )
         if step.kind == "widen":
             assert known is not None
             new = [size for task in step.tasks[:1] for size in task.sizes]

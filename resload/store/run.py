@@ -32,7 +32,7 @@ from resload.pipeline.engine import CPU, Engine
 from resload.pipeline.recipe import CatalogFilms
 from resload.pipeline.together import made_together
 from resload.size import Size
-from resload.store import guarded, layout, tables
+from resload.store import claims, guarded, layout, tables
 from resload.store.arrays import Writer, as_record, writer
 from resload.store.commit import explained, make_folders, put, write_whole
 from resload.store.gather import Level
@@ -416,12 +416,13 @@ def rows_file(cache: Path, group: int) -> Path:
 
 
 def read_rows(cache: Path, task: Task) -> list[Record] | None:
-    """The records of a finished row group; None when it is not finished, or was for other sizes."""
+    """The records of a finished row group; None when it is not finished, was for other sizes, or is damaged."""
     try:
         name = f"{layout.BUILD}/{rows_file(cache, task.group).name}"
         document = guarded.parsed(guarded.document(cache, name, rows=len(task.rows)))
         records: list[Record] = document["records"]
         same = document["sizes"] == [str(size) for size in task.sizes] and len(records) == len(task.rows) - task.keep
+        same = same and all(claims.is_record(one, tables.RESULTS, document["sizes"]) for one in records)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     return records if same else None
