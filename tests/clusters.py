@@ -1,13 +1,12 @@
 """Real executors of two workers each, and ways to kill one in the middle of its work.
 
-A film that is a named pipe holds the worker that reads it until somebody writes or the pipe is closed: so a worker is
-killed at a known moment, and nothing waits for luck.
+A worker is stopped, found to have temporaries of the cache open while it cannot go on, and then killed: so it dies at a
+known moment, and nothing waits for luck.
 """
 
 import contextlib
 import os
 import secrets
-import shutil
 import signal
 import threading
 import time
@@ -51,65 +50,57 @@ def local_ray(folder: Path):
         ray.shutdown()
 
 
-class HeldFilm:
-    """A film whose reader is held: the file is put aside, and a pipe of its name stands in its place."""
+class Stopped:
+    """A process stopped (SIGSTOP) while it makes a row group: it has the group's temporaries open.
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._aside = path, path.with_suffix(".aside")
-        shutil.move(path, self._aside)
-        os.mkfifo(path)
-        self._pipe = -1
+    within: the folder of the cache. group: any of them when None. of: whose children are looked at; this process's
+    when None.
+    """
 
-    def reader(self) -> int:
-        """The process that reads it, once there is one."""
+    def __init__(self, within: Path, group: int | None = None, of: int | None = None) -> None:
+        self.mark = "-" if group is None else f"-{group}-"
+        self.build, self.of, self.pid, self.given_up = within / ".build", of, 0, threading.Event()
+
+    def wait(self) -> int:
+        """Its number. Looks again and again, and at what it has stopped once more."""
         ends = time.monotonic() + PATIENCE
-        while self._pipe < 0:
-            assert time.monotonic() < ends, "no worker has come to the film"
-            with contextlib.suppress(OSError):  # ENXIO: nobody reads
-                self._pipe = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK)
-            time.sleep(0.01)
-        while True:
-            assert time.monotonic() < ends, "the reader is gone"
-            for process in psutil.process_iter():
-                if process.pid != os.getpid() and self._is_open_in(process.pid):
-                    return process.pid
+        while not self.given_up.is_set():
+            assert time.monotonic() < ends, "nobody makes a row group"
+            for pid in children(self.of):
+                if self._works(pid):
+                    psutil.Process(pid).suspend()
+                    if self._works(pid):
+                        self.pid = pid
+                        return pid
+                    psutil.Process(pid).resume()
+            time.sleep(0.002)
+        return 0
 
-    def _is_open_in(self, pid: int) -> bool:
+    def _works(self, pid: int) -> bool:
         try:
-            return any(os.path.realpath(link) == str(self._path) for link in Path(f"/proc/{pid}/fd").iterdir())
+            opened = [link.readlink() for link in Path(f"/proc/{pid}/fd").iterdir()]
         except OSError:
             return False
-
-    def put_back(self) -> None:
-        """The file again; whoever reads the pipe still finds its end."""
-        if self._aside.exists():
-            self._aside.replace(self._path)
-        if self._pipe >= 0:
-            os.close(self._pipe)
-            self._pipe = -1
+        return any(path.parent == self.build and path.suffix == ".part" and self.mark in path.name for path in opened)
 
 
 @contextlib.contextmanager
-def killing_reader(film: Path) -> Iterator[list[int]]:
-    """While the block runs, the first process that reads this film is killed; then the film is as it was."""
-    held, killed = HeldFilm(film), []
+def killing(cache: Path, group: int | None = None) -> Iterator[list[int]]:
+    """While the block runs, the first process that is seen at work on this cache (on this row group) is killed."""
+    found, killed = Stopped(cache, group), []
 
     def kill() -> None:
-        pid = held.reader()
-        held_back = psutil.Process(pid)
-        os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(psutil.TimeoutExpired):  # a zombie until its parent looks
-            held_back.wait(0.5)
-        killed.append(pid)
-        held.put_back()
+        if pid := found.wait():
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
 
     thread = threading.Thread(target=kill)
     thread.start()
     try:
         yield killed
     finally:
+        found.given_up.set()
         thread.join()
-        held.put_back()
 
 
 def children(pid: int | None = None) -> set[int]:

@@ -15,7 +15,7 @@ from multiprocessing import get_context
 import numpy as np
 import pandas as pd
 import pytest
-from clusters import HeldFilm, children, dask_client, gone, killing_reader, local_ray
+from clusters import Stopped, children, dask_client, gone, killing, local_ray
 from trees import stamps, tree
 
 import resload
@@ -23,6 +23,7 @@ from resload import executors
 from resload.cli import main
 from resload.errors import (
     ArgumentError,
+    CacheError,
     DecodeError,
     IncompleteCacheError,
     MissingPackageError,
@@ -34,6 +35,7 @@ from resload.pipeline.recipe import CatalogFilms
 from resload.store import layout, parts, plan, run, spread
 from resload.store.identity import step_key
 from resload.store.pseudonyms import Pseudonyms
+from resload.testing import write_synthetic
 
 pytestmark = pytest.mark.slow
 
@@ -151,13 +153,22 @@ def test_what_was_given_stays_open(cluster, films, tmp_path):
 # -- workers that die --
 
 
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory):
+    """48 films that take some ms each, and their cache by one thread."""
+    folder = tmp_path_factory.mktemp("slow")
+    catalog = write_synthetic(folder / "films", 48, size=400, seed=3)
+    build(catalog, folder / "c.zarr", threads=1)
+    return catalog, folder / "c.zarr"
+
+
 @pytest.mark.parametrize("name", ["dask", "ray"])
-def test_a_killed_worker_of_a_cluster_is_no_matter(cluster, films, whole, tmp_path, name):
+def test_a_killed_worker_of_a_cluster_is_no_matter(cluster, slow, tmp_path, name):
     """SIGKILL in the middle of a row group: another worker makes it again, and the bytes are the same."""
-    catalog = moved(films, tmp_path)
+    catalog, whole = slow
     executor = cluster(name)
-    with killing_reader(tmp_path / "films" / films.table["path"].iloc[5]) as killed:
-        build(catalog, tmp_path / "c.zarr", executor=executor, dtype="uint16")
+    with killing(tmp_path / "c.zarr") as killed:
+        build(catalog, tmp_path / "c.zarr", executor=executor)
     assert len(killed) == 1
     assert tree(tmp_path / "c.zarr") == tree(whole)
 
@@ -168,17 +179,16 @@ def moved(films, folder):
     return resload.Catalog(films.table, targets=films.targets, boxes=films.boxes, root=folder / "films")
 
 
-def test_a_pool_that_lost_a_worker_says_so_and_the_next_goes_on(films, whole, tmp_path):
+def test_a_pool_that_lost_a_worker_says_so_and_the_next_goes_on(slow, tmp_path):
     """A pool of processes does not outlive one of its workers: a sentence says what to do, and what was finished is
     kept."""
-    catalog = moved(films, tmp_path)
-    row = int(plan.row_order(40, 0, 0)[20])  # in the second row group
+    catalog, whole = slow
     with (
         ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
-        killing_reader(tmp_path / "films" / films.table["path"].iloc[row]),
+        killing(tmp_path / "c.zarr", group=1),
         pytest.raises(WorkerError, match=r"a worker died, .* of 1.*run the same again"),
     ):
-        build(catalog, tmp_path / "c.zarr", executor=pool, dtype="uint16")
+        build(catalog, tmp_path / "c.zarr", executor=pool)
     with pytest.raises(IncompleteCacheError):
         resload.open_cache(tmp_path / "c.zarr")
     kept = stamps(tmp_path / "c.zarr/images")
@@ -187,7 +197,7 @@ def test_a_pool_that_lost_a_worker_says_so_and_the_next_goes_on(films, whole, tm
     assert kept.items() <= stamps(tmp_path / "c.zarr/images").items()
     assert tree(tmp_path / "c.zarr") == tree(whole)
     with pytest.raises(WorkerError, match="a worker died"):  # and a pool that was broken before
-        build(catalog, tmp_path / "d.zarr", executor=pool_that_broke(), dtype="uint16")
+        build(catalog, tmp_path / "d.zarr", executor=pool_that_broke())
 
 
 def pool_that_broke():
@@ -201,25 +211,24 @@ DRIVER = """
 import sys, resload
 if __name__ == "__main__":
     catalog = resload.Catalog.load(sys.argv[1])
-    resload.build(catalog, sys.argv[2], (32, (48, 40)), dtype="uint16", progress=False, executor="processes:2")
+    resload.build(catalog, sys.argv[2], (32, (48, 40)), progress=False, executor="processes:2")
 """
 
 
-def test_workers_end_with_a_killed_driver_and_the_next_goes_on(films, whole, tmp_path):
+def test_workers_end_with_a_killed_driver_and_the_next_goes_on(slow, tmp_path):
     """SIGKILL of the process that builds: its workers end too, and the same build goes on to the same bytes."""
-    catalog = moved(films, tmp_path)
+    catalog, whole = slow
     catalog.save(tmp_path / "catalog")
     (tmp_path / "driver.py").write_text(DRIVER)
-    held = HeldFilm(tmp_path / "films" / films.table["path"].iloc[int(plan.row_order(40, 0, 0)[39])])
     command = [sys.executable, str(tmp_path / "driver.py"), str(tmp_path / "catalog"), str(tmp_path / "c.zarr")]
     driver = subprocess.Popen(command)
-    held.reader()
+    worker = Stopped(tmp_path / "c.zarr", of=driver.pid).wait()
     workers = children(driver.pid)
     driver.send_signal(signal.SIGKILL)
     driver.wait()
-    assert len(workers) >= 2
+    os.kill(worker, signal.SIGCONT)
+    assert {worker} < workers
     assert gone(workers), "the workers of a killed driver still run"
-    held.put_back()
     build(catalog, tmp_path / "c.zarr", executor="processes:2")
     assert tree(tmp_path / "c.zarr") == tree(whole)
 
@@ -350,7 +359,7 @@ def test_temporaries_that_a_new_build_removed_do_not_come_back(films, tmp_path, 
             left.unlink()
 
     monkeypatch.setattr(parts, "_check", then_another_begins)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(CacheError, match="No such file"):
         parts.make_part(part)
     assert not [path for path in cache.rglob("*") if path.is_file() and path.name != layout.PLAN]
 
@@ -377,6 +386,14 @@ def test_a_worker_with_other_versions_is_refused(films, tmp_path):
     with pytest.raises(
         WorkerError, match=r"has resload .*, torch .* begun with resload 9.9, torch 1; install the same"
     ):
+        parts.make_part(part)
+
+
+def test_a_worker_with_other_limits_is_refused(films, tmp_path, monkeypatch):
+    """A limit that was raised for the driver alone would have workers quarantine what it asked for."""
+    part = part_of(films, tmp_path / "c.zarr")
+    monkeypatch.setenv("RESLOAD_MAX_PIXELS", "1000")
+    with pytest.raises(WorkerError, match=r"has RESLOAD_MAX_PIXELS=1000, .* with 268435456; set the same for all"):
         parts.make_part(part)
 
 

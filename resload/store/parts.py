@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from resload.errors import StorageError, WorkerError
+from resload.limits import NAMES, Limits, limits, raised_by
 from resload.pipeline.engine import engine_of
 from resload.store import layout, tables
 from resload.store.plan import Step, Task
@@ -57,6 +58,8 @@ class Part:
     """Seconds in which what one machine has written becomes visible on another."""
     versions: tuple[str, ...]
     """`PACKAGES` of the driver."""
+    limits: Limits
+    """Of the driver."""
     missed: frozenset[Path] = frozenset()
     """Films that the driver does not find either: they are quarantined."""
 
@@ -81,13 +84,9 @@ class Answer:
 def make_part(part: Part) -> Answer:
     """Make a row group, unless it is there or films are missing. Runs on a worker, and raises as `run` does.
 
-    Raises WorkerError on a worker that does not see the build, or has other versions than the driver.
+    Raises WorkerError on a worker that does not see the build, or has other versions or limits than the driver.
     """
-    if part.versions != versions():
-        raise WorkerError(
-            f"the worker on {platform.node()} has {', '.join(versions())}, and the build was begun with "
-            f"{', '.join(part.versions)}; install the same versions everywhere: pixels may depend on them"
-        )
+    _refuse_other(part)
     if not seen(lambda: is_planned(part.cache, part.key), part.patience):
         _refuse(part)
     missing = _missing(part)
@@ -97,6 +96,22 @@ def make_part(part: Part) -> Answer:
         threads = part.threads + engine.waiting
         run(part.step, sources, part.cache, threads=threads, progress=False, check=partial(_check, part))
     return Answer(missing, platform.node())
+
+
+def _refuse_other(part: Part) -> None:
+    """What a film becomes, or whether it is quarantined, must not depend on who makes it."""
+    if part.versions != versions():
+        raise WorkerError(
+            f"the worker on {platform.node()} has {', '.join(versions())}, and the build was begun with "
+            f"{', '.join(part.versions)}; install the same versions everywhere: pixels may depend on them"
+        )
+    own = limits()
+    for name in NAMES:
+        if getattr(own, name) != getattr(part.limits, name):
+            raise WorkerError(
+                f"the worker on {platform.node()} has {raised_by(name)}={getattr(own, name)}, and the build was begun "
+                f"with {getattr(part.limits, name)}; set the same for all workers: it says which films are refused"
+            )
 
 
 def seen(look: Callable[[], bool], patience: float) -> bool:

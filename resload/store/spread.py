@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from resload.errors import WorkerError
 from resload.executors import Workers
+from resload.limits import limits
 from resload.pipeline.engine import check_names
 from resload.store.parts import SHARED, Answer, Part, is_readable, make_part, seen, versions
 from resload.store.plan import Step
@@ -84,6 +85,7 @@ def parts(step: Step, sources: Sources, cache: Location, crew: Crew, key: str) -
             threads=crew.threads,
             patience=crew.patience,
             versions=versions(),
+            limits=limits(),
         )
 
 
