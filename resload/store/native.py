@@ -46,12 +46,13 @@ class Packed:
         group, k = divmod(row, self._manifest.per_shard)
         shard = self._kept.files.get(group)
         if shard is None:
-            with self._lock:
-                shard = self._kept.files.get(group)
-                if shard is None:
-                    shard = opened(lambda: self._shard(group), patient=True)
-                    self._kept.add(group, shard)
+            shard = opened(lambda: self._shard(group), patient=True)
         return shard, k
 
     def _shard(self, group: int) -> PackedShard:
-        return packed_shard(self._cache, self._manifest, self._size, group)
+        with self._lock:
+            shard = self._kept.files.get(group)
+            if shard is None:
+                shard = packed_shard(self._cache, self._manifest, self._size, group)
+                self._kept.add(group, shard)
+            return shard

@@ -1,5 +1,6 @@
 """The open shards of a cache's levels: each checked when it is first opened, a bounded number kept open."""
 
+from functools import partial
 from pathlib import Path
 
 from resload import forks
@@ -32,13 +33,15 @@ class Shards:
         if kept is None:
             kept = self._by_size.setdefault(size, OpenFiles())
         patient, files = len(groups) == 1, kept.files
-        return [files.get(group) or self._opened(kept, size, group, patient) for group in groups]
+        return [
+            files.get(group) or opened(partial(self._opened, kept, size, group), patient=patient) for group in groups
+        ]
 
-    def _opened(self, kept: OpenFiles[int, Shard], size: Size, group: int, patient: bool) -> Shard:
+    def _opened(self, kept: OpenFiles[int, Shard], size: Size, group: int) -> Shard:
         with self._lock:
             shard = kept.files.get(group)
             if shard is None:
-                shard = opened(lambda: self._shard(size, group), patient=patient)
+                shard = self._shard(size, group)
                 self._checked[size, group] = shard.identity
                 kept.add(group, shard, descriptors=1 + (self.access == "mmap"))  # a map has its own
             return shard
