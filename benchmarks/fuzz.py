@@ -1,16 +1,18 @@
 """Hostile input: nothing that others hand in may crash, hang, eat memory, reach other files, or run code.
 
-    python benchmarks/fuzz.py [--executions 240000 --seed 0 --targets png dicom ... --engine atheris|blind]
+    python benchmarks/fuzz.py [--executions 215000 --guided 0.1 --seed 0 --targets png dicom ...]
 
 Every way in which bytes of others come into the library is a target (`tests/fuzz_targets.py`): raster files, DICOM of
 all transfer syntaxes and the compressed frames in it, masks, the documents, tables and shards of a cache, saved
-recipes and catalogs. Damaged inputs are run in child processes (`resload.testing.fuzzing`), guided by the coverage of
-Python code where atheris is installed. An input is served, or refused by a class of `resload.errors`; anything else is
-a bug, is kept below --keep, and makes the exit code 1. `tests/corpus` keeps those that once were bugs.
+recipes and catalogs. Damaged inputs are run in child processes (`resload.testing.fuzzing`); a share of them, --guided,
+by atheris, which goes on from those that reach new branches of the library's Python code. An input is served, or
+refused by a class of `resload.errors`; anything else is a bug, is kept below --keep, and makes the exit code 1.
+`tests/corpus` keeps those that once were bugs.
 """
 
 import argparse
 import sys
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,10 +20,10 @@ from common import save
 
 TESTS = Path(__file__).parent.parent / "tests"
 sys.path.insert(0, str(TESTS))
-from fuzz_targets import MEMORY, TARGETS, VARIABLES
+from fuzz_targets import MEMORY, TARGETS, VARIABLES  # noqa: E402
 
-from resload.testing.fuzzing import Bounds, Found, fuzz
-from resload.testing.fuzzing.parent import python
+from resload.testing.fuzzing import Bounds, Found, fuzz  # noqa: E402
+from resload.testing.fuzzing.parent import python  # noqa: E402
 
 BOUNDS = Bounds(seconds=5.0, memory=MEMORY, variables=VARIABLES)
 
@@ -29,16 +31,15 @@ BOUNDS = Bounds(seconds=5.0, memory=MEMORY, variables=VARIABLES)
 def main() -> None:
     names = [target.name for target in TARGETS]
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--executions", type=int, default=240_000, help="of all targets together")
+    parser.add_argument("--executions", type=int, default=215_000, help="of all targets together")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--targets", nargs="+", choices=names, default=names)
-    parser.add_argument(
-        "--engine", choices=("atheris", "blind"), default="atheris" if find_spec("atheris") else "blind"
-    )
+    guided = 0.1 if find_spec("atheris") else 0.0
+    parser.add_argument("--guided", type=float, default=guided, help="share of executions that atheris chooses")
     parser.add_argument("--keep", type=Path, help="a folder for the inputs that are bugs")
     parser.add_argument("--dry", action="store_true", help="save no results")
     args = parser.parse_args()
-    found = [one for one in run(args.targets, args.executions, args.seed, args.engine)]
+    found = run(args.targets, args.executions, args.seed, args.guided)
     bugs = [(one.target, *bug) for one in found for bug in one.bugs]
     for number, (target, what, data, trace) in enumerate(bugs):
         print(f"{target}: {what}\n{trace}\n")
@@ -53,26 +54,39 @@ def main() -> None:
     sys.exit(1 if bugs else 0)
 
 
-def run(targets: list[str], executions: int, seed: int, engine: str) -> list[Found]:
+def run(targets: list[str], executions: int, seed: int, guided: float) -> list[Found]:
     """Each target's share, one after another in one child at a time."""
     weights = {target.name: target.weight for target in TARGETS if target.name in targets}
     found = []
     for name, weight in weights.items():
         runs = max(1, round(executions * weight / sum(weights.values())))
-        one = fuzz(python(TESTS / "fuzz_targets.py"), name, runs=runs, seed=seed, bounds=BOUNDS, engine=engine)
+        shares = {"atheris": round(guided * runs), "blind": runs - round(guided * runs)}
+        parts = [part(name, engine, share, seed) for engine, share in shares.items() if share]
+        one = Found(
+            name,
+            sum((each.counts for each in parts), Counter()),
+            [bug for each in parts for bug in each.bugs],
+            max(each.slowest for each in parts),
+            max(each.peak for each in parts),
+        )
         print(f"{name}: {one.executions:,} executions, {len(one.bugs)} bugs, slowest {one.slowest:.2f} s, "
               f"at most {one.peak >> 20} MiB", flush=True)  # fmt: skip
         found.append(one)
     return found
 
 
+def part(name: str, engine: str, runs: int, seed: int) -> Found:
+    """One target by one engine."""
+    return fuzz(python(TESTS / "fuzz_targets.py"), name, runs=runs, seed=seed, bounds=BOUNDS, engine=engine)
+
+
 def report(found: list[Found], args: argparse.Namespace) -> tuple[str, dict[str, object]]:
     kinds = sorted({kind for one in found for kind in one.counts if not kind.startswith("bug") and kind != "served"})
     total, bugs = sum(one.executions for one in found), sum(len(one.bugs) for one in found)
     head = (
-        f"{total:,} executions, engine {args.engine}, seed {args.seed}: {bugs} bugs (an exception that is no "
-        f"ResloadError, a warning, a signal, more than {BOUNDS.seconds:g} s or {MEMORY >> 20} MiB for one input, a file "
-        "outside the folder, a process, a socket, an unpickled object, code). Limits: "
+        f"{total:,} executions, {args.guided:.0%} of them chosen by atheris, seed {args.seed}: {bugs} bugs (an exception "
+        f"that is no ResloadError, a warning, a signal, more than {BOUNDS.seconds:g} s or {MEMORY >> 20} MiB for one input, a "
+        "file outside the folder, a process, a socket, an unpickled object, code). Limits: "
         + ", ".join(f"{name}={value}" for name, value in VARIABLES.items())
         + "."
     )
@@ -92,7 +106,7 @@ def report(found: list[Found], args: argparse.Namespace) -> tuple[str, dict[str,
          "peak_bytes": one.peak, "bugs": [what for what, _, _ in one.bugs]}
         for one in found
     ]  # fmt: skip
-    document = {"executions": total, "engine": args.engine, "seed": args.seed, "bugs": bugs, "limits": VARIABLES,
+    document = {"executions": total, "guided": args.guided, "seed": args.seed, "bugs": bugs, "limits": VARIABLES,
                 "memory_bytes": MEMORY, "seconds": BOUNDS.seconds, "targets": rows}  # fmt: skip
     return f"{head}\n\n" + "\n".join(lines), document
 

@@ -78,6 +78,7 @@ VARIABLES = {
     "RESLOAD_MAX_PIXELS": str(1 << 20),
     "RESLOAD_MAX_FILE_BYTES": str(1 << 24),
     "RESLOAD_MAX_INFLATED_BYTES": str(1 << 26),
+    "RESLOAD_MAX_DICOM_ELEMENTS": str(2000),
     "RESLOAD_MAX_CROSSINGS": str(1 << 18),
     "RESLOAD_MAX_DOCUMENT_BYTES": str(1 << 20),
     "RESLOAD_MAX_TABLE_BYTES": str(1 << 26),
@@ -243,8 +244,8 @@ def nested(data, rng):
         return mutate(data, rng)[: mutations.LONGEST]
     kind = mutations.one_of((b"SQ", b"UN"), rng)
     opened = struct.pack("<HH2sHI", 8, 0x1115, kind, 0, 0xFFFFFFFF) + struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
-    deep = opened * int(rng.choice([3, 30, 300, 3000]))
-    many = struct.pack("<HH2sH", 8, 0x60, b"CS", 0) * int(rng.choice([10, 1000, 30_000]))
+    deep = opened * int(rng.choice([3, 30, 300]))
+    many = struct.pack("<HH2sH", 8, 0x60, b"CS", 0) * int(rng.choice([10, 300, 3000]))
     at = 132 + 12 + int.from_bytes(data[140:144], "little")
     return (data[:at] + (deep if rng.random() < 0.5 else many) + data[at:])[: mutations.LONGEST]
 
@@ -709,7 +710,7 @@ TARGETS = (
     Target("png", png_seeds, film, mutations.png, 1.5),
     Target("jpeg", jpeg_seeds, film, weight=1.5),
     Target("tiff", tiff_seeds, film, tiff_mutated, 1.5),
-    Target("dicom", dicom_seeds, film, nested, 3),
+    Target("dicom", dicom_seeds, film, nested, 2),
     Target("tags", dicom_seeds, tags, nested, 1),
     Target("jpeg-stream", partial(stream_seeds, JPEG, JPEG_12, JPEG_70), partial(framed, JPEG_70), marked),
     Target("jpegls", partial(stream_seeds, JLS, JLS_NEAR), partial(framed, JLS), marked),

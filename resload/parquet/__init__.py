@@ -91,6 +91,8 @@ def _column(column: Column, data: bytes, now: Limits) -> tuple[int, int]:
         if page.encoding not in _PLAIN:
             raise ValueError(f"column {column.name!r} is coded in a way that is not read ({page.encoding})")
         total, count = total + page.bytes, count + 1
+        if count > now.table_pages:
+            raise ValueError(f"more than {now.table_pages} pages ({raised_by('table_pages')})")
         words, seen = (page.bytes, seen) if page.dictionary else (words, seen + page.values)
     if seen != column.values:
         raise ValueError(f"column {column.name!r} has {seen} values, {column.values} expected")

@@ -192,7 +192,13 @@ def _guided(run: _Run, sound: list[bytes], seed: int, runs: int) -> None:
     corpus.mkdir(exist_ok=True)
     for k, data in enumerate(sound):
         (corpus / f"{k}").write_bytes(data)
-    options = [f"-seed={seed % (1 << 31) + 1}", f"-runs={4 * left}", "-rss_limit_mb=0", "-timeout=0", "-verbosity=0"]
+    options = [
+        f"-seed={seed % (1 << 31) + 1}",
+        f"-runs={4 * left}",
+        "-rss_limit_mb=0",
+        "-timeout=100000",
+        "-verbosity=0",
+    ]
     options += [f"-max_len={LONGEST}", "-len_control=0", "-reload=0"]
     atheris.Setup([sys.argv[0], *options, str(corpus)], once, custom_mutator=mutate)
     atheris.Fuzz()
