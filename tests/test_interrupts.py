@@ -185,6 +185,26 @@ def test_errors_without_an_interrupt_are_what_they_were(monkeypatch, capsys):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_an_interrupt_that_python_drops_comes_again(monkeypatch, capsys):
+    """In a callback of garbage collection nothing can be raised: a moment later it is, and what it interrupted ends."""
+
+    class Dies:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    def work(*_, **__):
+        Dies()
+        time.sleep(30)
+
+    before = sys.unraisablehook
+    monkeypatch.setattr("resload.store.verify.verify", work)
+    begun = time.monotonic()
+    assert cli.main(["verify", "nothing.zarr"]) == 130
+    assert time.monotonic() - begun < 20
+    assert capsys.readouterr().err == "resload: interrupted\n"
+    assert sys.unraisablehook is before
+
+
 def test_a_handler_of_somebody_else_stays(monkeypatch):
     """Who embeds the command line and has a handler of its own keeps it, and gets the interrupt."""
     seen = []

@@ -9,6 +9,7 @@
 The process that calls should not have used torch's threads before, nor have threads of its own (README of `forks.py`).
 """
 
+import gc
 import json
 import math
 import os
@@ -126,6 +127,7 @@ def _in_child(work: Callable[[], object], give: int) -> None:
 
 def _left(files: set[str], threads: set[threading.Thread]) -> list[str]:
     """What is there that was not, after a moment."""
+    gc.collect()  # what an interrupted function was working on may refer to itself
     ends = time.monotonic() + _SETTLES
     while True:
         new = {one for one in threading.enumerate() if not one.daemon} - threads
