@@ -18,6 +18,7 @@ import multiprocessing
 import os
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -110,22 +111,22 @@ def trials_of(one: Prepared, args: argparse.Namespace, operations: int) -> Itera
     every, calls = args.every, len(one.calls)
     steps = sum(kind != "close" for kind in one.calls)
     room, naming = (sum(kind in kinds for kind in one.calls) for kinds in (ROOM, NAMING))
+
+    def turns(fault: str, count: int, stride: int = every) -> range:
+        """Every so many-th call; where it begins is different for each fault and operation."""
+        begin = zlib.crc32(f"{args.seed} {one.operation.name} {fault}".encode()) % min(stride, count)
+        return range(1 + begin, count + 1, stride)
+
     for name in FAILURES:
         count = calls if name == "I/O error" else room if "full" in name else naming
-        yield from (
-            partial(failing, one, name, k) for k in _turns(count, every * (4 if "short" in name else 1), args.seed)
-        )
+        yield from (partial(failing, one, name, k) for k in turns(name, count, every * (4 if "short" in name else 1)))
     yield from (partial(short, one, args.seed + k) for k in range(max(1, 8 // every)))
-    yield from (partial(killed, one, k) for k in _turns(calls, every, args.seed))
-    yield from (partial(without_power, one, k, 1) for k in (*_turns(steps, every, args.seed), steps + 1))
+    yield from (partial(killed, one, k) for k in turns("killed", calls))
+    yield from (partial(without_power, one, k, 1) for k in (*turns("power", steps), steps + 1))
     again = partial(without_power, killed_before=True)
-    yield from (partial(again, one, k, 1) for k in _turns(steps, 4 * every, args.seed))
+    yield from (partial(again, one, k, 1) for k in turns("killed before", steps, 4 * every))
     share = -(-args.kills // operations)
     yield from (partial(killed_at_random, one, args.seed * 1_000_000 + k) for k in range(share))
-
-
-def _turns(count: int, every: int, seed: int) -> range:
-    return range(1 + seed % every, count + 1, every)
 
 
 # -- results --

@@ -1,6 +1,8 @@
 """Fixtures every test may use. Those of a session are shared: copy before changing."""
 
 import os
+import tempfile
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 import resload
+from resload.testing import FlakyProxy, S3Server, s3_at, s3_server, write_synthetic
 
 _CI = bool(os.environ.get("CI"))
 settings.register_profile("resload", settings.get_profile("ci" if _CI else "default"), deadline=None)
@@ -55,8 +58,6 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> "resload.Catalog":
 
     Train, val and test by patient; some targets unknown; boxes; an extra column `view`; spacing_y != spacing_x.
     """
-    from resload.testing import write_synthetic
-
     root = tmp_path_factory.mktemp("films")
     tall = write_synthetic(root / "a", 26, size=(200, 160), seed=1)
     wide = write_synthetic(root / "b", 14, size=(160, 184), seed=2, broken=0)
@@ -99,3 +100,57 @@ def shut(monkeypatch: pytest.MonkeyPatch) -> None:
         return listed(folder)
 
     monkeypatch.setattr(os, "scandir", scandir)
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3Server]:
+    """An S3 server on this machine, by the environment the one that s3fs speaks with."""
+    with s3_server() as found:
+        yield found
+
+
+@pytest.fixture
+def url(s3: S3Server, request: pytest.FixtureRequest) -> str:
+    """A place of its own in object storage for each test."""
+    return f"{s3.url}/{request.node.name.replace('[', '-').replace(']', '')}/a.zarr"
+
+
+@pytest.fixture(scope="session")
+def few(tmp_path_factory: pytest.TempPathFactory) -> "resload.Catalog":
+    """34 films of 56 x 48, one of them broken: three row groups of 16."""
+    return write_synthetic(tmp_path_factory.mktemp("few"), 34, size=(56, 48), seed=3)
+
+
+@pytest.fixture(scope="session")
+def local(few: "resload.Catalog", tmp_path_factory: pytest.TempPathFactory) -> "resload.Cache":
+    """`few` at 16 and 32, on disk: what those in object storage are compared with."""
+    return resload.build(few, tmp_path_factory.mktemp("local") / "a.zarr", (16, 32), progress=False)
+
+
+@pytest.fixture
+def temporaries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An own folder for temporary files, which must be empty at the end of the test."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield folder
+    assert list(folder.iterdir()) == []
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries of requests follow each other at once; who takes a lease over settles soon."""
+    monkeypatch.setattr("resload.store.remote.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("resload.store.remote.LONGEST_WAIT", 0.05)
+    monkeypatch.setattr("resload.store.alone.SETTLING", 0.2)
+
+
+@pytest.fixture
+def proxied(s3: S3Server, quick: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlakyProxy]:
+    """A proxy before the server, whose stalls are longer than clients here wait for an answer."""
+    from fsspec.config import conf
+
+    monkeypatch.setitem(conf, "s3", {"config_kwargs": {"read_timeout": 0.5, "retries": {"total_max_attempts": 1}}})
+    with FlakyProxy(s3.endpoint, seed=11, stall=0.8) as proxy, s3_at(proxy.endpoint):
+        yield proxy

@@ -5,16 +5,15 @@ kills go on until enough of them hit a build under way; then the build may finis
 """
 
 import json
-import os
 import random
 import shutil
-import signal
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import resload
 from resload.store import builder, verify  # noqa: F401 - imported before forking, so that children start at once
+from resload.testing.children import in_child
 
 
 def main() -> None:
@@ -38,24 +37,13 @@ def main() -> None:
 
 def run(plan: dict, catalog: "resload.Catalog", seconds: float | None) -> bool:
     """Build in a child; True when it finished, False when it was killed."""
-    child = os.fork()
-    if child == 0:
-        try:
-            resload.build(catalog, plan["cache"], plan["sizes"], threads=plan["threads"], progress=False)
-        except BaseException:
-            import traceback
+    ended = in_child(partial(build, plan, catalog), kill_after=seconds)
+    assert ended.error is None, f"a build that continued a killed one failed: {ended.trace}"
+    return not ended.killed
 
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    if seconds is not None:
-        time.sleep(seconds)
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        return False
-    assert os.WEXITSTATUS(status) == 0, "a build that continued a killed one failed"
-    return True
+
+def build(plan: dict, catalog: "resload.Catalog") -> None:
+    resload.build(catalog, plan["cache"], plan["sizes"], threads=plan["threads"], progress=False)
 
 
 if __name__ == "__main__":

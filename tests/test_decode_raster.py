@@ -218,9 +218,7 @@ class TestPng:
     def test_many_chunks_end_the_walk(self):
         """A file of nothing but tiny chunks is refused rather than walked."""
         file = make_png(smooth(), 8, 0, extra=chunk(b"tEXt", b"") * 10_000)
-        with pytest.raises(
-            TooLargeError, match="more chunks before its pixels than the limit .RESLOAD_MAX_HEADER_PARTS"
-        ):
+        with pytest.raises(TooLargeError, match="more chunks before its pixels than the limit"):
             decode(file)
 
 

@@ -789,7 +789,7 @@ def test_masks_from_arrays(tmp_path):
     assert np.array_equal(found, disc > 0)
     for name in ("objects.npy", "cut.npy"):
         with pytest.raises(
-            DecodeError, match="mask 'mass' of film a: the (file holds no array of numbers|array ends early)"
+            DecodeError, match=r"mask 'mass' of film a: the (file holds no array of numbers|array ends early)"
         ):
             of(name)
     with pytest.raises(UnreadableFileError, match="mask 'mass' of film a"):

@@ -8,6 +8,7 @@
     raster.py -- png.py, jpeg.py, tiff.py      dicom.py -- dictionary.py, elements.py, image.py, fragments.py,
                                                frames.py, groups.py, luts.py, meaning.py, spacing.py
         codestream.py  claims and end markers of JPEG, JPEG-LS and JPEG 2000      window.py  bytes of a file
+        structure.py   passes and pieces that a codec would take time and memory for      source.py  files of films
         others.py      decoders in the place of imagecodecs
 
 Every function here may be called from many threads at once; the codecs release the GIL. A file is refused

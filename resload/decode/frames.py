@@ -18,6 +18,7 @@ from resload.decode.elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, UN
 from resload.decode.fragments import TRUNCATED, frame_bytes
 from resload.decode.image import Image
 from resload.decode.others import Other, decoded
+from resload.decode.structure import check_pieces, check_scans
 from resload.errors import DecodeError, NotARadiographError, TruncatedFileError, UnknownFormatError
 
 _PREFIX = "1.2.840.10008.1.2"
@@ -168,7 +169,10 @@ def _compressed(codec: str, data: bytes, image: Image, lossy: bool, other: Other
     elif codec == "jpeg" and stream.components == 3:
         options = _jpeg_colours(stream, image)
     data = ended(data, stream, label)
-    if codec == "jpeg2k":
+    if codec == "jpeg":
+        check_scans(data, stream)
+    elif codec == "jpeg2k":
+        check_pieces(data, stream, label)
         check_tiles(data, stream, label)
     found = decoded(codec, data, stream, other, **options)
     if len(found.shape) == 3 and found.shape[2] == 1:

@@ -4,6 +4,7 @@ from resload.decode.codestream import Codestream, ended, parse_jpeg
 from resload.decode.gray import to_gray
 from resload.decode.others import Other, decoded
 from resload.decode.radiograph import Header, Radiograph, check_claim, check_frame
+from resload.decode.structure import check_scans
 from resload.decode.window import Bytes
 from resload.errors import DecodeError, NotARadiographError
 
@@ -34,7 +35,9 @@ def decode(data: bytes, frame: int, max_pixels: int, other: Other | None = None)
     stream = _parse(data)
     check_claim(stream.height, stream.width, max_pixels)
     check_frame(frame, 1)
-    found = decoded("jpeg", ended(data, stream, "JPEG"), stream, other)
+    data = ended(data, stream, "JPEG")
+    check_scans(data, stream)
+    found = decoded("jpeg", data, stream, other)
     if found.shape[:2] != (stream.height, stream.width):
         raise DecodeError("the JPEG data is damaged", detail="two sizes in one file")
     return Radiograph(to_gray(found.values), max(8, stream.precision), None, found.decoder, held=found.held)

@@ -29,6 +29,8 @@ _KINDS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _OFFSETS, _SAMPLES = 256, 257, 258, 259, 262, 273, 277
 _ROWS, _SIZES, _PLANAR, _TILE_WIDTH, _TILE_HEIGHT = 278, 279, 284, 322, 323
 _TILE_OFFSETS, _TILE_SIZES, _SAMPLE_FORMAT = 324, 325, 339
+_DEPTHS = (32997, 32998)
+"""ImageDepth and TileDepth, of volumes (libtiff's tiff.h): libtiff multiplies by them whatever else is said."""
 _WANTED = frozenset(
     {_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _OFFSETS, _SAMPLES, _ROWS, _SIZES, _PLANAR}
     | {_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES, _SAMPLE_FORMAT}
@@ -125,9 +127,13 @@ def _directories(layout: _Layout) -> list[int]:
 def _page(layout: _Layout, at: int) -> Page:
     count, start = layout.entries(at)
     tags: dict[int, tuple[int, ...]] = {}
+    seen: set[int] = set()
     for entry in range(start, start + count * layout.entry_bytes, layout.entry_bytes):
         tag, kind = layout.read("H", entry, 2)
         (number,) = layout.read(layout.word, entry + 4)
+        if tag in seen or tag in _DEPTHS:  # of two, libtiff takes the first, and others the last
+            raise DecodeError(_DAMAGED, detail=f"tag {tag} twice, or of a volume")
+        seen |= {tag} & _WANTED
         if tag in _WANTED and kind in _KINDS:
             if number > limits().fragments:
                 raise TooLargeError(_TOO_MANY_PARTS, detail=f"tag {tag} has {number} values")

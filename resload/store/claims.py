@@ -93,6 +93,7 @@ def check_recipe(sizes: Sequence[Any], dtype: str, recipe: Mapping[str, Any]) ->
 
 
 _FILM = ("height", "width")
+_LARGEST_REAL = 1e300
 _NEEDED = ("id", "status", "reason", "source_hash", *_FILM)
 
 
@@ -111,6 +112,43 @@ def check_samples(frame: pd.DataFrame, kinds: Mapping[str, str], needed: Sequenc
     sides = frame[list(_FILM)].to_numpy(np.float64)
     if len(sides) and not (sides.min() >= 0 and sides.max() <= LARGEST and sides.prod(axis=1).max() <= limits().pixels):
         raise ValueError(f"films of its rows are above the limit ({raised_by('pixels')})")
+
+
+def is_record(found: Any, kinds: Mapping[str, str], levels: Sequence[str]) -> bool:
+    """Whether this is what making a film records: its results by their pandas types, and numbers for each level.
+
+    A film that could not be made before has no results when levels are added.
+    """
+    if not isinstance(found, dict) or not isinstance(found.get("id"), str):
+        return False
+    if any(name in found for name in kinds) and not all(_fits(found.get(name), kind) for name, kind in kinds.items()):
+        return False
+    sums, masks = found.get("levels"), found.get("masks", {})
+    if not isinstance(sums, dict) or not isinstance(masks, dict):
+        return False
+    words = (found.get(name, "") for name in ("masks_hash", "masks_stamp"))
+    return (
+        all(_are_sums(sums.get(name)) for name in levels)
+        and all(_fits(area, "float64") for area in masks.values())
+        and all(isinstance(word, str) for word in words)
+    )
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if kind == "str":
+        return isinstance(value, str) and value.isprintable()
+    if isinstance(value, bool):
+        return False
+    if kind.startswith("float"):
+        return value is None or (isinstance(value, int | float) and abs(value) <= _LARGEST_REAL)
+    return isinstance(value, int) and np.iinfo(kind).min <= value <= np.iinfo(kind).max
+
+
+def _are_sums(found: Any) -> bool:
+    """A checksum, a sum and a sum of squares."""
+    if not isinstance(found, list) or len(found) != 3:
+        return False
+    return all(_fits(value, kind) for value, kind in zip(found, ("uint32", "uint64", "uint64"), strict=True))
 
 
 def check_boxes(frame: pd.DataFrame) -> None:

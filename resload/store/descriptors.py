@@ -91,7 +91,8 @@ def close_all() -> None:
 def opened(make: Callable[[], F], *, patient: bool) -> F:
     """`make()`; where the process may open no more files, all that caches keep is closed, and it is tried again.
 
-    patient: try for two seconds, since other threads of this process may hold what they read.
+    patient: try for two seconds, since other threads of this process may hold what they read; `make` must not hold a
+    lock meanwhile that they need for reading.
 
     Raises CacheError where there is no room then either; OSError (EMFILE) at once without patience, for a caller that
     can do with fewer.
@@ -102,7 +103,7 @@ def opened(make: Callable[[], F], *, patient: bool) -> F:
         except OSError as exc:
             if exc.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
-            close_all()
+        close_all()
         time.sleep(wait)
     try:
         return make()

@@ -164,11 +164,8 @@ class Level:
     def _copy_some(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
         """At most `_together` of them; in halves where the process may not open as many shards as they are in."""
         groups, records = np.divmod(rows, self._manifest.per_shard)
-        try:
-            shards = self._shards.of(self._size, groups.tolist())  # a reference each: nobody can close them now
-        except OSError as exc:
-            if len(rows) == 1 or exc.errno not in (errno.EMFILE, errno.ENFILE):
-                raise
+        shards = self._at_once(groups.tolist())  # a reference each: nobody can close them now
+        if shards is None:
             half = len(rows) // 2
             self._copy_some(rows[:half], slot, start)
             self._copy_some(rows[half:], slot, start + half)
@@ -176,6 +173,18 @@ class Level:
         copy = _copy_mapped if self._shards.access == "mmap" else _fetch if self._far else _pread
         copy(shards, records, slot, start)
         self._verify(rows, slot, start)
+
+    def _at_once(self, groups: list[int]) -> list[Shard] | None:
+        """The open shard of each of these; None where several cannot all be open.
+
+        Not where that is caught: the error would keep those open that were opened before it.
+        """
+        try:
+            return self._shards.of(self._size, groups)
+        except OSError as exc:
+            if len(groups) == 1 or exc.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+        return None
 
     def _verify(self, rows: NDArray[np.int64], slot: Slot, start: int) -> None:
         """Compare images start .. of the slot with both of their sums: at most `_together` of them, by one sum."""

@@ -316,6 +316,10 @@ class Job:
                 f"{rows_file(self.cache, gone[0])}: missing or damaged, though it was written; build again"
             )
         records = [record for task in step.tasks for record in of_group[task.group]]
+        if step.kind != "widen" and any("status" not in record for record in records):
+            raise CacheMismatchError(
+                f"{self.cache / layout.BUILD}: what the build has recorded there is damaged; delete it"
+            )
         if step.kind == "widen":
             assert known is not None
             new = [size for task in step.tasks[:1] for size in task.sizes]

@@ -66,13 +66,14 @@ class Packed:
         shard = self._kept.files.get(group)
         if shard is None:
             place = self._shards.place(self._size, group)
-            with self._lock:
-                shard = self._kept.files.get(group)
-                if shard is None:
-                    shard = opened(lambda: self._shard(place, group), patient=True)
-                    self._kept.add(group, shard)
+            shard = opened(lambda: self._shard(place, group), patient=True)
         return shard, k
 
     def _shard(self, place: Location, group: int) -> PackedShard:
         at = place if isinstance(place, Path) else None
-        return packed_shard(self._shards.cache, self._manifest, self._size, group, at=at)
+        with self._lock:
+            shard = self._kept.files.get(group)
+            if shard is None:
+                shard = packed_shard(self._shards.cache, self._manifest, self._size, group, at=at)
+                self._kept.add(group, shard)
+            return shard

@@ -1,5 +1,6 @@
 """The open shards of a cache's levels: each checked when it is first opened, a bounded number kept open."""
 
+from functools import partial
 from pathlib import Path
 
 from resload import forks
@@ -76,10 +77,13 @@ class Shards:
             far = self._shard(place, size, group)
             kept.add(group, far)
             return far
+        return opened(partial(self._local, kept, place, size, group), patient=patient)
+
+    def _local(self, kept: OpenFiles[int, Shard], place: Location, size: Size, group: int) -> Shard:
         with self._lock:
             shard = kept.files.get(group)
             if shard is None:
-                shard = opened(lambda: self._shard(place, size, group), patient=patient)
+                shard = self._shard(place, size, group)
                 self._checked[size, group] = shard.identity
                 kept.add(group, shard, descriptors=1 + (self.access == "mmap"))  # a map has its own
             return shard

@@ -163,7 +163,8 @@ class Url:
             except FileNotFoundError:
                 return {}
             start = len(path.strip("/")) + 1
-            return {str(name).lstrip("/")[start:]: int(facts["size"]) for name, facts in below.items()}
+            names = {str(name).lstrip("/")[start:]: int(facts["size"]) for name, facts in below.items()}
+            return {name: size for name, size in names.items() if name}  # "" is the folder's own object, see `names`
 
         return dict(self._asked("list", found))
 

@@ -34,7 +34,7 @@ from resload.pipeline.engine import CPU, Engine
 from resload.pipeline.recipe import CatalogFilms
 from resload.pipeline.together import made_together
 from resload.size import Size
-from resload.store import guarded, layout, sealed, tables
+from resload.store import claims, guarded, layout, sealed, tables
 from resload.store.alone import check as check_lease
 from resload.store.arrays import Writer, as_record, writer
 from resload.store.commit import explained, make_folders, names_in, put, scratch_of, write_whole
@@ -490,6 +490,7 @@ def read_rows(cache: Location, task: Task) -> list[Record] | None:
             return None
         records: list[Record] = document["records"]
         same = document["sizes"] == [str(size) for size in task.sizes] and len(records) == len(task.rows) - task.keep
+        same = same and all(claims.is_record(one, tables.RESULTS, document["sizes"]) for one in records)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     return records if same else None

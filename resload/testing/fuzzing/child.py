@@ -179,7 +179,8 @@ def _guided(run: _Run, sound: list[bytes], seed: int, runs: int) -> None:
         rng = seeds.generator(seed, number, "synthetic")
         if rng.random() < 0.2:
             return bytes(atheris.Mutate(data, most))
-        return run.target.mutate(data or sound[0], rng)[:most]
+        start = data if data and rng.random() < 0.6 else one_of(sound, rng)
+        return run.target.mutate(start, rng)[:most]
 
     def once(data: bytes) -> None:
         run.one(data)
