@@ -10,6 +10,7 @@ import subprocess
 import sys
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
+from hashlib import sha256
 from multiprocessing import get_context
 
 import numpy as np
@@ -121,6 +122,25 @@ def test_every_executor_makes_the_same_bytes(cluster, large_first, stepwise, tmp
     """Two workers of each kind make what one thread makes, byte for byte, in each kind of step and of array."""
     in_steps(large_first, tmp_path / "c.zarr", executor=cluster(name))
     assert tree(tmp_path / "c.zarr") == stepwise
+
+
+@pytest.fixture
+def server():
+    from resload.testing.storage import s3_server
+
+    with s3_server() as found:
+        yield found
+
+
+def test_workers_write_to_object_storage(large_first, stepwise, tmp_path, server):
+    """Straight to S3, in each kind of step: the objects are the files that one thread writes to a disk."""
+    from resload.store.remote import location
+
+    where = f"{server.url}/c.zarr"
+    in_steps(large_first, where, executor="processes:2")
+    objects = location(where)
+    found = {name: sha256((objects / name).read_bytes()).hexdigest() for name in objects.sizes_below()}
+    assert found == stepwise
 
 
 @pytest.mark.parametrize("name", ["executor of Dask", "address of Dask", "file of Dask", "one thread, two at once"])
