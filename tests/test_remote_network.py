@@ -222,7 +222,7 @@ def test_the_server_goes_with_its_starter():
     """A server whose starter was killed ends by itself; the environment is as it was."""
     code = (
         "import os, signal\nfrom resload.testing import s3_server\nwith s3_server() as server:\n"
-        "    print(s3.endpoint, flush=True)\n    os.kill(os.getpid(), signal.SIGKILL)"
+        "    print(server.endpoint, flush=True)\n    os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     port = int(done.stdout.rpartition(":")[2])

@@ -47,7 +47,7 @@ class Room:
         seen, changed = (0, 0), time.monotonic()
         while True:
             with held(self.folder / "lock", keep=True):
-                if part.exists() or self._made(part.parent, length, before):
+                if part.exists() or self._made(length, before):
                     part.touch()
                     return True
                 if before >= 0:
@@ -60,23 +60,37 @@ class Room:
                     return True
             time.sleep(_POLL)
 
-    def _made(self, cache: Path, length: int, before: int) -> bool:
-        """Remove copies until there is room; False where none may go."""
-        while length > (free := self._free(copies := copies_in(self.folder))):
-            able = [path for path in copies if path.suffix != ".part" or not is_held(lock_of(path))]
-            if not able and length > self._disk_free(0):
-                raise DiskSpaceError(
-                    f"{self.folder}: the disk has no room for {megabytes(length)} more ({megabytes(max(0, free))} are "
-                    "free); free some space, or put the mirror on another disk"
-                )
-            uses = self._plans.next_uses() if able else {}
-            ages = {path: (uses.get(key_of(path), NEVER), -copies[path][1]) for path in able}
-            last = max(able, key=lambda path: ages[path], default=None)
-            if last is None or (before >= 0 and ages[last][0] <= before):
-                return False
-            last.unlink(missing_ok=True)
-            self.removed += 1
+    def _made(self, length: int, before: int) -> bool:
+        """Remove copies until there is room; False, and none is removed, where one may not go."""
+        copies = copies_in(self.folder)
+        lacking = length - self._free(copies)
+        if lacking <= 0:
+            return True
+        able = [path for path in copies if path.suffix != ".part" or not is_held(lock_of(path))]
+        self._check_disk(length, bool(able))
+        uses = self._plans.next_uses()
+        ages = {path: (uses.get(key_of(path), NEVER), -copies[path][1]) for path in able}
+        going = []
+        for path in sorted(able, key=ages.__getitem__, reverse=True):
+            if lacking <= 0 or (before >= 0 and ages[path][0] <= before):
+                break
+            going.append(path)
+            lacking -= copies[path][0]
+        if lacking > 0:
+            return False
+        for path in going:
+            path.unlink(missing_ok=True)
+        self.removed += len(going)
         return True
+
+    def _check_disk(self, length: int, able: bool) -> None:
+        """Raise DiskSpaceError where a disk that is full has nothing of ours that could go."""
+        free = self._disk_free(0)
+        if not able and length > free:
+            raise DiskSpaceError(
+                f"{self.folder}: the disk has no room for {megabytes(length)} more ({megabytes(max(0, free))} are "
+                "free); free some space, or put the mirror on another disk"
+            )
 
     def _free(self, copies: dict[Path, tuple[int, float]]) -> int:
         taken = sum(size for size, _ in copies.values())
