@@ -84,8 +84,9 @@ def report(found: list[Found], args: argparse.Namespace) -> tuple[str, dict[str,
     kinds = sorted({kind for one in found for kind in one.counts if not kind.startswith("bug") and kind != "served"})
     total, bugs = sum(one.executions for one in found), sum(len(one.bugs) for one in found)
     head = (
-        f"{total:,} executions, {args.guided:.0%} of them chosen by atheris, seed {args.seed}: {bugs} bugs (an exception "
-        f"that is no ResloadError, a warning, a signal, more than {BOUNDS.seconds:g} s or {MEMORY >> 20} MiB for one input, a "
+        f"{total:,} executions, {args.guided:.0%} of them chosen by atheris, seed {args.seed}: {bugs} bugs (an "
+        f"exception that is no ResloadError, a warning, a signal, more than {BOUNDS.seconds:g} s or {MEMORY >> 20} MiB "
+        "for one input, a "
         "file outside the folder, a process, a socket, an unpickled object, code). Limits: "
         + ", ".join(f"{name}={value}" for name, value in VARIABLES.items())
         + "."

@@ -65,6 +65,9 @@ def checked_table(table: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:
         table["frame_index"] = _frame_index(table["frame_index"])
     if "split" in table.columns:
         _refuse_unnamed_splits(table["split"])
+    for name in ("patient", "group", "slot"):
+        if name in table.columns and table[name].dtype == object:
+            _refuse_unhashable(table[name])
     return table
 
 
@@ -223,6 +226,16 @@ def _frame_index(column: pd.Series) -> pd.Series:
     if numbers.isna().any() or (numbers < 0).any() or (numbers % 1 != 0).any():
         raise CatalogError("'frame_index' must be a whole number >= 0 in every row (0 for single images)")
     return numbers.astype(np.int64)
+
+
+def _refuse_unhashable(column: pd.Series) -> None:
+    try:
+        column.nunique()
+    except TypeError as exc:  # lists, dicts, arrays
+        raise CatalogError(
+            f"{column.name!r} holds values that cannot be told apart ({exc}), such as {str(column.iloc[0])[:40]}. "
+            f"Convert: table[{column.name!r}] = table[{column.name!r}].astype(str)"
+        ) from exc
 
 
 def _refuse_unnamed_splits(column: pd.Series) -> None:

@@ -4,6 +4,7 @@
     write_synthetic(folder, n)     n files as archives have them, and the catalog of them
     write_miniature(name, folder)  a public data set: its tables, names and quirks, a few tiny images
     write_archive(folder, n)       a hospital's archive with all that lies between the films, and its spreadsheet
+    fuzzing                        hostile input in child processes that are watched: bounds of time, memory and reach
     s3_server(), FlakyProxy        object storage in a process beside, and a network before it that fails
 
 Faults in what writes and reads caches, for tests that they hold (`docs/how-to`, `benchmarks/torture.py`):

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+from resload import errors
+
 _FORBIDDEN = (
     "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "os.startfile",
     "pickle.find_class", "socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto", "pty.spawn",
@@ -75,9 +77,7 @@ class Guard:
 
 
 def _own_code() -> list[str]:
-    import resload
-
-    return [str(Path(resload.__file__).parent), *(path for path in sys.path if path)]
+    return [str(Path(errors.__file__).parent), *(path for path in sys.path if path)]
 
 
 def _is_traceback(args: tuple[Any, ...]) -> bool:
