@@ -108,6 +108,7 @@ def again_and_again(case: Case, count: int, rng: random.Random) -> Tally:
         pair = rng.uniform(0, AT_MOST) if rng.random() < 0.4 else None
         ending = interrupted(case.work, after=rng.uniform(0, case.seconds), again=pair)
         tally.add(ending)
+        case.seconds *= 0.85 if ending.how == "whole" else 1.05  # how long it takes on this machine just now
         if ending.how == "whole":
             compare(case, tally)
     finish(case, tally)
