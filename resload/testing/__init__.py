@@ -5,7 +5,7 @@
     write_miniature(name, folder)  a public data set: its tables, names and quirks, a few tiny images
     write_archive(folder, n)       a hospital's archive with all that lies between the films, and its spreadsheet
 
-Faults in what writes and reads caches, for tests that they hold (`docs/how-to`, `benchmarks/torture.py`):
+Faults in what writes and reads caches, to test that nothing is lost by them (`benchmarks/torture.py` does):
 
     faulty(layer)                  under FailsAt, Short, KillsAt or PowerLoss; counted(work): where they can strike
     in_child(work)                 work in a child that may be killed
