@@ -172,6 +172,22 @@ def test_what_a_build_has_finished_a_power_cut_cannot_undo(few, whole, tmp_path)
         shutil.rmtree(path)
 
 
+def test_new_folders_on_the_way_to_a_cache_are_kept_too(few, whole, tmp_path):
+    """As many as the path has: begun by a program that was ended at any call, finished by another, then the power."""
+    (tmp_path / "disk").mkdir()
+    path = tmp_path / "disk" / "new" / "sub" / "c.zarr"
+    for k in range(1, 12):
+        layer = PowerLoss(tmp_path / "disk", k)
+        with faulty(layer):
+            with pytest.raises(PowerCut):
+                build(few, path, threads=1)
+            layer.again()
+            build(few, path, threads=1)
+        layer.restore(NOTHING)
+        assert served(resload.open_cache(path)) == whole[2]
+        shutil.rmtree(tmp_path / "disk" / "new")
+
+
 def test_a_store_that_does_not_sync_is_found_out(few, whole, tmp_path):
     """The look above can fail: with files or folders not synced, a finished build is damaged or gone."""
     for careless in ("sync", "sync_folder"):
@@ -554,6 +570,24 @@ def test_a_source_on_a_failing_disk_is_quarantined(catalog, tmp_path):
     assert len(cache.rows()) == len(catalog) - 1
     with pytest.raises(UnreadableFileError, match="Input/output error"):
         run.read_file(films.path(5))
+
+
+def test_a_source_that_fails_while_it_is_loaded(few, tmp_path):
+    """A Loader over the files names the one on a failing disk, or that is gone; when it is back, so is the film."""
+    films = copied(few, tmp_path / "films")
+    loader = resload.Loader(films, pipeline=resload.Pipeline(16), size=16, batch_size=2)
+    images = [batch.images for batch in loader]
+    away = films.path(3).rename(tmp_path / "away")
+    with pytest.raises(UnreadableFileError, match=rf"{films.path(3).name}.*No such file"):
+        list(loader)
+    films.path(3).symlink_to("/proc/self/mem")
+    with pytest.raises(UnreadableFileError, match=rf"{films.path(3).name}.*Input/output error"):
+        list(loader)
+    films.path(3).unlink()
+    away.rename(films.path(3))
+    again = [batch.images for batch in loader]
+    assert all(one.equal(other) for one, other in zip(images, again, strict=True))
+    loader.close()
 
 
 def test_a_source_that_changes_while_it_is_read_is_not_stored(catalog, tmp_path, monkeypatch):
