@@ -152,5 +152,6 @@ def proxied(s3: S3Server, quick: None, monkeypatch: pytest.MonkeyPatch) -> Itera
     from fsspec.config import conf
 
     monkeypatch.setitem(conf, "s3", {"config_kwargs": {"read_timeout": 0.5, "retries": {"total_max_attempts": 1}}})
+    monkeypatch.setattr("s3fs.S3FileSystem.retries", 2)  # it waits longer than we here
     with FlakyProxy(s3.endpoint, seed=11, stall=0.8) as proxy, s3_at(proxy.endpoint):
         yield proxy

@@ -65,6 +65,24 @@ def test_ranges_that_came_are_not_asked_for_again(there, proxied):
     assert len(proxied.requests) - asked == 12 + proxied.happened["error"]
 
 
+def test_a_file_that_did_not_arrive_whole_is_put_again(url, tmp_path, monkeypatch):
+    """Storage that took less than it was given is asked what it has."""
+    from s3fs import S3FileSystem
+
+    file, puts = tmp_path / "shard", []
+    file.write_bytes(bytes(range(256)) * 4)
+    put = S3FileSystem.pipe_file
+
+    def half(self, local, path, **options):
+        puts.append(path)
+        put(self, path, file.read_bytes()[: 1024 if len(puts) > 2 else 500])
+
+    monkeypatch.setattr(S3FileSystem, "put_file", half)
+    Url(url).upload(file)
+    assert Url(url).read_bytes() == file.read_bytes()
+    assert len(puts) == 3
+
+
 def test_a_range_beyond_the_end_is_short(there):
     """Where an object ends before, what there is of it; that is no fault."""
     shard = Url(f"{there.path}/images/16x16/c/0/0/0")

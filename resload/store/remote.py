@@ -210,7 +210,13 @@ class Url:
 
     def upload(self, file: Path) -> None:
         """Put a file of this machine, whole or not at all; large ones in parts, side by side."""
-        self._asked("write", lambda fs, path: fs.put_file(str(file), path))
+
+        def put(fs: Any, path: str) -> None:
+            fs.put_file(str(file), path)
+            if (found := fs.size(path)) != (length := file.stat().st_size):
+                raise ConnectionError(f"{found} bytes arrived of {length}")
+
+        self._asked("write", put)
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Remove the object."""
