@@ -148,6 +148,19 @@ def test_a_folder_that_a_console_made_is_empty(few, local, url):
     assert objects(url) == tree(local.path)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["info"], ["verify"], ["show", "--out", "x.png"], ["bench", "--size", "32", "--seconds", "0.1"]],
+    ids=lambda w: w[0],
+)
+def test_the_command_line_takes_urls(there, words, tmp_path, monkeypatch):
+    """Where a verb takes a cache, it takes one in object storage."""
+    from resload.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    assert not main([words[0], str(there.path), *words[1:], "--json"])
+
+
 # -- interrupted builds --
 
 

@@ -1,7 +1,6 @@
 """`resload bench`: how fast loading is here, where its time goes, and what to do about it."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resload.cli import source
@@ -78,8 +77,9 @@ def run(args: argparse.Namespace) -> Answer:
 def _data(args: argparse.Namespace) -> "Cache | Catalog":
     """The cache that SOURCE is, or else its films."""
     from resload.store.cache import open_cache
+    from resload.store.remote import location
 
-    if args.dicom or args.dataset is not None or not (Path(args.source) / "zarr.json").is_file():
+    if args.dicom or args.dataset is not None or not (location(args.source) / "zarr.json").is_file():
         return source.catalog(args, progress=not args.json)
     given = [f"--{name.replace('_', '-')}" for name in OF_FILMS if getattr(args, name) is not None]
     if given or args.no_classes:
