@@ -141,8 +141,8 @@ def temporaries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries of requests follow each other at once; who takes a lease over settles soon."""
-    monkeypatch.setattr("resload.store.remote.FIRST_WAIT", 0.01)
-    monkeypatch.setattr("resload.store.remote.LONGEST_WAIT", 0.05)
+    monkeypatch.setattr("resload.store.tries.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("resload.store.tries.LONGEST_WAIT", 0.05)
     monkeypatch.setattr("resload.store.alone.SETTLING", 0.2)
 
 

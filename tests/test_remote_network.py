@@ -18,7 +18,7 @@ from resload.errors import (
     NotACacheError,
     StorageError,
 )
-from resload.store import remote
+from resload.store import remote, tries
 from resload.store.remote import Url
 from resload.testing import FlakyProxy, s3_at
 from resload.testing.storage import FAULTS
@@ -92,7 +92,7 @@ def test_a_range_beyond_the_end_is_short(there):
 @pytest.mark.parametrize("how", ["refuses connections", "fails", "stalls"])
 def test_storage_that_is_down_is_said_in_bounded_time(there, s3, how, proxied, monkeypatch):
     """A server that is gone, answers errors only, or says nothing: a sentence, once `GIVE_UP` has passed."""
-    monkeypatch.setattr(remote, "GIVE_UP", 0.5)
+    monkeypatch.setattr(tries, "GIVE_UP", 0.5)
     endpoint = proxied.endpoint
     if how == "refuses connections":
         with socket.socket() as free:
@@ -105,7 +105,7 @@ def test_storage_that_is_down_is_said_in_bounded_time(there, s3, how, proxied, m
 
 def test_a_build_goes_on_when_storage_is_back(few, local, url, proxied, monkeypatch, temporaries):
     """Storage that goes away in the middle of a build costs its last row groups; nothing refuses the next build."""
-    monkeypatch.setattr(remote, "GIVE_UP", 0.3)
+    monkeypatch.setattr(tries, "GIVE_UP", 0.3)
     from resload.store import run
 
     def finish(cache, item, records):
@@ -126,7 +126,7 @@ def test_a_build_goes_on_when_storage_is_back(few, local, url, proxied, monkeypa
 
 def test_a_plan_that_cannot_be_read_now_is_not_gone(few, local, url, proxied, monkeypatch):
     """Of storage that is away nobody says that the plan of a build is gone, and nothing that was built is swept."""
-    monkeypatch.setattr(remote, "GIVE_UP", 0.2)
+    monkeypatch.setattr(tries, "GIVE_UP", 0.2)
     build(few.select(np.arange(5)), url)
     asked = Url.read_bytes
 
@@ -198,7 +198,7 @@ def test_no_credentials(there, s3, monkeypatch):
 def test_secrets_are_nowhere(few, url, s3, proxied, monkeypatch, caplog, tmp_path):
     """Keys of the environment are in no message, record of a log, object, pickle or repr, whatever goes wrong."""
     caplog.set_level(logging.DEBUG, "resload")
-    monkeypatch.setattr(remote, "GIVE_UP", 0.2)
+    monkeypatch.setattr(tries, "GIVE_UP", 0.2)
     far = build(few, url)
     mirrored = resload.open_cache(url, mirror=tmp_path / "m")
     mirrored.read([0], 32)

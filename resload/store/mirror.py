@@ -38,8 +38,9 @@ from resload.store.foreseen import Plan
 from resload.store.layout import Manifest
 from resload.store.locks import held
 from resload.store.plan import Step, Task
-from resload.store.remote import Location, Url, check_wanted, wanted_until
+from resload.store.remote import Location, Url
 from resload.store.room import Room, key_of, lock_of
+from resload.store.tries import check_wanted, wanted_until
 from resload.store.unreadable import REMEDY
 from resload.wording import megabytes
 

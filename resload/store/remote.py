@@ -13,23 +13,17 @@ none is taken from a URL, kept, or printed.
 import errno
 import os
 import re
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from resload import seeds
-from resload.errors import ArgumentError, ResloadError, StorageError, require
+from resload.errors import ArgumentError, StorageError, require
+from resload.store.tries import LOGIN, SECRET, check_wanted, is_refused, scrubbed, tried
 
 T = TypeVar("T")
 
-GIVE_UP = 120.0
-"""Seconds after which a request that fails is not made again: storage that rests for a minute costs no training."""
-FIRST_WAIT, LONGEST_WAIT = 0.3, 8.0
-"""Seconds between two tries: doubled each time, and shortened by chance lest many processes come back at once."""
 AT_ONCE = 16
 """Ranges of one request that are under way together."""
 RANGE, WINDOW = 8 << 20, 4
@@ -45,27 +39,6 @@ PACKAGES = {
     "abfss": ("adlfs", "az"),
 }
 """Protocol -> the package behind fsspec, and the extra that brings it."""
-_REFUSED = (
-    FileNotFoundError, PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError, ImportError, ValueError,
-    TypeError, AttributeError, NotImplementedError, MemoryError,
-)  # fmt: skip
-"""Answers that will be the same next time."""
-_OURS = (TypeError, AttributeError, MemoryError, NotImplementedError, ResloadError)
-"""Of these, what is not storage's doing."""
-_REFUSED_NUMBERS = {
-    errno.EINVAL, errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.EMSGSIZE,
-    getattr(errno, "EREMCHG", errno.EINVAL),
-}  # fmt: skip
-"""The same, as numbers of OSError (s3fs translates the codes of S3 into these)."""
-_LATER = {408, 409, 425, 429}
-"""Answers of HTTP to the client that another time may be others."""
-_AGAIN_CODES = {"BadDigest", "IncompleteBody", "NoSuchUpload", "RequestTimeout"}
-"""Answers of S3 that a connection which failed midway brings about."""
-_REFUSED_NAMES = {"NoCredentialsError", "PartialCredentialsError", "ParamValidationError", "ProfileNotFound"}
-"""The same, of libraries that need not be there."""
-_SECRET = re.compile(r"(?i)((?:signature|sig|secret|token|password|credential|accesskeyid|\w*key)[\w-]*=)[^&\s'\"]+")
-_LOGIN = re.compile(r"//[^/@\s]*:[^/@\s]*@")
-_SECRET_NAMES = re.compile(r"(?i)secret|key|token|passw|credential|connection_string|sas")
 
 
 @dataclass(frozen=True, order=True)
@@ -257,7 +230,7 @@ def location(path: Given) -> Location:
         return Path(text)
     if protocol in ("file", "local"):
         return Path(rest)
-    if _LOGIN.search(text) or _SECRET.search(text):
+    if LOGIN.search(text) or SECRET.search(text):
         raise ArgumentError(
             f"a {protocol}:// URL with credentials in it: they would be stored and printed; leave them out, and give "
             "them by environment variables, a profile, or fsspec's configuration"
@@ -333,99 +306,10 @@ class _Ranges:
             else:
                 failed.append(ConnectionError(f"{len(found)} bytes came of {self.parts[k][2] - self.parts[k][1]}"))
         if failed:
-            raise min(failed, key=lambda exc: not (isinstance(exc, FileNotFoundError) or _is_refused(exc)))
+            raise min(failed, key=lambda exc: not (isinstance(exc, FileNotFoundError) or is_refused(exc)))
         return [self._found[k] for k in range(len(self.parts))]
 
     def _ends_before(self, fs: Any, k: int, length: int) -> bool:
         """Whether the object has no more of a range, so that fewer bytes are all of them."""
         url, first, last = self.parts[k]
         return length == max(0, min(last, int(fs.size(fs._strip_protocol(url.text)))) - first)
-
-
-def tried(url: Url, verb: str, request: Callable[[], T]) -> T:
-    """What the request answers, made again as long as that may help. verb: what was asked, for the message."""
-    begun, attempt = time.monotonic(), 0
-    while True:
-        try:
-            return request()
-        except Exception as exc:  # each library has errors of its own
-            failed = exc
-        if isinstance(failed, FileNotFoundError) and not _is_again(failed):
-            if verb != "write":
-                raise failed
-            raise StorageError(f"{url}: storage refuses to write it: {scrubbed(failed)}") from None
-        if _is_refused(failed):
-            if isinstance(failed, _OURS):
-                raise failed
-            raise StorageError(f"{url}: storage refuses to {verb} it: {scrubbed(failed)}") from None
-        attempt, passed = attempt + 1, time.monotonic() - begun
-        if passed >= GIVE_UP:
-            raise StorageError(
-                f"{url}: could not {verb} it in {attempt} tries and {passed:.0f} seconds, the last answer: "
-                f"{scrubbed(failed)}; what is there is kept: run the same again when storage answers"
-            ) from None
-        check_wanted(url)
-        _wait(attempt - 1)
-
-
-@contextmanager
-def wanted_until(ended: Callable[[], bool]) -> Iterator[None]:
-    """In this thread, what is fetched is given up between two requests once it is no longer wanted."""
-    _here.ended = ended
-    try:
-        yield
-    finally:
-        del _here.ended
-
-
-_here = threading.local()
-
-
-def check_wanted(place: "Location") -> None:
-    """Raise StorageError where a fetch is no longer wanted, see `wanted_until`."""
-    ended: Callable[[], bool] | None = getattr(_here, "ended", None)
-    if ended is not None and ended():
-        raise StorageError(f"{place}: no longer wanted, what is fetched is kept")
-
-
-def _is_again(exc: BaseException) -> bool:
-    """Whether S3 answered what says nothing of the request, but that the one before ended midway."""
-    answer = getattr(exc.__cause__, "response", None)
-    return isinstance(answer, dict) and answer.get("Error", {}).get("Code") in _AGAIN_CODES
-
-
-def _is_refused(exc: BaseException) -> bool:
-    if _is_again(exc):
-        return False
-    status = getattr(exc, "status_code", None) or getattr(exc, "code", None)  # of Azure's and Google's libraries
-    if str(status).isdecimal():
-        return 400 <= int(str(status)) < 500 and int(str(status)) not in _LATER
-    if isinstance(exc, OSError) and not isinstance(exc, (ConnectionError, TimeoutError)):
-        return isinstance(exc, _REFUSED) or exc.errno in _REFUSED_NUMBERS
-    return isinstance(exc, _REFUSED) or type(exc).__name__ in _REFUSED_NAMES
-
-
-def _wait(attempt: int) -> None:
-    most = min(LONGEST_WAIT, FIRST_WAIT * 2**attempt)
-    rng = seeds.generator(os.getpid(), time.monotonic_ns(), "retry", attempt)
-    time.sleep(most * rng.uniform(0.5, 1.0))
-
-
-def scrubbed(exc: BaseException) -> str:
-    """An error of another library in words, without what looks like a secret."""
-    text = str(exc)
-    for secret in _known_secrets():
-        text = text.replace(secret, "...")
-    text = _SECRET.sub(r"\1...", _LOGIN.sub("//...@", text))
-    return f"{type(exc).__name__}: {text.splitlines()[0][:300]}" if text else type(exc).__name__
-
-
-def _known_secrets() -> list[str]:
-    """Values of the environment, and of fsspec's configuration, that are called secrets, keys, tokens."""
-    from fsspec.config import conf
-
-    told: list[tuple[str, object]] = [*os.environ.items()]
-    for options in conf.values():
-        told += options.items() if isinstance(options, dict) else []
-    named = {value for name, value in told if isinstance(value, str) and _SECRET_NAMES.search(str(name))}
-    return sorted((value for value in named if len(value) > 7), key=len, reverse=True)
