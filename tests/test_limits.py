@@ -508,6 +508,14 @@ def test_manifests_that_are_no_json(hostile, text):
         resload.open_cache(hostile)
 
 
+def test_a_canvas_smaller_than_its_films(catalog, tmp_path):
+    """Their records are as high as the table says, and there are no such rows in them."""
+    resload.build(catalog, tmp_path / "n.zarr", "native", progress=False)
+    spoiled(tmp_path / "n.zarr", lambda found: found.__setitem__("native", [1, found["native"][1]]))
+    with pytest.raises(CorruptCacheError, match="films of its rows are larger than the native canvas of 1 x 64"):
+        resload.open_cache(tmp_path / "n.zarr")
+
+
 def test_a_manifest_too_large(hostile, monkeypatch):
     """Its variable is named."""
     small_limit(monkeypatch, document_bytes=100)

@@ -97,10 +97,13 @@ _LARGEST_REAL = 1e300
 _NEEDED = ("id", "status", "reason", "source_hash", *_FILM)
 
 
-def check_samples(frame: pd.DataFrame, kinds: Mapping[str, str], needed: Sequence[str]) -> None:
+def check_samples(
+    frame: pd.DataFrame, kinds: Mapping[str, str], needed: Sequence[str], canvas: Sequence[int] | None = None
+) -> None:
     """Refuse a table whose columns are missing or of other types than a build writes, and films of impossible sizes.
 
-    kinds: columns -> the pandas types that they have where they are there. needed: columns that must be, too.
+    kinds: columns -> the pandas types that they have where they are there. needed: columns that must be, too. canvas:
+    (height, width) that holds every film at its own size, where the cache has one.
     Raises ValueError.
     """
     missing = [name for name in (*_NEEDED, *needed) if name not in frame]
@@ -112,6 +115,8 @@ def check_samples(frame: pd.DataFrame, kinds: Mapping[str, str], needed: Sequenc
     sides = frame[list(_FILM)].to_numpy(np.float64)
     if len(sides) and not (sides.min() >= 0 and sides.max() <= LARGEST and sides.prod(axis=1).max() <= limits().pixels):
         raise ValueError(f"films of its rows are above the limit ({raised_by('pixels')})")
+    if canvas is not None and (sides > np.asarray(canvas)).any():
+        raise ValueError(f"films of its rows are larger than the native canvas of {canvas[0]} x {canvas[1]}")
 
 
 def is_record(found: Any, kinds: Mapping[str, str], levels: Sequence[str]) -> bool:

@@ -33,7 +33,7 @@ import pyarrow.parquet as pq
 from resload import parquet
 from resload.errors import ArgumentError, CacheError, CacheMismatchError, CorruptCacheError
 from resload.regular import TooLong
-from resload.size import Size
+from resload.size import Native, Size
 from resload.store import claims, guarded
 from resload.store.layout import BOXES, MANIFEST, SAMPLES, Manifest
 from resload.store.remote import Location
@@ -252,7 +252,9 @@ def read_samples(
         kept = _kept(guarded.parsed(about[_METADATA]))
         if columns is None:
             numbers = dict.fromkeys([*kept.targets, *map(mask_column, manifest.masks)], "float32")
-            claims.check_samples(frame, {**RESULTS, **ours, **numbers, "id": "str"}, [*ours, *numbers])
+            claims.check_samples(
+                frame, {**RESULTS, **ours, **numbers, "id": "str"}, [*ours, *numbers], _canvas(manifest)
+            )
         if columns is None and "offset" not in frame:  # an older cache: it knew a scale only where the offset is 0
             frame.insert(list(frame).index("scale") + 1, "offset", frame["scale"] * 0.0)
         if len(frame) < manifest.count:
@@ -273,6 +275,10 @@ def read_boxes(cache: Location, manifest: Manifest, ids: "pd.Series[Any]") -> pd
     if len(manifest.tables[BOXES]) > 1:
         frame = frame[frame["id"].isin(ids)].reset_index(drop=True)
     return frame
+
+
+def _canvas(manifest: Manifest) -> Size | None:
+    return next((size for size in manifest.sizes if isinstance(size, Native)), None)
 
 
 def _kept(note: Any) -> Kept:
