@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 import threading
+from io import FileIO
 from itertools import accumulate
 from pathlib import Path
 from typing import IO, Any
@@ -50,7 +51,8 @@ class PackedWriter:
         self._waiting: dict[int, bytes | tuple[int, int]] = {}
         self._waiting_bytes, self._aside_end = 0, 0
         self._aside: IO[bytes] | None = None
-        self._descriptor = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
+        self._file = FileIO(path, "w")  # not os.open: a file that Ctrl-C keeps from its name here closes itself
+        self._descriptor = self._file.fileno()
 
     def put(self, k: int, pixels: NDArray[Any]) -> int:
         """Compress and write record k, of the shard's shape and dtype; returns the crc32c of its compressed bytes."""
@@ -117,9 +119,8 @@ class PackedWriter:
         """Close the file, finished or not."""
         if self._aside is not None:
             self._aside.close()
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._file.close()
+        self._descriptor = -1
 
 
 def read_at(descriptor: int, buffer: memoryview, offset: int) -> bool:
@@ -146,7 +147,8 @@ class PackedShard:
         self._shape, self._dtype, self._codec = shape, np.dtype(dtype), codec
         self._body = body_bytes(shape, dtype)
         try:
-            self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            self._file = FileIO(path)
+            self.descriptor = self._file.fileno()
         except FileNotFoundError as exc:
             raise CorruptCacheError(f"{path}: this shard is missing; {REMEDY}") from exc
         self._index = self._checked_index(per_shard, count)
@@ -234,5 +236,5 @@ class PackedShard:
             out[:] = decoded[: len(out)]
 
     def __del__(self) -> None:
-        if hasattr(self, "descriptor"):
-            os.close(self.descriptor)
+        if hasattr(self, "_file"):
+            self._file.close()

@@ -10,6 +10,7 @@ index is for other Zarr readers, and is checked against this arithmetic when a s
 import mmap
 import os
 import sys
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ class ShardWriter:
         self.path = path
         self._size, self._dtype, self._per_shard = size, dtype, per_shard
         self._step = layout.record_bytes(size, dtype)
-        self._descriptor = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
+        self._file = FileIO(path, "w")  # not os.open: a file that Ctrl-C keeps from its name here closes itself
+        self._descriptor = self._file.fileno()
         self._pieces = Pieces(self._descriptor)
 
     def put(self, k: int, pixels: NDArray[Any]) -> int:
@@ -68,9 +70,8 @@ class ShardWriter:
 
     def close(self) -> None:
         """Close the file, finished or not."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._file.close()
+        self._descriptor = -1
 
 
 def little_endian(pixels: NDArray[Any]) -> memoryview:
@@ -105,7 +106,8 @@ class Shard:
         self.records: NDArray[np.uint8] | None = None
         self.address = 0
         try:
-            self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            self._file = FileIO(path)
+            self.descriptor = self._file.fileno()
         except FileNotFoundError as exc:
             raise CorruptCacheError(f"{path}: this shard is missing; {REMEDY}") from exc
         found = os.fstat(self.descriptor)
@@ -136,5 +138,5 @@ class Shard:
             buffer, offset = buffer[got:], offset + got
 
     def __del__(self) -> None:
-        if hasattr(self, "descriptor"):
-            os.close(self.descriptor)
+        if hasattr(self, "_file"):
+            self._file.close()
