@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -21,6 +22,9 @@ R = TypeVar("R")
 
 _PATIENCE = 2
 """Interrupts that do not keep `Workers.end` from waiting."""
+_STARTS = 1.0
+"""Seconds in which a thread starts, at most."""
+_numbers = count()
 
 
 def thread_count(threads: int | None) -> int:
@@ -39,7 +43,7 @@ class Workers:
 
     Ctrl-C raises KeyboardInterrupt wherever the main thread is, so also where it starts a thread or waits for one:
     concurrent.futures then does not know the one, and threading takes the other for ended (`Thread.join` of CPython
-    3.11). Here threads say themselves that they are there and that they are at work, and `end` outlasts interrupts:
+    3.11). Here threads are known by their name and say themselves that they are at work, and `end` outlasts interrupts:
     what tasks write to is closed after it, and a file that is opened next may get the same number.
 
     A context manager that ends it. In a forked child there is nothing to end.
@@ -47,12 +51,9 @@ class Workers:
 
     def __init__(self, threads: int, name: str = "resload") -> None:
         self._process = os.getpid()
-        self._here: list[threading.Thread] = []
+        self._name = f"{name}-{next(_numbers)}"
         self._busy: deque[None] = deque()
-        here = self._here  # without self: a pool that nobody ended ends when it is garbage
-        self._pool = ThreadPoolExecutor(
-            threads, thread_name_prefix=name, initializer=lambda: here.append(threading.current_thread())
-        )
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=self._name)
 
     def submit(self, function: Callable[..., R], *args: Any) -> Future[R]:
         """Have a thread do this."""
@@ -67,11 +68,18 @@ class Workers:
             return
         try:
             self._pool.shutdown(wait=True, cancel_futures=not finish)
-            for thread in self._here:
-                thread.join()
+            self._wait_for_late_ones()
         except KeyboardInterrupt:
             self._outlast()
             raise
+
+    def _wait_for_late_ones(self) -> None:
+        """Threads whose start was interrupted: they end what they do, find nothing more, and end."""
+        ends = time.monotonic() + _STARTS
+        while self._busy or any(one.name.startswith(f"{self._name}_") for one in threading.enumerate()):
+            if not self._busy and time.monotonic() > ends:  # interrupted before the system had made it: it never runs
+                return
+            time.sleep(0.001)
 
     def _outlast(self) -> None:
         for _ in range(_PATIENCE):
@@ -92,12 +100,12 @@ class Workers:
         self.end()
 
 
-def _busy(count: deque[None], function: Callable[..., R], *args: Any) -> R:
-    count.append(None)  # single steps, and no main thread
+def _busy(now: deque[None], function: Callable[..., R], *args: Any) -> R:
+    now.append(None)  # single steps, and no main thread
     try:
         return function(*args)
     finally:
-        count.pop()
+        now.pop()
 
 
 def ordered_map(

@@ -205,6 +205,26 @@ def test_an_interrupt_that_python_drops_comes_again(monkeypatch, capsys):
     assert sys.unraisablehook is before
 
 
+def test_an_import_is_not_interrupted(tmp_path, monkeypatch, capsys):
+    """C++ code that is loaded would end the process: the interrupt waits until the import is done, then comes."""
+    module = "import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(0.2)\nDONE = True\n"
+    (tmp_path / "imported_while_interrupted.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def work(*_, **__):
+        import imported_while_interrupted
+
+        assert imported_while_interrupted.DONE
+        time.sleep(30)
+
+    monkeypatch.setattr("resload.store.verify.verify", work)
+    begun = time.monotonic()
+    assert cli.main(["verify", "nothing.zarr"]) == 130
+    assert 0.2 < time.monotonic() - begun < 20
+    assert capsys.readouterr().err == "resload: interrupted\n"
+    assert sys.modules.pop("imported_while_interrupted").DONE
+
+
 def test_a_handler_of_somebody_else_stays(monkeypatch):
     """Who embeds the command line and has a handler of its own keeps it, and gets the interrupt."""
     seen = []
