@@ -149,11 +149,6 @@ class FlakyProxy:
         seed: the k-th request to arrive has the same fate in each run.
         latency: seconds that every answer takes longer.
         stall: seconds of silence.
-
-    Attributes:
-        endpoint: for `s3_at`.
-        requests: of each request in the order of arrival (method, path with query, "Range" header or "").
-        happened: how often each fault was.
     """
 
     def __init__(
@@ -171,11 +166,14 @@ class FlakyProxy:
         self.upstream, self.rate, self.faults = urlsplit(upstream).netloc, rate, tuple(faults)
         self.latency, self.stall = latency, stall
         self.requests: list[tuple[str, str, str]] = []
+        """Of each request in the order of arrival: (method, path with query, "Range" header or "")."""
         self.happened: Counter[str] = Counter()
+        """How often each fault was."""
         self._rng = seeds.generator(seed, 0, "faults")
         self._lock = Lock()
         self._server = _Server(self)
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
+        """For `s3_at`."""
         self._thread = Thread(target=self._server.serve_forever, args=(0.05,), name="resload-proxy", daemon=True)
 
     def __enter__(self) -> "FlakyProxy":
