@@ -724,7 +724,7 @@ TARGETS = (
     Target("recipe", recipe_seeds, load_recipe, mutations.document),
     Target("manifest", manifest_seeds, manifest, attributes_mutated, 0.7, place_cache),
     Target("parquet", parquet_seeds, parquet, table_mutated, 0.5, place_cache),
-    Target("shard", shard_seeds, shard, shard_mutated, 0.5, place_cache),
+    Target("shard", shard_seeds, shard, shard_mutated, 0.3, place_cache),
     Target("unfinished", unfinished_seeds, unfinished, mutations.document, 0.4, prepare_unfinished),
     Target("catalog", catalog_seeds, load_catalog, catalog_mutated, 0.4, place_cache),
     Target("rebuild", manifest_seeds, rebuilt, attributes_mutated, 0.05, place_cache),
