@@ -5,6 +5,7 @@ an archive cannot have a build write or sweep somewhere else, nor show another f
 disk, mount it in its place.
 """
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from resload import regular
 from resload.errors import CacheError, CorruptCacheError, NotACacheError
 from resload.limits import limits, raised_by
 
+_NO_FILE = frozenset((errno.EINVAL, errno.ENXIO, errno.ENOTDIR, errno.EISDIR, errno.ELOOP))
+"""What the system says, and `regular` for it, of folders, sockets and pipes where a file should be."""
 _ROW_BYTES = 16 << 10
 """Of a document that grows with rows: a row's id and results, its sums at many levels."""
 
@@ -70,10 +73,15 @@ def folder(path: Path, cache: Path) -> Path:
 
 
 def opened(path: Path, remedy: str) -> int:
-    """A descriptor of a shard. Raises CorruptCacheError for one that is missing, no regular file, or unreadable."""
+    """A descriptor of a shard. Raises CorruptCacheError for one that is missing, or no regular file.
+
+    Other errors of the system (no permission, no more descriptors) pass unchanged: they are not the cache's.
+    """
     try:
         return regular.opened(path)
     except FileNotFoundError as exc:
         raise CorruptCacheError(f"{path}: this shard is missing; {remedy}") from exc
     except OSError as exc:
+        if exc.errno not in _NO_FILE:
+            raise
         raise CorruptCacheError(f"{path}: this shard cannot be read ({exc.strerror}); {remedy}") from exc
