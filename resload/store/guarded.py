@@ -43,6 +43,8 @@ def manifest(cache: Path, name: str, *, beside: str) -> bytes:
             f"{cache / name}: {exc.strerror}, which no manifest is; {raised_by('document_bytes')} allows more"
         ) from exc
     except (OSError, ValueError) as exc:
+        if isinstance(exc, OSError) and exc.errno not in _NO_FILE | {errno.EPERM}:
+            raise
         raise CacheError(f"{cache / name} cannot be read: {exc}") from exc
 
 
