@@ -32,10 +32,10 @@ from common import RESULTS, save, summary
 
 import resload
 from resload.pipeline.recipe import CatalogFilms
-from resload.store import layout, plan, publish, tables
+from resload.store import layout, plan, publish, sealed, tables
 from resload.store.identity import fingerprint, step_key
 from resload.store.layout import Manifest
-from resload.store.run import finished, rows_file
+from resload.store.run import in_build, read_rows, rows_file
 from resload.testing import synthetic_film
 
 SIDE = (4000, 3000)
@@ -131,7 +131,8 @@ def write_rows(folder: Path, count: int) -> None:
         path = rows_file(folder / "large.zarr", task.group)
         path.parent.mkdir(parents=True, exist_ok=True)
         records = [one(row) for row in task.rows]
-        path.write_text(json.dumps({"sizes": [str(size) for size in task.sizes], "records": records}))
+        document = {"sizes": [str(size) for size in task.sizes], "records": records}
+        path.write_text(json.dumps(sealed.sealed(document, document)))
 
 
 def measure_driver(folder: Path, _: int, count: int) -> dict[str, Any]:
@@ -152,7 +153,7 @@ def measure_driver(folder: Path, _: int, count: int) -> dict[str, Any]:
     found["groups"], found["films_in_group"] = len(step.tasks), goal.per_shard
     found["plan_bytes"] = (cache / layout.BUILD / layout.PLAN).stat().st_size
     found["rows_bytes"] = sum(rows_file(cache, task.group).stat().st_size for task in step.tasks) / count
-    found["read_rows_s"], of_group = _timed(lambda: finished(cache, step.tasks))
+    found["read_rows_s"], of_group = _timed(lambda: in_build(cache, step.tasks, lambda task: read_rows(cache, task)))
     records = [record for task in step.tasks for record in of_group[task.group]]
     found["frame_s"], results = _timed(lambda: tables.results_frame(records, goal.arrays))
     kept = tables.kept_of(catalog, (), "number")
@@ -329,7 +330,7 @@ def draw(simulated: Mapping[str, Any], path: Path) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.3)
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(lambda value, _: f"{value:,g}")
+            axis.set_major_formatter(lambda value, _: f"{value:,.10g}")
             axis.set_minor_formatter(lambda value, _: "")
     figure.savefig(path, dpi=110)
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```\s*$", re.MULTILINE | re.DOTALL)
 RUNS = {"python", "console"}
-SHOWN = {"text", "json", "{toctree}", "{eval-rst}"}
+SHOWN = {"text", "json", "{toctree}", "{eval-rst}", "{include}"}
 
 
 def blocks(page):

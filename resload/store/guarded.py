@@ -13,6 +13,8 @@ from resload.errors import CacheError, CorruptCacheError, NotACacheError, Storag
 from resload.limits import limits, raised_by
 from resload.store.remote import Location, Url
 
+NO_FILE = frozenset((errno.EINVAL, errno.ENXIO, errno.ENOTDIR, errno.EISDIR, errno.ELOOP))
+"""What the system says, and `regular` for it, of folders, sockets and pipes where a file should be."""
 _ROW_BYTES = 16 << 10
 """Of a document that grows with rows: a row's id and results, its sums at many levels."""
 

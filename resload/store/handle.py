@@ -11,6 +11,7 @@ from pathlib import Path
 
 from resload import regular
 from resload.errors import CacheError, CorruptCacheError
+from resload.store.guarded import NO_FILE
 from resload.store.remote import Location, Url
 from resload.store.unreadable import unreadable
 
@@ -99,6 +100,6 @@ def open_shard(place: Location, remedy: str, *, whole: bool = False) -> LocalFil
     except OSError as exc:
         if isinstance(exc, CacheError) or exc.errno in (errno.EMFILE, errno.ENFILE):
             raise
-        if exc.errno == errno.EINVAL:  # no regular file
+        if exc.errno in NO_FILE:
             raise CorruptCacheError(f"{place}: this shard cannot be read ({exc.strerror}); {remedy}") from exc
         raise unreadable(place, exc) from exc
