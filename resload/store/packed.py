@@ -147,8 +147,7 @@ class PackedShard:
         self._shape, self._dtype, self._codec = shape, np.dtype(dtype), codec
         self._body = body_bytes(shape, dtype)
         try:
-            self._file = FileIO(path)
-            self.descriptor = self._file.fileno()
+            self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except FileNotFoundError as exc:
             raise CorruptCacheError(f"{path}: this shard is missing; {REMEDY}") from exc
         self._index = self._checked_index(per_shard, count)
@@ -236,5 +235,5 @@ class PackedShard:
             out[:] = decoded[: len(out)]
 
     def __del__(self) -> None:
-        if hasattr(self, "_file"):
-            self._file.close()
+        if hasattr(self, "descriptor"):
+            os.close(self.descriptor)

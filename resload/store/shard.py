@@ -106,8 +106,7 @@ class Shard:
         self.records: NDArray[np.uint8] | None = None
         self.address = 0
         try:
-            self._file = FileIO(path)
-            self.descriptor = self._file.fileno()
+            self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except FileNotFoundError as exc:
             raise CorruptCacheError(f"{path}: this shard is missing; {REMEDY}") from exc
         found = os.fstat(self.descriptor)
@@ -138,5 +137,5 @@ class Shard:
             buffer, offset = buffer[got:], offset + got
 
     def __del__(self) -> None:
-        if hasattr(self, "_file"):
-            self._file.close()
+        if hasattr(self, "descriptor"):
+            os.close(self.descriptor)
