@@ -68,13 +68,13 @@ class Workers:
             return
         try:
             self._pool.shutdown(wait=True, cancel_futures=not finish)
-            self._wait_for_late_ones()
+            self._wait()
         except KeyboardInterrupt:
             self._outlast()
             raise
 
-    def _wait_for_late_ones(self) -> None:
-        """Threads whose start was interrupted: they end what they do, find nothing more, and end."""
+    def _wait(self) -> None:
+        """For threads whose start, or the wait for whom, was interrupted: they end what they do, and find no more."""
         ends = time.monotonic() + _STARTS
         while self._busy or any(one.name.startswith(f"{self._name}_") for one in threading.enumerate()):
             if not self._busy and time.monotonic() > ends:  # interrupted before the system had made it: it never runs
@@ -85,8 +85,7 @@ class Workers:
         for _ in range(_PATIENCE):
             try:
                 self._pool.shutdown(wait=False, cancel_futures=True)
-                while self._busy:
-                    time.sleep(0.002)
+                self._wait()
             except KeyboardInterrupt:
                 continue
             return

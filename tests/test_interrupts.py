@@ -255,6 +255,21 @@ sys.exit(code)
     assert "nothing.zarr" in done.stderr
 
 
+def test_an_interrupted_command_runs_nothing_more():
+    """Its last word is the sentence: what libraries do when Python ends is not done after an interrupt."""
+    code = """
+import atexit, signal, sys
+from resload import cli
+atexit.register(lambda: sys.stderr.write("terminate called"))
+from resload.store import verify
+verify.verify = lambda *_, **__: signal.raise_signal(signal.SIGINT)
+sys.exit(cli.main())
+"""
+    command = [sys.executable, "-c", code, "verify", "nothing.zarr"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "resload: interrupted\n")
+
+
 # -- at random moments --
 
 

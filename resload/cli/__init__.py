@@ -55,7 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not interrupts.seen and not isinstance(error, KeyboardInterrupt):
                 return _failed(error)
             interrupts.no_more()
-            return _end(130, f"interrupted{getattr(verb, 'INTERRUPTED', '')}")
+            code = _end(130, f"interrupted{getattr(verb, 'INTERRUPTED', '')}")
+            interrupts.leave(code)
+            return code
     return int(answer.bad)
 
 

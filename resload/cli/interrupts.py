@@ -1,9 +1,11 @@
 """Ctrl-C on the command line: one sentence and exit code 130, whatever it interrupted."""
 
+import os
 import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -53,6 +55,18 @@ class Interrupts:
         if self._before is not None:
             signal.signal(signal.SIGINT, signal.SIG_IGN if self._last else self._before)
             sys.unraisablehook = self._hook
+
+    def leave(self, code: int) -> None:
+        """End the process here, if it ends anyway.
+
+        Python's own end takes C++ libraries apart, and one that was interrupted at a bad moment then ends the process
+        with a message of its own. What resload began has ended, and what it wrote is closed.
+        """
+        if self._last and self._before is not None and self.seen:
+            with suppress(OSError, ValueError):  # nobody reads any more
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
