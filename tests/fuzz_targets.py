@@ -70,6 +70,7 @@ from resload.masks.read import film_masks
 from resload.masks.runs import FORMATS, decode_runs, encode_runs
 from resload.pipeline.cpu import make
 from resload.store import codecs, documents, layout, tables
+from resload.store.identity import step_key
 from resload.store.packed import PackedShard
 from resload.testing import fuzzing
 from resload.testing.fuzzing import Target, mutations
@@ -649,6 +650,11 @@ def unfinished(data, folder):
     home = folder / "cache" / layout.BUILD
     try:
         parts = json.loads(data)
+        with suppress(TypeError, ValueError, AttributeError):  # the key of these ids, as a build writes it
+            if parts["plan"]["key"] == "k":
+                parts["plan"]["key"] = step_key(
+                    layout.read_manifest(folder / "cache", partial=True), parts["plan"]["ids"]
+                )
         plan, rows = (json.dumps(with_sum(parts[name])).encode() for name in ("plan", "rows"))
     except (ValueError, KeyError, TypeError, RecursionError):
         plan, rows = data, data

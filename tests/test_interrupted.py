@@ -288,7 +288,7 @@ def test_a_plan_that_cannot_be_read_now_is_not_thrown_away(catalog, tmp_path, mo
         return real(self)
 
     monkeypatch.setattr(Path, "read_bytes", failing)
-    with pytest.raises(CacheError, match=r"Input/output error at .*plan\.json; what is built is kept"):
+    with pytest.raises(CacheError, match=r"plan\.json: Input/output error; what is built is kept"):
         build(catalog, path)
     monkeypatch.undo()
     assert (path / ".build/rows-1.json").exists()
@@ -473,14 +473,16 @@ def test_files_that_change_under_a_reader(catalog, large, size):
         cache.read(rows, size)
 
 
-def test_files_that_cannot_be_opened_are_not_called_damaged(few, whole, tmp_path):
+def test_folders_in_the_place_of_files_are_named(few, whole, tmp_path):
     """A folder in a file's place stands for all that the system may refuse: what is known is said, no more."""
     for name in ("zarr.json", "samples.parquet"):
         path = tmp_path / "c.zarr"
         shutil.copytree(whole[0], path)
         (path / name).unlink()
         (path / name).mkdir()
-        with pytest.raises(CacheError, match=r"could not be read \(Is a directory\)") as caught:
+        with pytest.raises(
+            CacheError, match=r"(cannot|could not) be read.*(not a regular file|Is a directory)"
+        ) as caught:
             resload.open_cache(path).read([0], 16)
         assert str(path / name) in str(caught.value)
         assert not isinstance(caught.value, CorruptCacheError | NotACacheError)
@@ -499,7 +501,9 @@ def test_too_many_open_files_are_not_called_damage(large, monkeypatch, size, nam
 
     monkeypatch.setattr(os, "open", full)
     cache = resload.open_cache(large.path)
-    with pytest.raises(CacheError, match=rf"images/{name}/c/0/0/0: it could not be read .*ulimit -n") as caught:
+    with pytest.raises(
+        CacheError, match=rf"images/{name}/c/0/0/0: this process has as many files open .*ulimit -n"
+    ) as caught:
         cache.read(cache.rows(), size)
     assert not isinstance(caught.value, CorruptCacheError)
     monkeypatch.undo()
@@ -599,8 +603,8 @@ def test_a_source_that_changes_while_it_is_read_is_not_stored(catalog, tmp_path,
 
     def changing(descriptor):
         status = real(descriptor)
-        if status.st_ino == own.st_ino and status.st_mtime_ns == own.st_mtime_ns:
-            os.utime(path, ns=(own.st_atime_ns, own.st_mtime_ns + 1000))
+        if status.st_ino == own.st_ino:
+            os.utime(path, ns=(own.st_atime_ns, status.st_mtime_ns + 1000))
         return status
 
     monkeypatch.setattr(os, "fstat", changing)

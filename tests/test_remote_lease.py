@@ -37,7 +37,10 @@ def lease_at(url):
 def test_a_second_build_is_refused(url, brisk):
     """In another thread at once, in another process once a beat was seen; the first goes on, and leaves no lease."""
     with alone.leased(Url(url)):
-        with pytest.raises(BuildInProgressError, match="another process is building this cache; wait for it"):
+        with pytest.raises(
+            BuildInProgressError,
+            match="another process, or thread of this one, is building or repairing this cache; wait",
+        ):
             alone.leased(Url(url)).__enter__()
         with ThreadPoolExecutor(1) as other, pytest.raises(BuildInProgressError):
             other.submit(alone.leased(Url(url)).__enter__).result()

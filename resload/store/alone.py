@@ -84,7 +84,9 @@ def _unlock(descriptor: int) -> None:
 
 
 def _refused(cache: Location) -> BuildInProgressError:
-    return BuildInProgressError(f"{cache}: another process is building this cache; wait for it")
+    return BuildInProgressError(
+        f"{cache}: another process, or thread of this one, is building or repairing this cache; wait for it"
+    )
 
 
 @contextmanager

@@ -141,12 +141,15 @@ def main(targets: Sequence[Target], argv: Sequence[str] | None = None) -> None:
 
 
 def _peak() -> int:
-    """Most bytes of memory (resident) that this process has had."""
-    if sys.platform == "win32":
-        return 0
-    import resource
+    """Most bytes of memory (resident) that this program has had; 0 where the system does not say.
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    Not `ru_maxrss`, which a program that was started by a larger one begins with that one's.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:"))
 
 
 def _bounded(memory: int) -> None:
