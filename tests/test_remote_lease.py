@@ -99,11 +99,11 @@ def test_whoever_lost_its_lease_commits_nothing_more(few, url, brisk, monkeypatc
     """A build that was taken over stops before its next commit, with a sentence; the other one's lease stays."""
     from resload.store import run
 
-    def stolen(cache, item, records):
+    def stolen(*all_of_it):
         lease_at(url).write_bytes(b'{"owner": "somebody", "beat": 1}')
         time.sleep(0.5)
         before.update(objects(url))
-        return finish(cache, item, records)
+        return finish(*all_of_it)
 
     before, finish = {}, run._finish
     monkeypatch.setattr(run, "_finish", stolen)
@@ -160,12 +160,12 @@ def test_folders_that_cannot_be_locked_have_a_lease(few, local, tmp_path, monkey
     def unsupported(descriptor, how):
         raise OSError(number, os.strerror(number))
 
-    def finish(cache, item, records):
+    def finish(*all_of_it):
         seen.append((tmp_path / "a.zarr" / ".build" / "lease.json").exists())
         if len(seen) == 1:
             with pytest.raises(BuildInProgressError):
                 build(few, tmp_path / "a.zarr")
-        return whole(cache, item, records)
+        return whole(*all_of_it)
 
     from resload.store import run
 
