@@ -1,6 +1,7 @@
 """Fixtures every test may use. Those of a session are shared: copy before changing."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -18,6 +19,9 @@ settings.register_profile("resload", settings.get_profile("ci" if _CI else "defa
 settings.load_profile("resload")  # no example is late on a shared machine; in CI the same examples every time
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer version
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the background; its children would be deaf too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SIZES = (32, 64, (48, 40))
 

@@ -192,11 +192,11 @@ def test_an_interrupt_leaves_what_was_built(few, local, url, temporaries, monkey
 
     made = []
 
-    def interrupted(cache, item, records):
+    def interrupted(*all_of_it):
         made.append(item.task.group)
         if len(made) == 2:
             raise KeyboardInterrupt
-        return finish(cache, item, records)
+        return finish(*all_of_it)
 
     finish = run._finish
     with monkeypatch.context() as patch:
