@@ -176,9 +176,9 @@ def loaders_say_what_is_prefetched(patch):
     """A Loader saves the last batch that it has begun: a resumed run lacks those that nobody was given."""
     taken = Loader._taken
 
-    def _taken(self, pending, helping, steps):
+    def _taken(self, pending, *others):
         ahead = pending[-1].steps[-1]
-        for batch in taken(self, pending, helping, steps):
+        for batch in taken(self, pending, *others):
             self._cursor.passed(ahead.epoch, ahead.number, len(self.sampler))
             yield batch
 

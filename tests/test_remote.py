@@ -193,7 +193,7 @@ def test_an_interrupt_leaves_what_was_built(few, local, url, temporaries, monkey
     made = []
 
     def interrupted(*all_of_it):
-        made.append(item.task.group)
+        made.append(all_of_it[1].task.group)
         if len(made) == 2:
             raise KeyboardInterrupt
         return finish(*all_of_it)

@@ -109,7 +109,7 @@ def test_a_build_goes_on_when_storage_is_back(few, local, url, proxied, monkeypa
     from resload.store import run
 
     def finish(*all_of_it):
-        proxied.rate = float(item.task.group >= 1)
+        proxied.rate = float(all_of_it[1].task.group >= 1)
         return whole(*all_of_it)
 
     whole = run._finish
@@ -171,7 +171,7 @@ def test_what_is_refused_is_said_at_once(error, monkeypatch):
     """No right, wrong or no credentials: one request, no waiting, in a sentence."""
     refusing = Refusing(error)
     monkeypatch.setattr(remote, "file_system", lambda url: (refusing, url.text))
-    with pytest.raises(StorageError, match="storage refuses to (read|look at) it"):
+    with pytest.raises(StorageError, match=r"storage refuses to (read|look at) it"):
         resload.open_cache(Url("s3://bucket/a.zarr"))
     assert refusing.asked == 1
 
@@ -188,7 +188,7 @@ def test_no_credentials(there, s3, monkeypatch):
     """Without any, that is what is said."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with s3_at(s3.endpoint), pytest.raises(StorageError, match="refuses to (read|look at) it: NoCredentialsError"):
+    with s3_at(s3.endpoint), pytest.raises(StorageError, match=r"refuses to (read|look at) it: NoCredentialsError"):
         resload.open_cache(there.path)
 
 
