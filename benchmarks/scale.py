@@ -317,9 +317,11 @@ def draw(simulated: Mapping[str, Any], path: Path) -> None:
     left, right = figure.subplots(1, 2)
     builds = simulated["build"]
     left.loglog(list(builds), [one["seconds"] / 3600 for one in builds.values()], "o-")
-    for name, most in simulated["most_workers"].items():
+    top = left.get_ylim()[1]
+    for place, (name, most) in enumerate(sorted(simulated["most_workers"].items(), key=lambda one: one[1])):
         left.axvline(most, linestyle=":", color="grey")
-        left.text(most, left.get_ylim()[0] * 1.3, f" {name}", rotation=90, va="bottom", ha="right", fontsize=8)
+        left.text(most, top / 1.6 ** (place + 1), f" {name}: {most:,.0f}", va="bottom", fontsize=8, clip_on=False)
+    left.set_xlim(right=3e6)
     left.set_xlabel(f"workers of {CORES} cores")
     left.set_ylabel("hours of the build")
     for name, one in simulated["reading"].items():
