@@ -8,7 +8,7 @@
 #   make test-torchvision       augmentation by torchvision's transforms
 #   make test-pillow-simd       the tests of decoding, resizing and augmenting with pillow-simd in Pillow's place
 #   make lint | bench | docs    what the names say
-#   make torture                kills, full disks, power cuts, damage, hostile input and long runs: about an hour
+#   make torture                kills, full disks, power cuts, damage, hostile input, Ctrl-C and long runs
 #   make compare                other loaders installed beside ours (benchmarks/peers) and measured: about 20 minutes;
 #                               SYSTEM=1 lets apt-get install what FFCV and SPDL need of the system
 #   make venv                   only .venv, again when pyproject.toml or constraints.txt changed
@@ -92,6 +92,7 @@ torture: $(STAMP)
 	$(BIN)/python benchmarks/corruption.py
 	$(BIN)/python benchmarks/fuzz.py
 	$(BIN)/python benchmarks/long_runs.py
+	$(BIN)/python benchmarks/long_runs.py --interrupts 300
 
 compare: $(STAMP)
 	$(BIN)/python benchmarks/peers/install.py $(if $(SYSTEM),--system)

@@ -131,6 +131,12 @@ def local(few: "resload.Catalog", tmp_path_factory: pytest.TempPathFactory) -> "
     return resload.build(few, tmp_path_factory.mktemp("local") / "a.zarr", (16, 32), progress=False)
 
 
+@pytest.fixture(scope="module")
+def there(few: "resload.Catalog", s3: S3Server) -> "resload.Cache":
+    """The same as `local` in object storage: not to be changed."""
+    return resload.build(few, f"{s3.url}/shared/a.zarr", (16, 32), progress=False)
+
+
 @pytest.fixture
 def temporaries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An own folder for temporary files, which must be empty at the end of the test."""

@@ -33,12 +33,6 @@ from resload.store.remote import Url, location
 pytestmark = pytest.mark.usefixtures("quick")
 
 
-@pytest.fixture(scope="module")
-def there(few, s3):
-    """The same in object storage: not to be changed."""
-    return build(few, f"{s3.url}/shared/a.zarr")
-
-
 # -- the same cache --
 
 

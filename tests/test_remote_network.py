@@ -26,12 +26,6 @@ from resload.testing.storage import FAULTS
 pytestmark = pytest.mark.usefixtures("quick")
 
 
-@pytest.fixture(scope="module")
-def there(few, s3):
-    """The same in object storage: not to be changed."""
-    return build(few, f"{s3.url}/shared/a.zarr")
-
-
 # -- the network --
 
 
