@@ -122,10 +122,6 @@ class Mirror:
                 self._fetch(path, size, group, -1)
         return path
 
-    def has(self, size: Size, group: int) -> bool:
-        """Whether a copy is here."""
-        return (self._own / self._name(size, group)).exists()
-
     def renewed(self, size: Size, group: int) -> bool:
         """Look at a copy that somebody found damaged: whether it is, and was removed, so that it is fetched again."""
         path = self._own / self._name(size, group)
