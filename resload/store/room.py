@@ -114,9 +114,12 @@ def copies_in(folder: Path) -> dict[Path, tuple[int, float]]:
     for path in folder.glob("*/*"):
         name = _COPY.fullmatch(path.name)
         if name and _CACHE.fullmatch(path.parent.name):
-            with suppress(FileNotFoundError):  # it has just gone
-                status = path.stat()
-                found[path] = int(name[1] or status.st_size), status.st_mtime
+            whole = path.with_name(path.name.partition(".")[0])
+            for now in (path, whole):  # one that was begun may have become whole since its name was listed
+                with suppress(FileNotFoundError):
+                    status = now.stat()
+                    found[now] = int(name[1] or status.st_size), status.st_mtime
+                    break
     return found
 
 
