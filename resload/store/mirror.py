@@ -170,7 +170,7 @@ class Mirror:
                     f"{part}: the disk is full; what is fetched is kept. Free some space, or allow the mirror less"
                 ) from exc
             else:
-                part.replace(path)
+                self._room.place(part, path)
                 return True
         raise AssertionError("the second attempt returns or raises")
 

@@ -60,6 +60,11 @@ class Room:
                     return True
             time.sleep(_POLL)
 
+    def place(self, part: Path, path: Path) -> None:
+        """Give a whole copy its name; not while the folder is listed, which might then show neither name."""
+        with held(self.folder / "lock", keep=True):
+            part.replace(path)
+
     def _made(self, length: int, before: int) -> bool:
         """Remove copies until there is room; False, and none is removed, where one may not go."""
         copies = copies_in(self.folder)
