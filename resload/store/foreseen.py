@@ -36,6 +36,7 @@ class Plan:
 
     def __init__(self, mirror: Path, steps: Iterable[Sequence[str]]) -> None:
         self.at = 0
+        self._begun = 0
         self._ended = False
         self._moved = threading.Condition()
         folder = mirror / PLANS
@@ -69,6 +70,17 @@ class Plan:
         """Until it has left step `at`, or ended; so long at most, since others move too."""
         with self._moved:
             self._moved.wait_for(lambda: self._ended or self.at != at, seconds)
+
+    def wait_to_begin(self, number: int) -> None:
+        """Until all fetches before this number, from 0 on, have begun, or the plan has ended."""
+        with self._moved:
+            self._moved.wait_for(lambda: self._ended or self._begun >= number)
+
+    def begin(self, number: int) -> None:
+        """The fetch of this number has begun, or will never."""
+        with self._moved:
+            self._begun = max(self._begun, number + 1)
+            self._moved.notify_all()
 
     def close(self) -> None:
         """Forget it."""

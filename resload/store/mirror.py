@@ -24,6 +24,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ from resload.store import layout
 from resload.store.arrays import packed_shard, shard_of
 from resload.store.foreseen import Plan
 from resload.store.layout import Manifest
-from resload.store.locks import held
+from resload.store.locks import held, is_held
 from resload.store.plan import Step, Task
 from resload.store.remote import Location, Url
 from resload.store.room import Room, key_of, lock_of
@@ -144,14 +145,19 @@ class Mirror:
             self._names[size, group] = name
         return name
 
-    def _fetch(self, path: Path, size: Size, group: int, before: int) -> bool:
-        """Fetch a shard; False where only copies that are used earlier would have to go (-1: they may)."""
+    def _fetch(
+        self, path: Path, size: Size, group: int, before: int, begun: Callable[[], object] = lambda: None
+    ) -> bool:
+        """Fetch a shard, and say `begun` once it has room; False where only copies that are used earlier would have
+        to go (-1: they may).
+        """
         source = self._cache / layout.shard_path(size, group)
         for attempt in range(2):
             length = self._length(source, size, group)
             part = path.with_name(f"{path.name}.{length}.part")
             if not self._room.take(part, length, before):
                 return False
+            begun()
             try:
                 _append(source, part, length)
                 self._check(part, size, group, source)
@@ -230,15 +236,15 @@ class Mirror:
                 if one not in keys:
                     keys[one], wanted[one] = key_of(self._own / self._name(*one)), number
         plan = Plan(self.folder, ([keys[one] for one in step] for step in steps))
-        todo, turn = iter(wanted.items()), threading.Lock()
+        todo, choosing = iter(enumerate(wanted.items())), threading.Lock()
 
         def work() -> None:
             while not plan.ended:
-                with turn:
-                    found = next(todo, None)
+                with choosing:
+                    number, found = next(todo, (0, None))
                 if found is None:
                     return
-                self._fetch_ahead(*found, plan)
+                self._fetch_ahead(*found, plan, number)
 
         threads = [threading.Thread(target=work, name="resload-mirror", daemon=True) for _ in range(FETCHERS)]
         for thread in threads:
@@ -250,19 +256,29 @@ class Mirror:
             for thread in threads:
                 thread.join()
 
-    def _fetch_ahead(self, one: tuple[Size, int], step: int, plan: Plan) -> None:
-        """Fetch a shard before it is used, once there is room that nothing used before it takes."""
-        path = self._own / self._name(*one)
-        while not plan.ended and plan.at <= step and not path.exists():
-            at = plan.at
-            try:
+    def _fetch_ahead(self, one: tuple[Size, int], step: int, plan: Plan, number: int) -> None:
+        """Fetch a shard before it is used, once there is room that nothing used before it takes.
+
+        Room is taken in the order of use, the `number`-th before the next: one that was late would take it from
+        others, which would be fetched again.
+        """
+        path, begun = self._own / self._name(*one), partial(plan.begin, number)
+        try:
+            self._length(self._cache / layout.shard_path(*one), *one)  # asked for side by side
+            plan.wait_to_begin(number)
+            while not plan.ended and plan.at <= step and not path.exists():
+                at = plan.at
+                if any(path.parent.glob(f"{path.name}.*.part")) and is_held(lock_of(path)):
+                    begun()  # by somebody else
                 with held(lock_of(path)), wanted_until(lambda: plan.ended):
-                    if path.exists() or self._fetch(path, *one, before=step - at):
+                    if path.exists() or self._fetch(path, *one, step - at, begun):
                         return
-            except (CacheError, OSError) as exc:  # whoever reads it gets the error, if it is still there then
-                _log.debug("%s", exc)
-                return
-            plan.wait(at, _LOOKS)
+                plan.wait(at, _LOOKS)
+        except (CacheError, OSError) as exc:  # whoever reads it gets the error, if it is still there then
+            _log.debug("%s", exc)
+        finally:
+            plan.wait_to_begin(number)
+            begun()
 
 
 def _is_in(folder: Path, other: Path) -> bool:
