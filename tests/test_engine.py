@@ -16,7 +16,7 @@ import torch
 from dicom_files import HTJ2K, J2K, J2K_LOSSY, JPEG_57, JPEG_70, frame_bytes, make_dicom, noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streams import GPU, LOSSLESS, LOSSY, codes, dicom_of, faked, film, parsed
+from streams import GPU, LOSSLESS, LOSSY, codes, decoded_by_imagecodecs, dicom_of, faked, film, parsed
 
 import resload
 from resload import Pipeline, reference
@@ -256,6 +256,23 @@ def test_what_dali_cannot_read_and_imagecodecs_can_is_read(fake, caplog):
     assert "DALI 0.fake fails at some JPEG 2000 of 12 bits, which imagecodecs decodes (Failed" in record.getMessage()
     fake.spoil = lambda samples: samples
     assert decode(files[0], other=other).decoder.startswith("dali.")
+
+
+@pytest.mark.parametrize("where", [None, GPU])
+def test_a_margin_of_one_value_raises_no_doubt(fake, monkeypatch, where):
+    """Most films have one; a film is decoded twice only where everything in it is the same, by a look at some of it."""
+    pixels = noise((1024, 64), 8)
+    pixels[:, :8] = 0
+    files = imagecodecs.jpeg8_encode(pixels), imagecodecs.jpeg8_encode(np.zeros_like(pixels))
+    other, again = fake.decoder(where), []
+    for _ in range(dali._PROVEN):
+        decode(files[0], other=other)
+    monkeypatch.setattr(dali, "run", lambda codec, data: again.append(data) or decoded_by_imagecodecs(data))
+    for _ in range(2):
+        assert decode(files[0], other=other).decoder.startswith("dali.")
+    assert again == []
+    decode(files[1], other=other)
+    assert again == [files[1]]
 
 
 def test_many_threads_share_runs(fake):

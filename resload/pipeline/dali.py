@@ -20,6 +20,7 @@ fails at is decoded, or refused, by imagecodecs, so that the same films are read
 
 import ctypes
 import logging
+import math
 import os
 import threading
 from collections import deque
@@ -375,12 +376,15 @@ class _Line:
         if device is not None:
             return _held([found[k] for k in range(len(streams))], self._made_of[0], device)
         arrays = [np.array(found.at(k))[..., 0] for k in range(len(streams))]
-        return [_Found(one, one.reshape(-1)[:: _step(one.size)]) for one in arrays]
+        return [_Found(one, one.reshape(-1)[:: _step(*one.shape)]) for one in arrays]
 
 
-def _step(size: int) -> int:
-    """Some 1,000 of so many values."""
-    return max(1, size // 1024)
+def _step(height: int, width: int) -> int:
+    """From one of some 1,000 values to the next, in every column by turns: the first may be black all the way down."""
+    step = max(1, height * width // 1024)
+    while math.gcd(step, width) > 1:
+        step += 1
+    return step
 
 
 def _held(outputs: Sequence[Any], depth: int, device: torch.device) -> list[_Found]:
@@ -400,7 +404,7 @@ def _held(outputs: Sequence[Any], depth: int, device: torch.device) -> list[_Fou
                 outputs[k].copy_to_external(ctypes.c_void_p(first + i * step), stream, non_blocking=True)
             tensors.extend(room[..., 0].unbind())
             flat = room.view(torch.uint8 if depth == 8 else torch.int16).view(len(places), -1)
-            looks.append(flat[:, :: _step(flat.shape[1])])
+            looks.append(flat[:, :: _step(*shape[:2])])
         seen = torch.cat([one.reshape(-1) for one in looks]).cpu().numpy()  # which waits for the copies, too
     ends = np.cumsum([one.shape[1] for one in looks for _ in one])
     found = dict(zip(order, map(_Found, tensors, np.split(seen, ends[:-1])), strict=True))
