@@ -88,11 +88,16 @@ def document(path: PathLike, most: int) -> Any:
 
 
 def parsed(text: bytes) -> Any:
-    """JSON as a value. Raises ValueError, also for what is nested too deeply, and for numbers that are none."""
+    """JSON as a value. Raises ValueError, also for what is nested too deeply, for numbers that are none, and for texts
+    that cannot be written again: half a surrogate pair, which JSON can spell and UTF-8 cannot.
+    """
     try:
-        return json.loads(text.decode(), parse_constant=_refused)
+        value = json.loads(text.decode(), parse_constant=_refused)
+        if b"\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    return value
 
 
 def _refused(name: str) -> Any:

@@ -475,7 +475,7 @@ def rebuilt(data, folder):
     shutil.rmtree(home, ignore_errors=True)
     shutil.copytree(folder / "sound", home)
     (home / layout.MANIFEST).write_bytes(data)
-    catalog = Catalog.load(folder / "catalog")
+    catalog = Catalog.load(folder / "catalog", root=folder / "films")
     resload.build(catalog, home, (8, (16, 12), "native"), columns=["age"], fit="pad", progress=False, threads=1)
 
 

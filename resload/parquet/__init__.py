@@ -14,6 +14,7 @@ before it is made.
 Nothing is unpickled, and no other file is opened.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _PLAIN = frozenset((0, 2, 3, 4, 8))
 """PLAIN, PLAIN_DICTIONARY, RLE, BIT_PACKED, RLE_DICTIONARY (parquet.thrift, enum Encoding): what pyarrow writes unless
 it is asked for another. The others code values as differences, whose sum may be of any size."""
+_DTYPE = re.compile(r"[A-Za-z]+[0-9]*(\[[A-Za-z0-9, _/+:-]*\])?")
+"""Names of types, as pandas writes them: int64, str, datetime64[ns, Europe/Berlin]."""
 _TEXT, _FIXED = 6, 7
 _WIDTH = 16
 """Bytes of a value in memory, at most; of texts, those of an index."""
@@ -109,6 +112,9 @@ def _check_pandas(schema: pa.Schema) -> None:
     found = parsed((schema.metadata or {}).get(b"pandas", b"{}"))
     if not isinstance(found, dict) or any(found.get(name) for name in ("index_columns", "column_indexes")):
         raise ValueError("it has an index, which tables that resload writes have not")
+    for column in found.get("columns") or ():
+        if not _DTYPE.fullmatch(str(column.get("numpy_type"))):  # numpy evaluates some of what follows a number
+            raise ValueError(f"a column is of no type: {str(column.get('numpy_type'))[:40]!r}")
 
 
 def _loaded(data: bytes, schema: pa.Schema, columns: list[str]) -> pa.Table:

@@ -35,6 +35,8 @@ def check_manifest(found: Any) -> None:
         value = found[name]
         if not isinstance(value, kind) or isinstance(value, bool):
             raise TypeError(f"{name} is {type(value).__name__}")
+    if found["state"] not in ("complete", "building"):
+        raise ValueError(f"state is {found['state']!r}")
     _check_counts(found)
     _check_shapes(found)
     for name, sums in found["tables"].items():
