@@ -28,10 +28,10 @@ PREFIX = "RESLOAD_MAX_"
 class Limits:
     """Limits as they hold for one file. `Limits()` is the defaults. Every one is a positive whole number."""
 
-    pixels: int = 1 << 28
-    """Of one image, (height * width): 16,384 x 16,384, some ten times the largest mammogram or long-leg film, and half
-    a gigabyte of 16-bit pixels. Of a level of a cache too; its native canvas, and all masks of a level, may have 8
-    times as many."""
+    pixels: int = 1 << 27
+    """Of one image, (height * width): 11,585 x 11,585, ten times a mammogram of 4,000 x 3,000 and some four times a
+    long-leg film, and a quarter of a gigabyte of 16-bit pixels. Of a level of a cache too; its native canvas, and all
+    masks of a level, may have 8 times as many."""
     file_bytes: int = 2 << 30
     """Of a source or mask, read whole: the largest radiographs are under 100 MB."""
     inflated_bytes: int = 1 << 30

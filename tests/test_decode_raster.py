@@ -603,7 +603,7 @@ class TestHostile:
         assert decode(GOOD["png"], max_pixels=61 * 47).pixels.shape == (61, 47)
         with pytest.raises(TooLargeError):
             decode(GOOD["png"], max_pixels=61 * 47 - 1)
-        assert Limits().pixels == 2**28
+        assert Limits().pixels == 2**27
 
     def test_no_pixels_at_all(self):
         """Zero columns."""

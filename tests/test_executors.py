@@ -413,7 +413,7 @@ def test_a_worker_with_other_limits_is_refused(films, tmp_path, monkeypatch):
     """A limit that was raised for the driver alone would have workers quarantine what it asked for."""
     part = part_of(films, tmp_path / "c.zarr")
     monkeypatch.setenv("RESLOAD_MAX_PIXELS", "1000")
-    with pytest.raises(WorkerError, match=r"has RESLOAD_MAX_PIXELS=1000, .* with 268435456; set the same for all"):
+    with pytest.raises(WorkerError, match=r"has RESLOAD_MAX_PIXELS=1000, .* with 134217728; set the same for all"):
         parts.make_part(part)
 
 
