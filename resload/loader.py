@@ -43,7 +43,7 @@ from resload.samplers.place import said_aloud
 from resload.samplers.sizes import at_least, scales_of
 from resload.size import SizeLike, Spacing
 from resload.store.cache import Cache
-from resload.threads import Workers, thread_count
+from resload.threads import ThreadPool, thread_count
 
 _log = logging.getLogger("resload")
 
@@ -250,7 +250,7 @@ class Loader:
         epoch, start = self._cursor.begin()
         steps = len(self.sampler)
         helping = self._threads > 1 and self._caller_works()
-        workers = Workers(self._threads - helping)
+        workers = ThreadPool(self._threads - helping)
         pending: deque[Order] = deque()
         parts = partial(self.sampler.parts, epoch, start=start, at=at)
         plan = telling(parts(), self.reader)
@@ -280,7 +280,7 @@ class Loader:
         together = [self._sizes] if scales_of(self.sampler.sizes) else [[size] for size in self._sizes]
         return any(self._maker.grain(some) != 1 for some in together)
 
-    def _begun(self, some: list[Step], workers: Workers) -> Order:
+    def _begun(self, some: list[Step], workers: ThreadPool) -> Order:
         """Submit the tasks of one order."""
         order, worth = self._maker.order(some)
         if worth:

@@ -25,7 +25,7 @@ PURPOSES = {
     "augment": 10,
     "bench": 11,
     "retry": 12,
-    "faults": 13,
+    "network": 13,
     "fault": 14,
 }
 """What randomness is used for; the numbers are part of every plan and of every cache's row order."""

@@ -21,7 +21,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _PATIENCE = 2
-"""Interrupts that do not keep `Workers.end` from waiting."""
+"""Interrupts that do not keep `ThreadPool.end` from waiting."""
 _STARTS = 1.0
 """Seconds in which a thread starts, at most."""
 _numbers = count()
@@ -38,7 +38,7 @@ def thread_count(threads: int | None) -> int:
     return threads
 
 
-class Workers:
+class ThreadPool:
     """A pool of at most so many threads, and an end after which none of them does anything.
 
     Ctrl-C raises KeyboardInterrupt wherever the main thread is, so also where it starts a thread or waits for one:
@@ -116,7 +116,7 @@ def ordered_map(
     an exception, Ctrl-C, an abandoned generator), unstarted items are dropped and every thread is joined.
     """
     pending: deque[Future[R]] = deque()
-    with Workers(threads) as pool:
+    with ThreadPool(threads) as pool:
         for item in items:
             pending.append(pool.submit(function, item))
             if len(pending) >= window:

@@ -23,7 +23,7 @@ from resload.errors import BuildInProgressError, ForkedError
 from resload.interop import torch_dataset
 from resload.store import bulk, gather
 from resload.store.alone import alone
-from resload.threads import Workers, ordered_map
+from resload.threads import ThreadPool, ordered_map
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"),
@@ -237,9 +237,9 @@ def test_room_for_reads_is_not_shared(opened, monkeypatch):
 
 
 def test_a_pool_of_threads_has_nothing_to_end_in_a_child():
-    """`Workers.end` and a half-taken `ordered_map` return at once there, and end the threads of the parent here."""
+    """`ThreadPool.end` and a half-taken `ordered_map` return at once there, and end the threads of the parent here."""
     go_on = threading.Event()
-    pool = Workers(1)
+    pool = ThreadPool(1)
     pool.submit(go_on.wait, 60)
     made = ordered_map(lambda _: go_on.wait(60), range(3), threads=1, window=2)
 

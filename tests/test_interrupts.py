@@ -16,7 +16,7 @@ from loading import NumberReader, workers
 
 import resload
 from resload import Loader, cli
-from resload.threads import Workers, ordered_map
+from resload.threads import ThreadPool, ordered_map
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="signals of POSIX")
 
@@ -62,7 +62,7 @@ def test_the_end_outlasts_an_interrupt():
         time.sleep(0.4)
         done.append(k)
 
-    pool = Workers(2)
+    pool = ThreadPool(2)
     for k in range(6):
         pool.submit(work, k)
     with pressed(0.1, 0.2):
@@ -76,7 +76,7 @@ def test_the_end_outlasts_an_interrupt():
 def test_the_third_interrupt_does_not_wait():
     """A task that does not end keeps nobody: one interrupt more than patience."""
     go_on = threading.Event()
-    pool = Workers(1)
+    pool = ThreadPool(1)
     pool.submit(go_on.wait, 60)
     begun = time.monotonic()
     with pressed(0.1, 0.3, 0.5):

@@ -16,6 +16,16 @@ from resload.store.remote import Location, Url
 from resload.store.unreadable import unreadable
 
 
+def read_at(descriptor: int, buffer: memoryview, offset: int) -> bool:
+    """Fill the whole buffer from `offset` on; False when the file ends before."""
+    while buffer:
+        got = os.preadv(descriptor, [buffer], offset)
+        if got == 0:
+            return False
+        buffer, offset = buffer[got:], offset + got
+    return True
+
+
 class LocalFile:
     """A file, open; closed when nobody holds this object. Thread-safe."""
 
@@ -32,15 +42,10 @@ class LocalFile:
 
         Raises CorruptCacheError for what the disk cannot give back, CacheError for other errors of the system.
         """
-        while buffer:
-            try:
-                got = os.preadv(self.descriptor, [buffer], offset)
-            except OSError as exc:
-                raise unreadable(self._named, exc) from exc
-            if got == 0:
-                return False
-            buffer, offset = buffer[got:], offset + got
-        return True
+        try:
+            return read_at(self.descriptor, buffer, offset)
+        except OSError as exc:
+            raise unreadable(self._named, exc) from exc
 
     def __del__(self) -> None:
         if hasattr(self, "descriptor"):

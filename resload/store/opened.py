@@ -11,7 +11,7 @@ from resload.store.descriptors import OpenFiles, opened
 from resload.store.mirror import Mirror
 from resload.store.remote import AT_ONCE, Location, Url
 from resload.store.shard import Shard
-from resload.threads import Workers
+from resload.threads import ThreadPool
 
 ACCESS = ("pread", "mmap", "memory")
 AGAIN = 4
@@ -54,7 +54,7 @@ class Shards:
         there = {group: kept.files.get(group) for group in groups}
         absent = [group for group, shard in there.items() if shard is None]
         if absent:
-            with Workers(min(AT_ONCE, len(absent)), "resload-open") as pool:
+            with ThreadPool(min(AT_ONCE, len(absent)), "resload-open") as pool:
                 opening = {group: pool.submit(self._kept, kept, size, group, True) for group in absent}
                 there |= {group: future.result() for group, future in opening.items()}
         return [shard for group in groups if (shard := there[group]) is not None]

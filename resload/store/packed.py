@@ -9,7 +9,6 @@ masks. To Zarr this is `sharding_indexed` with the inner codecs `bytes`, one tha
 Records stand in the order of their numbers, whatever the order in which they are put: two builds write the same bytes.
 """
 
-import os
 import sys
 import tempfile
 import threading
@@ -25,7 +24,7 @@ from resload.errors import ArgumentError, CorruptCacheError
 from resload.store import layout
 from resload.store.codecs import Codec, body_bytes
 from resload.store.files import disk, write_at
-from resload.store.handle import open_shard
+from resload.store.handle import open_shard, read_at
 from resload.store.remote import Location
 from resload.store.unreadable import REMEDY
 
@@ -122,16 +121,6 @@ class PackedWriter:
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             disk().close(descriptor)
-
-
-def read_at(descriptor: int, buffer: memoryview, offset: int) -> bool:
-    """Fill the whole buffer from `offset` on; False when the file ends before."""
-    while buffer:
-        got = os.preadv(descriptor, [buffer], offset)
-        if got == 0:
-            return False
-        buffer, offset = buffer[got:], offset + got
-    return True
 
 
 class PackedShard:

@@ -45,7 +45,7 @@ from resload.store.packed import PackedWriter
 from resload.store.plan import Step, Task
 from resload.store.remote import AT_ONCE, Location, Url
 from resload.store.slot import Slot
-from resload.threads import Workers, ordered_map
+from resload.threads import ThreadPool, ordered_map
 
 T = TypeVar("T")
 
@@ -397,7 +397,7 @@ def _run(
 ) -> None:
     opened: list[Writer] = []
     finishing: list[Future[None]] = []
-    finisher = Workers(1, "resload-finish")
+    finisher = ThreadPool(1, "resload-finish")
     bar = tqdm(total=step.films, unit="film", desc=cache.name, disable=None if progress else True)
 
     def work(items: list[_Item]) -> list[tuple[_Item, Record | None]]:
@@ -500,7 +500,7 @@ def in_build(cache: Location, tasks: Sequence[Task], read: Callable[[Task], T | 
     """Row group -> what `read` says of it, of tasks whose `rows-<g>.json` is there and of which it says anything."""
     there = set(names_in(cache / layout.BUILD))
     asked = [task for task in tasks if rows_file(cache, task.group).name in there]
-    with Workers(AT_ONCE if isinstance(cache, Url) else 1, "resload-rows") as pool:
+    with ThreadPool(AT_ONCE if isinstance(cache, Url) else 1, "resload-rows") as pool:
         reading = {task.group: pool.submit(read, task) for task in asked}
         return {group: found for group, future in reading.items() if (found := future.result()) is not None}
 

@@ -169,7 +169,7 @@ class FlakyProxy:
         """Of each request in the order of arrival: (method, path with query, "Range" header or "")."""
         self.happened: Counter[str] = Counter()
         """How often each fault was."""
-        self._rng = seeds.generator(seed, 0, "faults")
+        self._rng = seeds.generator(seed, 0, "network")
         self._lock = Lock()
         self._server = _Server(self)
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
