@@ -35,7 +35,7 @@ from resload.pipeline.recipe import CatalogFilms
 from resload.store import layout, plan, publish, sealed, tables
 from resload.store.identity import fingerprint, step_key
 from resload.store.layout import Manifest
-from resload.store.run import in_build, read_rows, rows_file
+from resload.store.marks import in_build, read_rows, rows_file
 from resload.testing import synthetic_film
 
 SIDE = (4000, 3000)

@@ -27,6 +27,7 @@ from resload.errors import (
 )
 from resload.store import run
 from resload.store.layout import shard_path
+from resload.store.made import read_file
 from resload.testing import (
     EVERYTHING,
     NAMES,
@@ -571,7 +572,7 @@ def test_a_source_on_a_failing_disk_is_quarantined(catalog, tmp_path):
     assert cache.quarantine["reason"].tolist() == ["UnreadableFileError: the file could not be read"]
     assert len(cache.rows()) == len(catalog) - 1
     with pytest.raises(UnreadableFileError, match="Input/output error"):
-        run.read_file(films.path(5))
+        read_file(films.path(5))
 
 
 def test_a_source_that_fails_while_it_is_loaded(few, tmp_path):

@@ -149,7 +149,7 @@ def test_equal_values_of_different_columns_have_different_names():
 
 def test_hashes_of_files_are_keyed_too(named, whole):
     """A public list of a data set's SHA-256 sums does not name its films."""
-    from resload.store.run import content_hash
+    from resload.store.made import content_hash
 
     sums = {content_hash(named.path(row).read_bytes()) for row in range(len(named))}
     assert not sums & set(resload.open_cache(whole).table["source_hash"])

@@ -22,7 +22,7 @@ from resload.pipeline.cpu import Known
 from resload.pipeline.engine import CPU, Engine
 from resload.pipeline.together import made_together
 from resload.size import Size, Spacing
-from resload.store import run
+from resload.store import made, run
 from resload.store.words import how_long
 
 EVERY = LOSSLESS | LOSSY
@@ -241,8 +241,8 @@ def test_a_build(played, catalog, tmp_path, monkeypatch):
     """Its table, quarantine and pixels are those of the CPU's, also where a level is added later."""
     found = resload.build(catalog, tmp_path / "there", (32, "native"), dtype="uint16", threads=2, progress=False)
     assert max(runs(played)) > 4
-    read, real = [], run.read_file
-    monkeypatch.setattr(run, "read_file", lambda path: (read.append(path.stem), real(path))[1])
+    read, real = [], made.read_file
+    monkeypatch.setattr(made, "read_file", lambda path: (read.append(path.stem), real(path))[1])
     found = resload.build(catalog, tmp_path / "there", (32, 48, "native"), dtype="uint16", threads=2, progress=False)
     assert sorted(read) == sorted(set(catalog.table["id"]) - {"100", "203", "404"})
     monkeypatch.undo()

@@ -21,9 +21,9 @@ from resload.geometry import Crop, Pad
 from resload.size import Size
 from resload.store import layout, tables
 from resload.store.identity import fingerprint
+from resload.store.made import integer_sums
 from resload.store.proof import exact, limit
 from resload.store.publish import publish
-from resload.store.run import integer_sums
 
 
 def proved(cache, catalog, sources=1000, **how):

@@ -25,7 +25,7 @@ from resload.resampling import resample
 from resload.seeds import permutation
 from resload.size import Native, Size
 from resload.store.cache import Cache
-from resload.store.run import film_of
+from resload.store.made import film_of
 
 if TYPE_CHECKING:
     from resload.catalog import Catalog

@@ -19,5 +19,6 @@ alone.py     one build at a time             mirror.py      copies of shards on 
 handle.py    one open shard                  guarded.py     opening what others may have made
 claims.py    what a cache says of itself     descriptors.py  how many files are open
 spread.py    a step on an executor's workers  parts.py       one row group as a task
-present.py   arrays as they are now
+present.py   arrays as they are now          made.py        what is stored of a film
+marks.py     what a build has finished
 """

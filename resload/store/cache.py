@@ -25,6 +25,7 @@ from resload.size import Native, Size, SizeLike, Spacing, as_size, as_spacing
 from resload.store import claims, layout, tables
 from resload.store.asopened import AsOpened
 from resload.store.layout import Manifest
+from resload.store.made import no_masks
 from resload.store.matching import with_columns
 from resload.store.mirror import Mirror
 from resload.store.opened import Shards
@@ -32,7 +33,6 @@ from resload.store.plan import begin
 from resload.store.pseudonyms import Plain, names_in
 from resload.store.remote import Given, Location, location
 from resload.store.rows import numeric_targets, rows_in
-from resload.store.run import no_masks
 from resload.store.serving import Served, Serving
 from resload.store.slot import Slot
 from resload.store.stored import Stored

@@ -36,11 +36,13 @@ from resload.store.codecs import body_bytes
 from resload.store.commit import emptied, free_bytes, names_in, remove, sweep
 from resload.store.identity import fingerprint, step_key
 from resload.store.layout import Manifest
+from resload.store.made import levels_recipe
+from resload.store.marks import in_build, read_plan, read_rows, rows_file
 from resload.store.present import levels, packed
 from resload.store.pseudonyms import Plain
 from resload.store.publish import publish, write, write_manifest
 from resload.store.remote import Location, Url
-from resload.store.run import Sources, in_build, levels_recipe, read_plan, read_rows, rows_file, run
+from resload.store.run import Sources, run
 from resload.store.spread import Crew, spread
 from resload.store.unchanged import changed_masks, changed_sources
 from resload.store.unfinished import all_finished, planned_ids

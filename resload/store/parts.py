@@ -28,10 +28,11 @@ from resload.errors import StorageError, WorkerError
 from resload.limits import NAMES, Limits, limits, raised_by
 from resload.pipeline.engine import engine_of
 from resload.store import layout, tables
+from resload.store.marks import read_rows
 from resload.store.plan import Step, Task
 from resload.store.present import levels, packed
 from resload.store.remote import Location, Url
-from resload.store.run import Sources, read_rows, run
+from resload.store.run import Sources, run
 
 PACKAGES = ("resload", "torch", "numpy", "imagecodecs")
 """What makes pixels: with two versions of them a cache would be two caches in one."""

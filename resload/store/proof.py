@@ -27,7 +27,7 @@ from resload.pipeline import Pipeline
 from resload.pipeline.cpu import as_radiograph
 from resload.pipeline.recipe import CatalogFilms
 from resload.size import Size
-from resload.store.run import content_hash, read_file
+from resload.store.made import content_hash, read_file
 from resload.threads import ordered_map
 
 Floats = NDArray[np.float64]

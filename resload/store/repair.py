@@ -23,21 +23,13 @@ from resload.store.commit import explained, make_folders, put, remove, remove_em
 from resload.store.commit import names_in as names_in_folder
 from resload.store.files import disk
 from resload.store.identity import fingerprint
+from resload.store.made import Record, film_of, levels_recipe, made_of, mask_facts, masks_of, record_of
+from resload.store.made import record_sums as sums_of
+from resload.store.marks import rows_file
 from resload.store.packed import PackedShard, PackedWriter
 from resload.store.pseudonyms import names_in
 from resload.store.publish import publish, write
 from resload.store.remote import Given, Location, location
-from resload.store.run import (
-    Record,
-    film_of,
-    levels_recipe,
-    made_of,
-    mask_facts,
-    masks_of,
-    record_of,
-    rows_file,
-)
-from resload.store.run import record_sums as sums_of
 from resload.store.shard import Shard, little_endian
 from resload.store.verify import Problem, Report, check_fingerprint, record_sums, verify
 

@@ -8,9 +8,7 @@ A film's pixels are gone as soon as its records are written, so memory is flat i
 set. Row groups are finished in order while the next one's films are already being decoded.
 """
 
-import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing, suppress
@@ -24,26 +22,37 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from resload.decode.source import source_bytes
 from resload.errors import CacheMismatchError, DecodeError
-from resload.masks.runs import Mask
-from resload.masks.table import MaskTable, areas, coverages
-from resload.pipeline import Film, Pipeline
-from resload.pipeline.cpu import Known, plain_number
+from resload.masks.table import MaskTable
+from resload.pipeline import Pipeline
 from resload.pipeline.engine import CPU, Engine
 from resload.pipeline.recipe import CatalogFilms
-from resload.pipeline.together import made_together
 from resload.size import Size
-from resload.store import claims, guarded, layout, sealed, tables
+from resload.store import layout, sealed, tables
 from resload.store.alone import check as check_lease
 from resload.store.arrays import Writer, as_record, writer
-from resload.store.commit import explained, make_folders, names_in, put, scratch_of, write_whole
+from resload.store.commit import explained, make_folders, put, scratch_of, write_whole
 from resload.store.gather import Level
 from resload.store.layout import Manifest
+from resload.store.made import (
+    Made,
+    Record,
+    failed,
+    film_of,
+    films_of,
+    levels_recipe,
+    made_of,
+    mask_facts,
+    masks_of,
+    no_masks,
+    record_of,
+    record_sums,
+)
+from resload.store.marks import rows_file
 from resload.store.native import Packed
 from resload.store.packed import PackedWriter
 from resload.store.plan import Step, Task
-from resload.store.remote import AT_ONCE, Location, Url
+from resload.store.remote import Location
 from resload.store.slot import Slot
 from resload.threads import ThreadPool, ordered_map
 
@@ -51,9 +60,6 @@ T = TypeVar("T")
 
 ASKED = ("status", "source_hash", tables.MASKS_HASH)
 """What a film's making asks the present table for."""
-
-Record = dict[str, Any]
-"""What making one film recorded: the columns of tables.RESULTS, its id, and {size: [crc32c, sum, sumsq]}."""
 
 
 @dataclass(frozen=True)
@@ -171,167 +177,6 @@ def make_record(sources: Sources, item: _Item, made: "Made | DecodeError | None"
     facts = record_of(film, source_hash, stamp)
     pixels = made_of(film, found, sources.recipe, item.task.sizes)
     return {"id": name, **facts, "levels": _write(item, pixels), **mask_facts(found, item.goal)}
-
-
-Made = tuple[Film, str, str]
-"""A film at every size of a recipe, the (sealed) hash of its file, and the file's stamp."""
-
-
-def film_of(films: CatalogFilms, row: int, recipe: Pipeline, engine: Engine = CPU) -> Made:
-    """One film of a catalog. Raises DecodeError, naming its file."""
-    ((_, made),) = films_of(films, [row], recipe, engine)
-    if isinstance(made, DecodeError):
-        raise made
-    return made
-
-
-def films_of(
-    films: CatalogFilms, rows: Sequence[int], recipe: Pipeline, engine: Engine
-) -> Iterator[tuple[int, Made | DecodeError]]:
-    """Films of a catalog in any order, each with its place in `rows`; or why it cannot be made, naming its file."""
-    files = [_File(films, row) for row in rows]
-    for k, film in made_together(recipe, files, engine):
-        file = files[k]
-        yield k, film.at(file.path) if isinstance(film, DecodeError) else (film, file.source_hash, file.stamp)
-
-
-class _File:
-    """A film's file: the film as `made_together` takes it; and, once it was read, what is recorded of the file."""
-
-    def __init__(self, films: CatalogFilms, row: int) -> None:
-        self._seal = films.seal
-        self.path, self._known = films.source(row)
-        self.source_hash = self.stamp = ""
-
-    def __call__(self) -> tuple[bytes, Known]:
-        data, self.stamp = read_file(self.path)
-        self.source_hash = self._seal(content_hash(data))
-        return data, self._known
-
-
-def read_file(path: Path) -> tuple[bytes, str]:
-    """A source's bytes and its stamp. Raises UnreadableFileError or TooLargeError, naming it."""
-    data, status = source_bytes(path)
-    return data, stamp_of(status)
-
-
-def content_hash(data: bytes) -> str:
-    """The first 128 bits of SHA-256, as hex."""
-    return hashlib.sha256(data).hexdigest()[:32]
-
-
-def stamp_of(status: os.stat_result) -> str:
-    """Size and modification time folded into 16 hex digits: enough to notice a change, and no date to read."""
-    return hashlib.blake2b(f"{status.st_size}:{status.st_mtime_ns}".encode(), digest_size=8).hexdigest()
-
-
-def record_of(film: Film, source_hash: str, stamp: str) -> Record:
-    """The columns of tables.RESULTS for a film."""
-    content = dict(zip(("y", "x", "height", "width"), film.content, strict=True))
-    return {
-        "height": film.size.height,
-        "width": film.size.width,
-        "bits": film.bits,
-        "scale": plain_number(film.scale),
-        "offset": plain_number(film.offset),
-        "intensity": film.intensity,
-        "spacing_y": plain_number(film.spacing[0]),
-        "spacing_x": plain_number(film.spacing[1]),
-        **{f"content_{name}": value for name, value in content.items()},
-        "chest_wall": film.chest_wall,
-        "decoder": film.decoder,
-        "source_hash": source_hash,
-        "source_stamp": stamp,
-        "status": "ok",
-        "reason": "",
-    }
-
-
-def failed(error: DecodeError) -> Record:
-    """The columns of tables.RESULTS for a film that could not be made: a class and a fixed sentence."""
-    shape = dict.fromkeys(("height", "width", "bits", "content_y", "content_x", "content_height", "content_width"), 0)
-    numbers = dict.fromkeys(("scale", "offset", "spacing_y", "spacing_x"))
-    words = dict.fromkeys(("intensity", "chest_wall", "decoder", "source_hash", "source_stamp"), "")
-    return {**shape, **numbers, **words, "status": "failed", "reason": f"{type(error).__name__}: {error.reason}"}
-
-
-# -- its masks --
-
-
-@dataclass(frozen=True)
-class FilmMasks:
-    """What is known of one film's masks, in the order of a cache's labels."""
-
-    masks: list[Mask | None]
-    """(H, W) bool in the film's pixels; None where nobody looked."""
-    content_hash: str
-    """Of the rows of the catalog's table and the files that they name."""
-    stamp: str
-    """Of the rows, and the files' sizes and times."""
-
-
-def masks_of(table: MaskTable | None, row: int, film: Film, goal: Manifest) -> FilmMasks | None:
-    """The masks of a catalog's film; None in a cache without masks. Raises DecodeError."""
-    if not goal.masks:
-        return None
-    assert table is not None
-    return FilmMasks(table.of(row, film.size)[0], table.content_hash(row), table.stamp(row))
-
-
-def mask_facts(found: FilmMasks | None, goal: Manifest) -> Record:
-    """What the table keeps of masks: their areas in pixels of the film (None: unknown), their hash and stamp."""
-    if found is None:
-        return {}
-    known = {label: plain_number(float(area)) for label, area in zip(goal.masks, areas(found.masks), strict=True)}
-    return {"masks": known, tables.MASKS_HASH: found.content_hash, tables.MASKS_STAMP: found.stamp}
-
-
-def no_masks(goal: Manifest) -> Record:
-    """`mask_facts` of a film that could not be made."""
-    if not goal.masks:
-        return {}
-    return {"masks": dict.fromkeys(goal.masks), tables.MASKS_HASH: "", tables.MASKS_STAMP: ""}
-
-
-# -- its records --
-
-
-def levels_recipe(recipe: Pipeline, arrays: Sequence[Size]) -> Pipeline:
-    """The recipe that makes all that these arrays need of a film."""
-    return recipe.with_sizes([one.level if isinstance(one, layout.Masks) else one for one in arrays])
-
-
-def made_of(film: Film, found: FilmMasks | None, recipe: Pipeline, arrays: Sequence[Size]) -> dict[Size, NDArray[Any]]:
-    """The records of a film: its pixels at each level, the coverage of its masks."""
-    sizes = levels_recipe(recipe, arrays).sizes
-    levels, places = dict(zip(sizes, film.levels, strict=True)), dict(zip(sizes, film.places, strict=True))
-    made = {}
-    for one in arrays:
-        if not isinstance(one, layout.Masks):
-            made[one] = levels[one]
-        elif found is not None:
-            made[one] = coverages(found.masks, places[one.level], one.level)
-    return made
-
-
-def integer_sums(pixels: NDArray[Any]) -> tuple[int, int]:
-    """Sum and sum of squares of (H, W) uint8 or uint16, exact."""
-    if pixels.dtype == np.uint8:
-        square = pixels.astype(np.uint16)
-        square *= square  # at most 65,025; a column of 65,536 of them stays below 2**32
-        return int(pixels.sum(dtype=np.uint64)), int(
-            np.add.reduce(square, axis=0, dtype=np.uint32).sum(dtype=np.uint64)
-        )
-    wide = pixels.astype(np.float64)  # a row of 65,536 squares of 65,535 stays below 2**53: exact
-    return int(pixels.sum(dtype=np.uint64)), sum(int(row) for row in np.einsum("ij,ij->i", wide, wide))
-
-
-def record_sums(pixels: NDArray[Any]) -> tuple[int, int]:
-    """`integer_sums` of a record, (H, W) or (K, H, W); mask by mask, as many of them would not fit its bounds."""
-    if pixels.ndim == 2:
-        return integer_sums(pixels)
-    sums = [integer_sums(one) for one in pixels]
-    return sum(total for total, _ in sums), sum(squares for _, squares in sums)
 
 
 def _write(item: _Item, made: Mapping[Size, NDArray[Any]]) -> dict[str, list[int]]:
@@ -471,47 +316,3 @@ def _finish(cache: Location, item: _Item, records: list[Record], check: Callable
     document = {"sizes": [str(size) for size in task.sizes], "records": records}
     text = json.dumps(sealed.sealed(document, document))
     write_whole(text.encode(), rows_file(cache, task.group), scratch=cache / layout.BUILD)
-
-
-def rows_file(cache: Location, group: int) -> Location:
-    """`.build/rows-<g>.json`: while it exists, row group g of the unfinished step is done."""
-    return cache / layout.BUILD / f"rows-{group}.json"
-
-
-def read_rows(cache: Location, task: Task) -> list[Record] | None:
-    """The records of a finished row group; None when it is not finished, was for other sizes, or the file is damaged.
-
-    `unfinished.finished` also looks whether the shards are there.
-    """
-    try:
-        name = f"{layout.BUILD}/{rows_file(cache, task.group).name}"
-        document = guarded.parsed(guarded.document(cache, name, rows=len(task.rows)))
-        if not isinstance(document, dict) or not sealed.holds(document, document):
-            return None
-        records: list[Record] = document["records"]
-        same = document["sizes"] == [str(size) for size in task.sizes] and len(records) == len(task.rows) - task.keep
-        same = same and all(claims.is_record(one, tables.RESULTS, document["sizes"]) for one in records)
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
-    return records if same else None
-
-
-def in_build(cache: Location, tasks: Sequence[Task], read: Callable[[Task], T | None]) -> dict[int, T]:
-    """Row group -> what `read` says of it, of tasks whose `rows-<g>.json` is there and of which it says anything."""
-    there = set(names_in(cache / layout.BUILD))
-    asked = [task for task in tasks if rows_file(cache, task.group).name in there]
-    with ThreadPool(AT_ONCE if isinstance(cache, Url) else 1, "resload-rows") as pool:
-        reading = {task.group: pool.submit(read, task) for task in asked}
-        return {group: found for group, future in reading.items() if (found := future.result()) is not None}
-
-
-def read_plan(cache: Location, manifest: Manifest) -> tuple[str, list[str]]:
-    """What a build that has not finished is about: the key of its step, and the ids in row order.
-
-    Raises OSError, ValueError, KeyError or TypeError for a plan that is gone or damaged.
-    """
-    document = guarded.parsed(guarded.document(cache, f"{layout.BUILD}/{layout.PLAN}", rows=manifest.count))
-    key, ids = document["key"], document["ids"]
-    if not isinstance(key, str) or not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
-        raise TypeError("ids are no list of texts")
-    return key, ids

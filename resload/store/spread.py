@@ -19,10 +19,11 @@ from resload.errors import WorkerError
 from resload.executors import Workers
 from resload.limits import limits
 from resload.pipeline.engine import check_names
+from resload.store.marks import rows_file
 from resload.store.parts import SHARED, Answer, Part, is_readable, make_part, seen, versions
 from resload.store.plan import Step
 from resload.store.remote import Location
-from resload.store.run import Sources, rows_file
+from resload.store.run import Sources
 
 PATIENCE = 90.0
 """Seconds in which what one machine has written becomes visible on another: NFS may remember for 60 that a file was not

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from resload.masks.table import MaskTable
 from resload.pipeline.recipe import CatalogFilms
 from resload.store import tables
-from resload.store.run import content_hash, read_file, stamp_of
+from resload.store.made import content_hash, read_file, stamp_of
 
 
 def changed_sources(films: CatalogFilms, known: pd.DataFrame, places: NDArray[np.int64], check: str) -> list[str]:

@@ -19,9 +19,10 @@ from resload.store import layout
 from resload.store.arrays import packed_shard, shard_of
 from resload.store.identity import step_key
 from resload.store.layout import Manifest
+from resload.store.made import Record
+from resload.store.marks import in_build, read_plan, read_rows
 from resload.store.plan import Task
 from resload.store.remote import Location
-from resload.store.run import Record, in_build, read_plan, read_rows
 from resload.store.shard import Shard
 
 
