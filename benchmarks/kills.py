@@ -144,7 +144,7 @@ def report(outcomes: list[Outcome], args: argparse.Namespace, seconds: float) ->
     for one in outcomes:
         counts[one.key].update(
             trials=1, kills=one.kills, in_time=one.in_time, refused=one.refused, opened=one.opened,
-            went_on=one.went_on, losses=bool(one.problems),
+            went_on=one.went_on, losses=int(bool(one.problems)),
         )  # fmt: skip
     total = sum(counts.values(), collections.Counter())
     head = (

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -51,6 +52,9 @@ class Crew:
     is_worker: Callable[[Sequence[str]], bool] = lambda words: False
     """Whether a process is one of them, by its command line."""
 
+    ready: Callable[[], list[int]] | None = None
+    """Waits until both workers are there, where that can be asked: their processes. Starts threads."""
+
     @property
     def victims(self) -> tuple[str, ...]:
         """Who can be killed."""
@@ -75,6 +79,16 @@ def _is_of_ray(words: Sequence[str]) -> bool:
     return bool(words) and words[0].startswith("ray::") and words[0] not in AGENTS
 
 
+def _dask_ready(address: str) -> list[int]:
+    """Both workers, which have imported what they need. (One that is killed while it begins is not begun again soon.)"""
+    import distributed
+
+    with distributed.Client(address, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=STARTS_IN)
+        client.run(exec, "import resload.store.parts")
+        return sorted(client.run(os.getpid).values())
+
+
 @contextlib.contextmanager
 def crews(names: Sequence[str], folder: Path) -> Iterator[list[Crew]]:
     """Those of these names, open, Ray's files and what is said on stderr in a folder; closed at the end."""
@@ -88,9 +102,10 @@ def crews(names: Sequence[str], folder: Path) -> Iterator[list[Crew]]:
             elif name == "processes":
                 found.append(Crew(name, "processes:2", None, _is_spawned))
             else:
-                code, is_worker = (DASK, _is_spawned) if name == "dask" else (RAY, _is_of_ray)
-                number, address = stack.enter_context(_cluster(name, code, folder))
-                found.append(Crew(name, f"{name}:{address}", number, is_worker))
+                number, address = stack.enter_context(_cluster(name, DASK if name == "dask" else RAY, folder))
+                is_worker = _is_spawned if name == "dask" else _is_of_ray
+                ready = partial(_dask_ready, address) if name == "dask" else None
+                found.append(Crew(name, f"{name}:{address}", number, is_worker, ready))
         yield found
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 from kills_crews import Crew
 from torture_operations import SIZES
-from torture_trials import Prepared, opened
+from torture_trials import Prepared, must, opened
 
 import resload
 from resload import seeds
@@ -150,18 +150,18 @@ class Trials:
         resload.build(self._catalog, place.path, SIZES, executor=crew.executor, threads=threads, progress=False)
 
     def pace(self, cell: Cell) -> Pace:
-        """How long an operation takes undisturbed, there and by this crew; measured once, the second time where a crew
-        stays. Raises RuntimeError if it makes other bytes.
+        """How long an operation takes undisturbed, there and by this crew; measured once. Raises RuntimeError if it
+        makes other bytes.
         """
         if self._given is not None:
             return self._given
         key = (cell.where, cell.crew.name)
         if key not in self._paces:
-            found = [self._measured(cell) for _ in range(1 if cell.crew.of is None else 2)]
-            self._paces[key] = found[-1]
+            self._paces[key] = self._measured(cell)
         return self._paces[key]
 
     def _measured(self, cell: Cell) -> Pace:
+        _ready(cell.crew)
         place = self._fresh(cell)
         waiting = _Waiting(time.monotonic(), partial(self._temporaries, place))
         ended = in_child(partial(self._build, place, cell.crew, 1), meanwhile=waiting.until_begun)
@@ -196,7 +196,7 @@ class Trials:
     def _killed(
         self, cell: Cell, place: Place | Bucket, pace: Pace, chance: np.random.Generator, found: Outcome
     ) -> Ended:
-        strike = _Strike(cell, pace, chance, partial(self._temporaries, place))
+        strike = _Strike(cell, _ready(cell.crew), pace, chance, partial(self._temporaries, place))
         ended = in_child(partial(self._build, place, cell.crew, 1 + found.seed % 2), meanwhile=strike)
         found.kills += strike.killed
         if cell.victim == "driver":
@@ -234,6 +234,15 @@ class Trials:
         while (left := self._temporaries(place)) and time.monotonic() < ends:
             time.sleep(0.05)
         return [f"{name} was left" for name in sorted(left)]
+
+
+def _ready(crew: Crew) -> list[int] | None:
+    """The workers of a crew that can be asked for them; in a child, since it starts threads."""
+    if crew.ready is None:
+        return None
+    found = must(crew.ready)
+    assert isinstance(found, list)
+    return found
 
 
 def _may_be(error: BaseException, cell: Cell, strike: "_Strike") -> bool:
@@ -278,15 +287,21 @@ class _Waiting:
 
 
 class _Strike:
-    """Kills the driver or a worker at a random instant."""
+    """Kills the driver or a worker at a random instant; rather a worker that is at work."""
 
     def __init__(
-        self, cell: Cell, pace: Pace, chance: np.random.Generator, temporaries: Callable[[], set[str]]
+        self,
+        cell: Cell,
+        ready: Sequence[int] | None,
+        pace: Pace,
+        chance: np.random.Generator,
+        temporaries: Callable[[], set[str]],
     ) -> None:
-        self._cell, self._waiting = cell, _Waiting(time.monotonic(), temporaries)
+        self._cell, self._ready, self._waiting = cell, ready, _Waiting(time.monotonic(), temporaries)
         early = not chance.integers(EARLY)
         self._begins = None if early else self._waiting.until_begun
-        self._after = float(chance.uniform(0, 1.1 * (pace.whole if early else pace.whole - pace.first)))
+        length = 1.1 * (pace.whole if early else pace.whole - pace.first)
+        self._after = length * float(chance.uniform()) ** (1 if early else 2)  # pools of processes take long to end
         self._which = float(chance.uniform())
         self.killed = self.at_work = False
         self.workers: list[int] = []
@@ -300,11 +315,13 @@ class _Strike:
             time.sleep(0.001)
         if has_ended(child):
             return
-        self.workers = self._cell.crew.workers(child)
+        self.workers = self._cell.crew.workers(child) if self._ready is None else [*self._ready]
         if self._cell.victim == "driver":
             self._kill(child)
         elif self.workers:
-            victim = self.workers[int(self._which * len(self.workers))]
+            busy = [] if self._begins is None else [pid for pid in self.workers if _is_at_work(pid)]
+            some = busy or self.workers
+            victim = some[int(self._which * len(some))]
             self.at_work = _is_at_work(victim)
             self._kill(victim)
 

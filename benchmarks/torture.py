@@ -10,7 +10,7 @@ undisturbed run. `resload.testing` has the faults; `resload.testing.power` says 
 --every N takes every N-th call only; --kills is the number of random kills, over all operations. Trial and seed decide
 all that is random but the instants of kills. Ends with status 1 when anything was lost.
 
-All of it is in folders, by threads; `kills.py` kills builds in object storage too, and those of processes, Dask and Ray.
+All of it is in folders, by threads; `kills.py` kills builds in object storage too, by processes, Dask and Ray.
 """
 
 import argparse
