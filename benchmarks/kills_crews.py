@@ -80,7 +80,7 @@ def _is_of_ray(words: Sequence[str]) -> bool:
 
 
 def _dask_ready(address: str) -> list[int]:
-    """Both workers, which have imported what they need. (One that is killed while it begins is not begun again soon.)"""
+    """Both workers, ready to work: Dask does not soon replace one that is killed while it begins."""
     import distributed
 
     with distributed.Client(address, set_as_default=False) as client:
