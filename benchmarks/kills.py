@@ -7,17 +7,16 @@
     who dies    the driver, up to twice in a row; one of the workers
     operation   a build of three row groups; films appended; a size added
 
-Each of these in turn, until so many processes were killed. Three kills of four come at a random instant after the first
-film was begun, one of four at one of the whole operation. `kills_trials.py` says what must hold afterwards. The seed
-decides all that is random but the instants, which depend on the machine. --only takes names of the four columns of the
-table; --within says in how many seconds kills come, instead of measuring how long each operation takes first. Ends with
-status 1 when anything was lost. Linux only.
+Each of these in turn, once at least, until so many processes were killed. Three kills of four come at a random instant
+after the first film was begun, one of four at one of the whole operation. `kills_trials.py` says what must hold
+afterwards. The seed decides all that is random but the instants, which depend on the machine. --only takes names of
+the table's first four columns; --within says in how many seconds kills come, instead of measuring how long operations
+take. Ends with status 1 when anything was lost. Linux only.
 """
 
 import argparse
 import collections
 import contextlib
-import itertools
 import os
 import sys
 import tempfile
@@ -84,7 +83,7 @@ def run(room: Place, args: argparse.Namespace) -> list[Outcome]:
         if any(crew.name == "ray" for crew in there):
             import ray  # noqa: F401
         trials = Trials(films.all, room.path, scratch, new_bucket, args.within and Pace(0.0, args.within))
-        return list(_each(trials, cells(there, ready, args), there, args))
+        return list(_each(trials, there, ready, args))
 
 
 def _chosen(names: tuple[str, ...], args: argparse.Namespace) -> tuple[str, ...]:
@@ -92,33 +91,31 @@ def _chosen(names: tuple[str, ...], args: argparse.Namespace) -> tuple[str, ...]
     return tuple(name for name in names if name in args.only) or names
 
 
-def cells(there: list[Crew], ready: list[Prepared], args: argparse.Namespace) -> Iterator[Cell]:
-    """Without end: each place, crew and victim in turn, each time with the next operation."""
-    some = [
+def combinations(there: list[Crew], args: argparse.Namespace) -> list[tuple[str, Crew, str]]:
+    """(where, by whom, who dies)."""
+    return [
         (where, crew, victim)
         for where in _chosen(PLACES, args)
         for crew in there
         for victim in _chosen(VICTIMS, args)
         if victim in crew.victims
     ]
-    for turn in itertools.count():
-        for k, (where, crew, victim) in enumerate(some):
-            yield Cell(where, crew, victim, ready[(turn + k) % len(ready)])
 
 
-def _each(trials: Trials, order: Iterator[Cell], there: list[Crew], args: argparse.Namespace) -> Iterator[Outcome]:
-    """Trials until there were enough kills, or far too few."""
+def _each(trials: Trials, there: list[Crew], ready: list[Prepared], args: argparse.Namespace) -> Iterator[Outcome]:
+    """Each combination in turn, each time with the next operation: once at least, until there were enough kills."""
+    some, threads = combinations(there, args), Crew("threads")
     kills, told = 0, 0
-    threads = Crew("threads")
-    for k in range(4 * args.kills):
-        cell = next(order)
+    for k in range(len(some) + 4 * args.kills):
+        where, crew, victim = some[k % len(some)]
+        cell = Cell(where, crew, victim, ready[(k // len(some) + k % len(some)) % len(ready)])
         seed = args.seed * 1_000_000 + k
-        outcome = trials.trial(cell, cell.crew if seed % 2 else threads, seed)
+        outcome = trials.trial(cell, crew if seed % 2 else threads, seed)
         for problem in outcome.problems:
             print(f"{' / '.join(cell.key)} / {seed}: {problem}", flush=True)
         yield outcome
         kills += outcome.kills
-        if kills >= args.kills:
+        if kills >= args.kills and k + 1 >= len(some):
             return
         if kills >= told + 50:
             told = kills

@@ -57,13 +57,13 @@ def nobody_left(tmp_path, seconds=20):
 
 def test_nothing_is_lost(tmp_path):
     """Each driver and worker is killed, on a disk and in object storage, in each operation; and no process is left."""
-    run = began(tmp_path, "--kills", "14", "--within", "0.5")
+    run = began(tmp_path, "--kills", "10", "--within", "0.5")
     said, complained = run.communicate()
     assert run.returncode == 0, said + complained
     found = json.loads((tmp_path / "kills.json").read_text())
     assert found["losses"] == 0
     assert found["problems"] == []
-    assert found["kills"] >= 14
+    assert found["kills"] >= 10
     assert found["in_time"] > 0
     counts = found["counts"]
     assert {(one["where"], one["by"], one["victim"]) for one in counts} == {
@@ -88,7 +88,7 @@ CARELESS = (
 
 def test_a_careless_store_is_found_out(tmp_path):
     """The run ends with status 1 and names what was lost: the checks are not blind."""
-    run = began(tmp_path, "--kills", "12", "--only", "folder", "--only", "threads", "--within", "0.5", before=CARELESS)
+    run = began(tmp_path, "--kills", "8", "--only", "folder", "--only", "threads", "--within", "0.5", before=CARELESS)
     said, complained = run.communicate()
     found = json.loads((tmp_path / "kills.json").read_text())
     assert run.returncode == 1, said + complained
