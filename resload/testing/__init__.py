@@ -7,7 +7,7 @@
     fuzzing                        hostile input in child processes that are watched: bounds of time, memory and reach
     s3_server(), FlakyProxy        object storage in a process beside, and a network before it that fails
 
-Faults in what writes and reads caches, to test that nothing is lost by them (`benchmarks/torture.py` and `kills.py` do):
+Faults in what writes and reads caches, to test that nothing is lost (`benchmarks/torture.py` and `kills.py` do):
 
     faulty(layer)                  under FailsAt, Short, KillsAt or PowerLoss; counted(work): where they can strike
     in_child(work)                 work in a child that may be killed
