@@ -89,6 +89,7 @@ bench: $(STAMP)
 
 torture: $(STAMP)
 	$(BIN)/python benchmarks/torture.py
+	$(BIN)/python benchmarks/kills.py
 	$(BIN)/python benchmarks/corruption.py
 	$(BIN)/python benchmarks/fuzz.py
 	$(BIN)/python benchmarks/long_runs.py

@@ -1,6 +1,6 @@
 """Everything that writes a cache, interrupted at every call and at random instants: what is lost must be nothing.
 
-    python benchmarks/torture.py [--kills 500 --every 1 --seed 0 --workers 1 --place DIR --executor NAME --only NAME]
+    python benchmarks/torture.py [--kills 500 --every 1 --seed 0 --workers 1 --place DIR --only NAME]
 
 Each operation (`torture_operations.py`) meets each fault (`torture_trials.py`): calls that fail, a full disk, a power
 cut after which unsynced writes are gone or torn, kills. After each, what is there is opened (and what it serves
@@ -9,6 +9,8 @@ undisturbed run. `resload.testing` has the faults; `resload.testing.power` says 
 
 --every N takes every N-th call only; --kills is the number of random kills, over all operations. Trial and seed decide
 all that is random but the instants of kills. Ends with status 1 when anything was lost.
+
+All of it is in folders, by threads; `kills.py` kills builds in object storage too, by processes, Dask and Ray.
 """
 
 import argparse
@@ -57,7 +59,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes, each of which forks a child at a time")
     parser.add_argument("--place", type=Path, help="a folder to work in; else one in memory, or the temporary one")
-    parser.add_argument("--executor", default="threads", help="what builds run on")
     parser.add_argument("--only", help="one operation, by its name")
     parser.add_argument("--results", type=Path, help="where to write, instead of benchmarks/results")
     args = parser.parse_args()
@@ -70,7 +71,7 @@ def main() -> None:
 
 def run(room: Place, args: argparse.Namespace) -> list[Outcome]:
     """All trials of all operations."""
-    films = Films(room.path, None if args.executor == "threads" else args.executor)
+    films = Films(room.path)
     chosen = [one for one in operations(films) if args.only in (None, one.name)]
     ready = [prepared(one, room / f"operation-{k}") for k, one in enumerate(chosen)]
     trials = list(itertools.chain.from_iterable(trials_of(one, args, len(ready)) for one in ready))
@@ -147,7 +148,7 @@ def report(outcomes: list[Outcome], args: argparse.Namespace, seconds: float) ->
     by_fault, by_operation = (_rows(counts, place) for place in (1, 0))
     head = (
         f"{len(outcomes):,} trials, {kills:,} of them kills (SIGKILL); seed {args.seed}, every call"
-        f"{'' if args.every == 1 else f' (one in {args.every})'}, builds on {args.executor}. Lost: {losses}. "
+        f"{'' if args.every == 1 else f' (one in {args.every})'}, builds by threads in a folder. Lost: {losses}. "
         "Every other cache was opened, or refused in words, then finished, and was then byte for byte that of an "
         "undisturbed run."
     )
@@ -155,7 +156,7 @@ def report(outcomes: list[Outcome], args: argparse.Namespace, seconds: float) ->
     table = "\n".join([head, "", f"| fault | {columns}", *by_fault, "", f"| operation | {columns}", *by_operation])
     problems = [[one.operation, one.fault, one.k, *one.problems] for one in outcomes if one.problems]
     document = {
-        "seed": args.seed, "every": args.every, "executor": args.executor, "seconds": round(seconds), "kills": kills,
+        "seed": args.seed, "every": args.every, "seconds": round(seconds), "kills": kills,
         "losses": losses, "problems": problems,
         "counts": [{"operation": key[0], "fault": key[1], **count} for key, count in counts.items()],
     }  # fmt: skip

@@ -47,13 +47,9 @@ class Operation:
 
 
 class Films:
-    """The catalogs that operations work on, written once below a folder.
+    """The catalogs that operations work on, written once below a folder."""
 
-    executor: as `build` takes it; None: its threads.
-    """
-
-    def __init__(self, folder: Path, executor: object = None) -> None:
-        self._executor = executor
+    def __init__(self, folder: Path) -> None:
         sound = write_synthetic(folder / "sound", FILMS, size=(48, 48), seed=1, broken=0, dicom_share=0.0)
         sound = sound.scan(progress=False)
         table = sound.table
@@ -69,8 +65,7 @@ class Films:
 
     def build(self, catalog: resload.Catalog, sizes: object, place: Place, threads: int = 1) -> None:
         """`resload.build`, silent."""
-        more = {} if self._executor is None else {"executor": self._executor}
-        resload.build(catalog, place.path, sizes, threads=threads, progress=False, **more)
+        resload.build(catalog, place.path, sizes, threads=threads, progress=False)
 
     def repair(self, catalog: resload.Catalog, place: Place, threads: int = 1) -> None:
         """`resload.repair`, silent; everything must be mended."""

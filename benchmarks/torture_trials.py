@@ -95,18 +95,18 @@ def prepared(operation: Operation, room: Place) -> Prepared:
     found = Prepared(operation, start)
     if start is not None:
         must(partial(operation.start, start))  # type: ignore[arg-type]
-        before = must(partial(_served, start))
+        before = must(partial(_served, start.path))
         assert isinstance(before, Served)
         found.serves(before)
         found.refused = before.refused
     for k, act in enumerate(operation.between):
         middle = _copied(start, room / f"between-{k}")
         must(partial(act, middle))
-        found.serves(must(partial(_served, middle)))  # type: ignore[arg-type]
+        found.serves(must(partial(_served, middle.path)))  # type: ignore[arg-type]
     end = _copied(start, room / "end")
     found.calls, found.seconds = must(partial(_measured, operation, end))  # type: ignore[misc]
     found.goal = end.tree()
-    after = must(partial(_served, end))
+    after = must(partial(_served, end.path))
     assert isinstance(after, Served)
     if after.refused:
         raise RuntimeError(f"{operation.name}: ends with damaged records")
@@ -122,8 +122,8 @@ def _copied(start: Place | None, to: Place) -> Place:
     return to
 
 
-def _served(place: Place) -> Served:
-    return served(resload.open_cache(place.path))
+def _served(path: Path) -> Served:
+    return served(resload.open_cache(path))
 
 
 def _measured(operation: Operation, place: Place) -> tuple[list[str], float]:
@@ -145,7 +145,7 @@ def examined(one: Prepared, place: Place, threads: int) -> tuple[str, list[str]]
 
 
 def _examined(one: Prepared, place: Place, threads: int) -> tuple[str, list[str]]:
-    table, problems = _open(one, place)
+    table, problems = opened(one, place.path)
     try:
         one.operation.act(place, threads)
     except Exception as exc:
@@ -153,23 +153,23 @@ def _examined(one: Prepared, place: Place, threads: int) -> tuple[str, list[str]
     return table, problems + [f"finished, but {what}" for what in different(place.tree(), one.goal)]
 
 
-def _open(one: Prepared, place: Place) -> tuple[str, list[str]]:
-    """(the table it serves, what is wrong with all that it serves)."""
+def opened(one: Prepared, path: Path | str) -> tuple[str, list[str]]:
+    """(the table that a cache serves, "" where it is refused; what is wrong with that, or with all that it serves)."""
     try:
-        found = served(resload.open_cache(place.path))
+        found = served(resload.open_cache(path))
         return found.table, _wrong(one, found)
     except (NotACacheError, IncompleteCacheError) as exc:
         if one.start is not None:
             return "", [f"what was there cannot be opened any more: {exc}"]
-        return "", _partly(one, place)
+        return "", _partly(one, path)
     except CorruptCacheError as exc:
         return "", [f"is damaged: {exc}"]
 
 
-def _partly(one: Prepared, place: Place) -> list[str]:
+def _partly(one: Prepared, path: Path | str) -> list[str]:
     """What is wrong with an unfinished cache, opened all the same."""
     try:
-        found = served(resload.open_cache(place.path, partial=True))
+        found = served(resload.open_cache(path, partial=True))
         return _wrong(one, replace(found, table=""))
     except (NotACacheError, IncompleteCacheError):
         return []

@@ -297,7 +297,7 @@ class Job:
 
     def _commit(self, step: plan.Step, ids: list[str], known: pd.DataFrame | None) -> Manifest:
         """The tables, the levels' documents, then the manifest: only then is the step the cache."""
-        results = self._results(step, known)
+        results = self._results(step, ids, known)
         self._refuse_nothing(results)
         goal = fingerprint(step.goal.with_state("complete"), ids, results)
         present = layout.read_manifest(self.cache, partial=True)
@@ -310,9 +310,14 @@ class Job:
         )
         return layout.read_manifest(self.cache)
 
-    def _results(self, step: plan.Step, known: pd.DataFrame | None) -> pd.DataFrame:
+    def _results(self, step: plan.Step, ids: list[str], known: pd.DataFrame | None) -> pd.DataFrame:
         of_group = in_build(self.cache, step.tasks, lambda task: read_rows(self.cache, task))
-        gone = [task.group for task in step.tasks if task.group not in of_group]
+        named = {group: [record["id"] for record in records] for group, records in of_group.items()}
+        gone = [
+            task.group
+            for task in step.tasks
+            if named.get(task.group) != ids[task.rows.start + task.keep : task.rows.stop]
+        ]
         if gone:
             raise CorruptCacheError(
                 f"{rows_file(self.cache, gone[0])}: missing or damaged, though it was written; build again"

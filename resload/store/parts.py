@@ -10,7 +10,9 @@ what they put into place is the same, byte for byte.
 
 A worker may outlive its driver. Before it puts anything into place it looks whether the build is still the one that
 sent it the work: `.build/plan.json` names it. The next build writes its own plan and then removes all temporaries, so
-that nothing which a worker began before can be put into place after.
+that on a disk nothing which a worker began before can be put into place after. In object storage a shard can, that was
+on its way there when the next build began: where that is another one's, its records have not the sums that the table
+says, so that they are refused, and `repair` makes them again.
 """
 
 import functools
@@ -91,12 +93,18 @@ def make_part(part: Part) -> Answer:
     if not seen(lambda: is_planned(part.cache, part.key), part.patience):
         _refuse(part)
     missing = _missing(part)
-    if not missing and read_rows(part.cache, part.task) is None:
+    if not missing and not _is_made(part):
         engine = engine_of(part.decode, part.device, part.threads)
         sources = replace(part.sources, engine=engine, **_present(part))
         threads = part.threads + engine.waiting
         run(part.step, sources, part.cache, threads=threads, progress=False, check=partial(_check, part))
     return Answer(missing, platform.node())
+
+
+def _is_made(part: Part) -> bool:
+    """Whether the row group is there; not one of other films, which a worker that outlived its driver put there."""
+    records = read_rows(part.cache, part.task)
+    return records is not None and [record["id"] for record in records] == part.sources.films.ids[part.task.keep :]
 
 
 def _refuse_other(part: Part) -> None:

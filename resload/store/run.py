@@ -308,11 +308,17 @@ def _finish(cache: Location, item: _Item, records: list[Record], check: Callable
         target = cache / layout.shard_path(size, task.group)
         with explained(target):
             shard.finish(len(task.rows))
-            check_lease(cache)
-            if check is not None:
-                check()
+            _check(cache, check)
             make_folders(target.parent, below=cache)
             put(shard.path, target)
     document = {"sizes": [str(size) for size in task.sizes], "records": records}
     text = json.dumps(sealed.sealed(document, document))
+    _check(cache, check)  # a shard may have been on its way to object storage for long
     write_whole(text.encode(), rows_file(cache, task.group), scratch=cache / layout.BUILD)
+
+
+def _check(cache: Location, check: Callable[[], None] | None) -> None:
+    """Raise where this build is not the one under way any more."""
+    check_lease(cache)
+    if check is not None:
+        check()

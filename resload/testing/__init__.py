@@ -7,12 +7,12 @@
     fuzzing                        hostile input in child processes that are watched: bounds of time, memory and reach
     s3_server(), FlakyProxy        object storage in a process beside, and a network before it that fails
 
-Faults in what writes and reads caches, to test that nothing is lost by them (`benchmarks/torture.py` does):
+Faults in what writes and reads caches, to test that nothing is lost (`benchmarks/torture.py` and `kills.py` do):
 
     faulty(layer)                  under FailsAt, Short, KillsAt or PowerLoss; counted(work): where they can strike
     in_child(work)                 work in a child that may be killed
     fails_to_read(file)            a file of which every open descriptor answers with an I/O error
-    Place, served, different       what lies where a cache is, and what it serves, to compare
+    Place, served, different       what lies where a cache is, and what it serves, to compare; `bucket.py`: on S3
 
 The files are PNG and DICOM of several kinds, and one is broken on purpose. `anatomy.py` draws a chest,
 `film.py` exposes it, `files.py` stores it. `objects.py` makes what an archive holds; `dicom.py` is what all DICOM files

@@ -32,8 +32,13 @@ class Ended:
     trace: str = ""
 
 
-def in_child(work: Callable[[], Any], *, kill_after: float | None = None) -> Ended:
+def in_child(
+    work: Callable[[], Any], *, kill_after: float | None = None, meanwhile: Callable[[int], object] | None = None
+) -> Ended:
     """Do the work in a child, and wait for its end; killed with SIGKILL after so many seconds where that is given.
+
+    meanwhile: called here, with the child's number, while the child works: it may kill that or another process when
+    it sees fit (`has_ended` tells whether it came too late). What it raises, this raises; the child is killed then.
 
     The result, or what was raised, is sent home by pickle. Raises RuntimeError for a child that hangs (it is killed),
     or that died of something else than SIGKILL. POSIX only. Not from a program with other threads.
@@ -45,7 +50,12 @@ def in_child(work: Callable[[], Any], *, kill_after: float | None = None) -> End
         _work(work, writing)
     os.close(writing)
     try:
+        if meanwhile is not None:
+            meanwhile(child)
         data, late = _received(reading, child, PATIENCE_S if kill_after is None else kill_after)
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        raise
     finally:
         os.close(reading)
         _, status = os.waitpid(child, 0)
@@ -56,6 +66,11 @@ def in_child(work: Callable[[], Any], *, kill_after: float | None = None) -> End
     if status or not data:
         raise RuntimeError(f"a child died (wait status {status}); what it had to say is on stderr")
     return Ended(False, *pickle.loads(data))  # noqa: S301  # from our own child
+
+
+def has_ended(child: int) -> bool:
+    """Whether a child of this process has ended, one that nobody has waited for."""
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _work(work: Callable[[], Any], writing: int) -> None:
