@@ -11,7 +11,7 @@ from resload import executors
 from resload.errors import CorruptCacheError, WorkerError
 from resload.pipeline import Pipeline
 from resload.pipeline.recipe import CatalogFilms
-from resload.store import job, layout, parts, plan, run, spread
+from resload.store import job, layout, marks, parts, plan, run, spread
 from resload.store.identity import step_key
 
 
@@ -56,24 +56,24 @@ def test_a_row_group_of_other_films_is_made_again(few, tmp_path):
     parts.make_part(begun(other, tmp_path / "c.zarr"))
     part = begun(few.select(range(32)), tmp_path / "c.zarr")
     parts.make_part(part)
-    records = run.read_rows(part.cache, part.task)
+    records = marks.read_rows(part.cache, part.task)
     assert [record["id"] for record in records] == part.sources.films.ids
     parts.make_part(begun(few.select(range(32)), tmp_path / "d.zarr"))
     assert tree(tmp_path / "c.zarr") == tree(tmp_path / "d.zarr")
-    stamp = run.rows_file(part.cache, 0).stat().st_mtime_ns
+    stamp = marks.rows_file(part.cache, 0).stat().st_mtime_ns
     parts.make_part(replace(part))
-    assert run.rows_file(part.cache, 0).stat().st_mtime_ns == stamp, "its own is kept"
+    assert marks.rows_file(part.cache, 0).stat().st_mtime_ns == stamp, "its own is kept"
 
 
 def test_a_row_group_of_other_films_gets_into_no_table(few, tmp_path, monkeypatch):
     """Put there even later, when this build's own was done: refused before a table is written, and then mended."""
     parts.make_part(begun(few.select(range(2, 34)), tmp_path / "other.zarr"))
-    late = run.rows_file(tmp_path / "other.zarr", 0).read_bytes()
+    late = marks.rows_file(tmp_path / "other.zarr", 0).read_bytes()
     films, where, whole = few.select(range(32)), tmp_path / "c.zarr", job.run
 
     def then_late(*args, **options):
         whole(*args, **options)
-        run.rows_file(where, 0).write_bytes(late)
+        marks.rows_file(where, 0).write_bytes(late)
 
     with monkeypatch.context() as patch:
         patch.setattr(job, "run", then_late)
