@@ -170,6 +170,7 @@ def test_what_a_build_has_finished_a_power_cut_cannot_undo(few, whole, tmp_path)
             build(few, path, threads=1)
         layer.restore(NOTHING)
         assert served(resload.open_cache(path)) == whole[2]
+        assert [what for what in same(path, whole[0]) if not what.endswith("should not be")] == []
         shutil.rmtree(path)
 
 

@@ -455,7 +455,7 @@ def test_killed_builds_end_in_the_same_bytes(films, tmp_path, what):
         )
         shutil.copytree(start, tmp_path / "plain.zarr")
     build(films, tmp_path / "plain.zarr")
-    killed = kill(tmp_path, films, kills=3, seconds=0.4, sizes=(64, "native"), start=start)
+    killed = kill(tmp_path, films, kills=5, seconds=0.4, sizes=(64, "native"), start=start)
     assert killed == tree(tmp_path / "plain.zarr")
 
 
