@@ -1,5 +1,6 @@
 """Fixtures every test may use. Those of a session are shared: copy before changing."""
 
+import gc
 import os
 import signal
 import tempfile
@@ -33,6 +34,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if marked and not is_there():
             for item in marked:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_collection_finish() -> None:
+    """What modules and the list of tests are made of stays to the end: collecting garbage need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _has_cuda() -> bool:

@@ -25,7 +25,7 @@ from corruption_caches import loaded, made
 from corruption_oracle import WRONG, Case, Oracle
 from watched import CRASH, HANG, watched
 
-CASES = 60
+CASES = 40
 """Of 10,000 that the runner does."""
 
 

@@ -137,7 +137,8 @@ def test_workers_write_to_object_storage(large_first, stepwise, tmp_path, server
     from resload.store.remote import location
 
     where = f"{server.url}/c.zarr"
-    in_steps(large_first, where, executor="processes:2")
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:  # they find the server in their environment
+        in_steps(large_first, where, executor=pool)
     objects = location(where)
     found = {name: sha256((objects / name).read_bytes()).hexdigest() for name in objects.sizes_below()}
     assert found == stepwise
@@ -235,7 +236,7 @@ if __name__ == "__main__":
 """
 
 
-def test_workers_end_with_a_killed_driver_and_the_next_goes_on(slow, tmp_path):
+def test_workers_end_with_a_killed_driver_and_the_next_goes_on(cluster, slow, tmp_path):
     """SIGKILL of the process that builds: its workers end too, and the same build goes on to the same bytes."""
     catalog, whole = slow
     catalog.save(tmp_path / "catalog")
@@ -249,7 +250,7 @@ def test_workers_end_with_a_killed_driver_and_the_next_goes_on(slow, tmp_path):
     os.kill(worker, signal.SIGCONT)
     assert {worker} < workers
     assert gone(workers), "the workers of a killed driver still run"
-    build(catalog, tmp_path / "c.zarr", executor="processes:2")
+    build(catalog, tmp_path / "c.zarr", executor=cluster("processes"))
     assert tree(tmp_path / "c.zarr") == tree(whole)
 
 

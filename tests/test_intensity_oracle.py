@@ -16,6 +16,7 @@ sentences judge, in exact arithmetic:
 Stored values for highdicom are decoded by pydicom, which is so the oracle of that step.
 """
 
+import functools
 import io
 import itertools
 import math
@@ -345,11 +346,17 @@ def recipe_of(case: Case) -> str:
     return f"display(polarity={polarity}, voi={case.voi})"
 
 
+@functools.cache
+def displayed(bits):
+    """Of each case of a depth: the case, its file, and what we make of it."""
+    files = [(case, case.file()) for case in cases(bits)]
+    return [(case, data, ours(data, recipe_of(case)).reshape(-1)) for case, data in files]
+
+
 @pytest.mark.parametrize("bits", DEPTHS)
 def test_every_combination_is_the_standards(bits):
     """Within the one rounding of the exact value, for every pixel of every film."""
-    for case in cases(bits):
-        found = ours(case.file(), recipe_of(case)).reshape(-1)
+    for case, _, found in displayed(bits):
         exact = np.array([float(case.value(one) * 65535) for one in case.stored])
         assert np.abs(found - exact).max() <= 0.5 + 1e-6, case
 
@@ -357,15 +364,13 @@ def test_every_combination_is_the_standards(bits):
 @pytest.mark.parametrize("bits", DEPTHS)
 def test_every_combination_that_highdicom_defines_is_highdicoms(bits):
     """To 1 unit in 65,535; padding aside, which it shows as if it were film."""
-    judged = [case for case in cases(bits) if case.defined_by_highdicom()]
+    judged = [one for one in displayed(bits) if one[0].defined_by_highdicom()]
     assert len(judged) > 250
-    for case in judged:
-        data = case.file()
+    for case, data, found in judged:
         shown = highdicoms(pydicom.dcmread(io.BytesIO(data)), voi=case.voi).reshape(-1)
         if not case.luts and not case.windows:
             low, high = (float(end) for end in case.reach())
             shown = (shown - low) / (high - low)
-        found = ours(data, recipe_of(case)).reshape(-1)
         film = np.array([case.padding is None or not case.padding[0] <= x <= case.padding[1] for x in case.stored])
         assert np.abs(found - 65535 * shown)[film].max(initial=0) <= 1, case
         assert not found[~film].any()

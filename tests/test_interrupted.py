@@ -25,7 +25,7 @@ from resload.errors import (
     NotACacheError,
     UnreadableFileError,
 )
-from resload.store import run
+from resload.store import descriptors, run
 from resload.store.layout import shard_path
 from resload.store.made import read_file
 from resload.testing import (
@@ -102,13 +102,13 @@ def failure(work, layer):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES], ids=errno.errorcode.get)
 def test_a_build_fails_at_any_call_in_words_and_is_finished_by_the_next(few, whole, tmp_path, number):
-    """From the k-th call on the disk is full, or (every fifth k) broken or read-only: an error that names the file and
-    says that what is built is kept, a cache that is refused or whole, and byte for byte the same one after the next
-    build."""
+    """From the k-th call on (every second k) the disk is full, or (every fifth) broken or read-only: an error that
+    names the file and says that what is built is kept, a cache that is refused or whole, and byte for byte the same one
+    after the next build."""
     path = tmp_path / "c.zarr"
     expected = DiskSpaceError if number == errno.ENOSPC else CacheError
     failures = 0
-    for k in range(1, sum(kind in ROOM for kind in whole[1]) + 1, 1 if number == errno.ENOSPC else 5):
+    for k in range(1, sum(kind in ROOM for kind in whole[1]) + 1, 2 if number == errno.ENOSPC else 5):
         said = failure(lambda: build(few, path, threads=1), FailsAt(k, number, kinds=ROOM, onward=True))
         if said is not None:
             failures += 1
@@ -132,7 +132,8 @@ def with_care(path, truth):
 
 
 def test_the_power_goes_at_any_call_and_the_build_is_finished_by_the_next(few, whole, tmp_path):
-    """Nothing unsynced survives, all of it, only names, or some: refused, or what it should be; then the same bytes."""
+    """Nothing unsynced survives, or (every third k) all of it, only names, or some: refused, or what it should be; then
+    the same bytes."""
     (tmp_path / "disk").mkdir()
     path = tmp_path / "disk" / "c.zarr"
     cuts = 0
@@ -143,7 +144,7 @@ def test_the_power_goes_at_any_call_and_the_build_is_finished_by_the_next(few, w
                 build(few, path, threads=1)
         except PowerCut:
             cuts += 1
-        for keep in (NOTHING, (NAMES, EVERYTHING, k)[k % 3]):
+        for keep in (NOTHING, (NAMES, EVERYTHING, k)[k // 3 % 3])[: 2 if k % 3 == 0 else 1]:
             layer.restore(keep)
             with_care(path, whole[2])
             build(few, path)
@@ -156,11 +157,11 @@ def test_the_power_goes_at_any_call_and_the_build_is_finished_by_the_next(few, w
 
 def test_what_a_build_has_finished_a_power_cut_cannot_undo(few, whole, tmp_path):
     """Once `build` returned, the cache is there with nothing of what was not synced; also where a program that was
-    ended at any call had begun it."""
+    ended before any sync of a folder had begun it: what it renamed there is not certain yet."""
     (tmp_path / "disk").mkdir()
     path = tmp_path / "disk" / "c.zarr"
-    steps = sum(kind != "close" for kind in whole[1])
-    for k in [None, *range(1, steps + 1, 4)]:
+    steps = [kind for kind in whole[1] if kind != "close"]
+    for k in [None, *(k for k, kind in enumerate(steps, 1) if kind == "sync_folder")]:
         layer = PowerLoss(tmp_path / "disk", k)
         with faulty(layer):
             if k is not None:
@@ -170,6 +171,7 @@ def test_what_a_build_has_finished_a_power_cut_cannot_undo(few, whole, tmp_path)
             build(few, path, threads=1)
         layer.restore(NOTHING)
         assert served(resload.open_cache(path)) == whole[2]
+        assert [what for what in same(path, whole[0]) if not what.endswith("should not be")] == []
         shutil.rmtree(path)
 
 
@@ -241,14 +243,14 @@ def test_repair_between_an_interrupted_append_and_its_end(catalog, tmp_path):
 
 
 def test_boxes_are_written_before_they_are_named(catalog, tmp_path):
-    """A cache without boxes that is given some opens at every call of it, and so does the way back; in the end there
+    """A cache without boxes that is given some opens at any call of it, and so does the way back; in the end there
     is nothing left over of what is not there any more."""
     bare = resload.Catalog(catalog.table, targets=catalog.targets, root=catalog.root)
     for name, before, after in (("given", bare, catalog), ("taken", catalog, bare)):
         goal = tmp_path / f"{name}-goal.zarr"
         build(before, goal)
         made = len(counted(lambda after=after, goal=goal: build(after, goal)))
-        for k in range(1, made + 1, 2):
+        for k in range(1, made + 1, 3):
             path = tmp_path / f"{name}-{k}.zarr"
             build(before, path)
             failure(lambda after=after, path=path: build(after, path), FailsAt(k, errno.EIO))
@@ -306,7 +308,7 @@ def test_a_repair_that_ended_before_the_manifest_is_finished_by_the_next(catalog
     path.write_bytes(data)
     shutil.copytree(tmp_path / "start.zarr", tmp_path / "goal.zarr")
     made = counted(lambda: repair(tmp_path / "goal.zarr", broken))
-    for k in range(len(made) // 2, len(made) + 1):
+    for k in range(len(made), len(made) // 2, -2):
         shutil.copytree(tmp_path / "start.zarr", tmp_path / "c.zarr")
         said = failure(lambda: repair(tmp_path / "c.zarr", broken), FailsAt(k, errno.EIO))
         assert said is None or "what is built is kept" in str(said)
@@ -499,6 +501,7 @@ def test_too_many_open_files_are_not_called_damage(large, monkeypatch, size, nam
         return real(path, *flags)
 
     monkeypatch.setattr(os, "open", full)
+    monkeypatch.setattr(descriptors, "_WAITS", (0.001, 0.001))
     cache = resload.open_cache(large.path)
     with pytest.raises(
         CacheError, match=rf"images/{name}/c/0/0/0: this process has as many files open .*ulimit -n"

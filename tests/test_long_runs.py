@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,7 +21,9 @@ from resload.errors import CacheError
 from resload.store import descriptors, gather
 from resload.testing.resources import Held, held, leaks
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))  # the scripts find each other as when they are run
+import long_runs
+
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="what a process holds is read from /proc")
 
 
@@ -89,7 +92,7 @@ def test_a_leak_is_found():
     found = {}
     for leaky in (False, True):
         samples = []
-        for k in range(180):
+        for k in range(90):
             turn(leaky)
             if k % 10 == 0:
                 samples.append(held())
@@ -116,11 +119,7 @@ def open_files(folder):
 def many(tmp_path_factory):
     """330 films in 21 shards of each of seven arrays: three sizes, their masks, and the films' own."""
     root = tmp_path_factory.mktemp("many")
-    code = "import sys; from pathlib import Path; from long_runs import make_data; make_data(Path(sys.argv[1]), 0, 330)"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(BENCHMARKS), str(BENCHMARKS.parent)])}
-    command = [sys.executable, "-c", code, str(root)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    long_runs.make_data(root, 0, 330)
     return root
 
 
@@ -166,33 +165,41 @@ import os, resource, sys
 import numpy as np
 import resload
 from concurrent.futures import ThreadPoolExecutor
-cache = resload.open_cache(sys.argv[1], access=sys.argv[2])
-rows = cache.rows()
-expected = cache.read(rows, 144)
-for size in ("native", 100, 156):
-    cache.read(rows[:1], size)
-    cache.read_masks(rows[:1], 144)  # what is imported when it is used, is: imports open files too
-loader = resload.Loader(cache, size=144, batch_size=66, shuffle=True, masks=True, threads=2)
-cache.close()
-there = len(os.listdir("/proc/self/fd"))
-resource.setrlimit(resource.RLIMIT_NOFILE, (there + int(sys.argv[3]), there + 4096))
-wrong = 0
-with ThreadPoolExecutor(4) as pool:
-    work = [pool.submit(lambda: np.array_equal(cache.read(rows[::-1], 144), expected[::-1])) for _ in range(24)]
-    assert all(one.result() for one in work)
-for size in ("native", 100, 156):
-    cache.read(rows[::3], size)
-cache.read_masks(rows[::3], 144)
-assert len(list(loader)) == 5
+
+def limited(access, room):
+    cache = resload.open_cache(sys.argv[1], access=access)
+    rows = cache.rows()
+    expected = cache.read(rows, 144)
+    for size in ("native", 100, 156):
+        cache.read(rows[:1], size)
+        cache.read_masks(rows[:1], 144)  # what is imported when it is used, is: imports open files too
+    loader = resload.Loader(cache, size=144, batch_size=66, shuffle=True, masks=True, threads=2)
+    cache.close()
+    there = len(os.listdir("/proc/self/fd"))
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (there + room, most[1]))
+    with ThreadPoolExecutor(4) as pool:
+        work = [pool.submit(lambda: np.array_equal(cache.read(rows[::-1], 144), expected[::-1])) for _ in range(24)]
+        assert all(one.result() for one in work)
+    for size in ("native", 100, 156):
+        cache.read(rows[::3], size)
+    cache.read_masks(rows[::3], 144)
+    assert len(list(loader)) == 5
+    resource.setrlimit(resource.RLIMIT_NOFILE, most)
+    cache.close()
+
+for access, room in (("pread", 12), ("pread", 30), ("mmap", 14)):
+    limited(access, room)
+    print(access, room)
 """
 
 
-@pytest.mark.parametrize(("access", "room"), [("pread", 12), ("pread", 30), ("mmap", 14)])
-def test_fewer_descriptors_than_a_batch_has_shards(many, access, room):
+def test_fewer_descriptors_than_a_batch_has_shards(many):
     """Four threads, each reading from 21 shards at once, where twelve files may be opened: halves, and patience."""
-    command = [sys.executable, "-c", LIMITED, str(many / "many.zarr"), access, str(room)]
+    command = [sys.executable, "-c", LIMITED, str(many / "many.zarr")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["pread 12", "pread 30", "mmap 14"]
 
 
 def test_no_descriptor_at_all_is_said_in_a_sentence(many):
@@ -244,22 +251,22 @@ def test_a_level_whose_filling_was_interrupted_is_filled(many, monkeypatch):
 # -- the runs --
 
 
-def test_some_cases_short(tmp_path):
+def test_some_cases_short(many, tmp_path, monkeypatch, capsys):
     """Of the runner: epochs, dropped loaders and torch's, each in a process that may open 256 files; table, numbers
     and picture are written.
     """
     names = ["epochs: native size and masks", "loaders: made and dropped", "loaders: torch's, two workers"]
-    words = ["--turns", "20", "--films", "512", "--results", str(tmp_path), "--only", *names]
-    command = [sys.executable, str(BENCHMARKS / "long_runs.py"), *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    words = ["--turns", "20", "--films", "330", "--results", str(tmp_path), "--only", *names]
+    monkeypatch.setattr(sys, "argv", ["long_runs.py", *words])
+    monkeypatch.setattr(long_runs, "make_data", lambda folder, *_: shutil.copytree(many, folder, dirs_exist_ok=True))
+    long_runs.main()
     found = json.loads((tmp_path / "long_runs.json").read_text())
     assert found["leaks"] == {name: {} for name in names}
     assert all(len(samples) == 21 for samples in found["cases"].values())
     assert all(max(one["descriptors"] for one in samples) <= 64 + 8 for samples in found["cases"].values())
     with Image.open(tmp_path / "long_runs.png") as image:
         assert image.size[0] > 600
-    assert (tmp_path / "long_runs.md").read_text().strip() in done.stdout
+    assert (tmp_path / "long_runs.md").read_text().strip() in capsys.readouterr().out
 
 
 def test_readers_in_many_threads_that_open_and_close(many):

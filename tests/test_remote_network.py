@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from fsspec.config import conf
 from storage import SIZES, build, objects
 from trees import tree
 
@@ -30,8 +31,10 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.mark.parametrize("fault", [*FAULTS, "all"])
-def test_builds_and_reads_end_right_on_a_bad_network(few, local, url, proxied, fault, temporaries):
+def test_builds_and_reads_end_right_on_a_bad_network(few, local, url, proxied, fault, temporaries, monkeypatch):
     """A quarter of the requests fails, in each way there is: the same objects, and the same pixels."""
+    monkeypatch.setitem(conf["s3"]["config_kwargs"], "read_timeout", 0.2)  # a slow answer is asked for again: no harm
+    proxied.stall = 0.3
     proxied.faults = FAULTS if fault == "all" else (fault,)
     proxied.rate = 0.1 if fault == "stall" else 0.25
     some = few if fault == "all" else few.select(np.arange(17))

@@ -105,8 +105,8 @@ def kill(tmp_path, catalog, *, kills, seconds, sizes=SIZES, threads=2, start=Non
 
 
 def test_killed_builds_end_in_the_same_bytes(films, whole, tmp_path):
-    """SIGKILL at 30 random moments, then run again: equal, byte for byte, to an uninterrupted build."""
-    assert kill(tmp_path, films, kills=30, seconds=0.35) == tree(whole)
+    """SIGKILL at ten random moments, then run again: equal, byte for byte, to an uninterrupted build."""
+    assert kill(tmp_path, films, kills=10, seconds=0.35) == tree(whole)
 
 
 @pytest.mark.parametrize("what", ["append", "widen", "both"])
@@ -117,20 +117,20 @@ def test_killed_updates_end_in_the_same_bytes(films, tmp_path, what):
     build(begun, tmp_path / "start.zarr")
     shutil.copytree(tmp_path / "start.zarr", tmp_path / "plain.zarr")
     build(films, tmp_path / "plain.zarr", sizes)
-    killed = kill(tmp_path, films, kills=12, seconds=0.3, sizes=sizes, start=tmp_path / "start.zarr", seed=1)
+    killed = kill(tmp_path, films, kills=5, seconds=0.3, sizes=sizes, start=tmp_path / "start.zarr", seed=1)
     assert killed == tree(tmp_path / "plain.zarr")
 
 
 @pytest.mark.real
 @pytest.mark.slow
 def test_killed_builds_of_real_films(real_data, tmp_path):
-    """90 real films, 30 kills: the same bytes, with 1 and with 4 threads too."""
+    """90 real films, six kills: the same bytes, with 1 and with 4 threads too."""
     catalog = resload.datasets.chestxray14(real_data / "nih")
     sizes = (64, 224, 320)
     build(catalog, tmp_path / "one.zarr", sizes, threads=1)
     build(catalog, tmp_path / "four.zarr", sizes, threads=4)
     assert tree(tmp_path / "one.zarr") == tree(tmp_path / "four.zarr")
-    assert kill(tmp_path, catalog, kills=30, seconds=1.2, sizes=sizes) == tree(tmp_path / "one.zarr")
+    assert kill(tmp_path, catalog, kills=6, seconds=1.2, sizes=sizes) == tree(tmp_path / "one.zarr")
 
 
 # -- adding and correcting --
@@ -214,7 +214,8 @@ def test_levels_are_the_exact_resize(films, whole):
 
 @pytest.mark.real
 def test_real_films_within_the_contract(real_data, tmp_path):
-    """The 90 real films (two RGBA): every level within 1.01 of the float64 resize of Pillow's luma image."""
+    """The 90 real films: a level of each, and each of the two in RGBA, within 1.01 of the float64 resize of Pillow's
+    luma image."""
     from PIL import Image
 
     catalog = resload.datasets.chestxray14(real_data / "nih")
@@ -223,10 +224,11 @@ def test_real_films_within_the_contract(real_data, tmp_path):
     modes = set()
     for row in cache.rows():
         with Image.open(catalog.root / cache.table["path"].iloc[row]) as picture:
-            modes.add(picture.mode)
+            mode = picture.mode
             luma = np.asarray(picture.convert("L"), dtype=float)
-        for size in cache.sizes:
+        for size in cache.sizes if mode == "RGBA" else (cache.sizes[row % 3],):
             assert np.abs(cache.read([row], size)[0] - reference.resample(luma, size)).max() <= 1.01
+        modes.add(mode)
     assert modes == {"L", "RGBA"}
     assert cache.dtype == np.uint8
 

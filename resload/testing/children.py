@@ -4,6 +4,7 @@ The child is forked: what the parent has imported is there at once, and a child 
 that is needed first, and run nothing in the parent that starts threads (a fork copies only the thread that forks).
 """
 
+import gc
 import os
 import pickle
 import select
@@ -74,6 +75,7 @@ def has_ended(child: int) -> bool:
 
 
 def _work(work: Callable[[], Any], writing: int) -> None:
+    gc.freeze()  # collecting garbage would write to, and so copy, every page that is shared with the parent
     answer: tuple[Any, BaseException | None, str]
     try:
         try:

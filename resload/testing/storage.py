@@ -218,6 +218,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a body would wait 40 ms for the client to acknowledge the headers
     server: _Server
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's name
