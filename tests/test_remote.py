@@ -27,7 +27,7 @@ from resload.errors import (
     NotACacheError,
 )
 from resload.residence.keepers import PlainKeeper
-from resload.store import remote
+from resload.store import commit, remote, run
 from resload.store.remote import Url, location
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -180,10 +180,35 @@ def test_builds_that_are_killed_are_finished_byte_for_byte(few, local, url, temp
     assert objects(url) == tree(local.path)
 
 
+def test_what_a_worker_left_that_died_meanwhile_is_removed(few, url, temporaries, monkeypatch):
+    """By the build that went on without it; not what a live process has, or one of another container."""
+    with child() as number:
+        if number == 0:
+            os._exit(0)
+    os.waitid(os.P_PID, number, os.WEXITED | os.WNOWAIT)  # its parent has not heard of it yet
+    mark = commit._scratch_mark(Url(url))
+    left = [
+        temporaries / f"{mark}{number}-x",
+        temporaries / f"{mark}{os.getpid()}-x",
+        temporaries / f"{mark[:-1]}0-{number}-x",
+    ]
+    finish = run._finish
+
+    def while_a_worker_dies(*all_of_it):
+        for folder in left:
+            folder.mkdir(exist_ok=True)
+        finish(*all_of_it)
+
+    monkeypatch.setattr(run, "_finish", while_a_worker_dies)
+    build(few, url)
+    assert [folder.exists() for folder in left] == [False, True, True]
+    for folder in left[1:]:
+        folder.rmdir()
+    os.waitpid(number, 0)
+
+
 def test_an_interrupt_leaves_what_was_built(few, local, url, temporaries, monkeypatch):
     """KeyboardInterrupt in the middle of a build gives the lease back, and the same build goes on."""
-    from resload.store import run
-
     made = []
 
     def interrupted(*all_of_it):

@@ -96,7 +96,11 @@ def names_in(folder: Location) -> list[str]:
 
 
 def sweep(cache: Location) -> None:
-    """Remove `.build/` but for a lease in it, as far as that can be done."""
+    """Remove `.build/` but for a lease in it, and what workers of this machine that died have left of a build on object
+    storage, as far as that can be done.
+    """
+    if isinstance(cache, Url):
+        _sweep_scratch(cache)
     folder = cache / layout.BUILD
     for name in names_in(folder):
         if name != layout.LEASE:
@@ -141,26 +145,42 @@ def scratch_of(cache: Location) -> Iterator[Path]:
         make_folders(cache / layout.BUILD, below=cache)
         yield cache / layout.BUILD
         return
-    mark = f"resload-{hashlib.sha256(cache.text.encode()).hexdigest()[:16]}-"
-    for left in Path(tempfile.gettempdir()).glob(f"{mark}*"):
-        number = left.name.removeprefix(mark).partition("-")[0]
-        if number.isdecimal() and not is_alive(int(number)):
-            shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{mark}{os.getpid()}-"))
+    _sweep_scratch(cache)
+    folder = Path(tempfile.mkdtemp(prefix=f"{_scratch_mark(cache)}{os.getpid()}-"))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _sweep_scratch(cache: Url) -> None:
+    """Remove temporaries of this cache that processes of this machine have left which are gone."""
+    mark = _scratch_mark(cache)
+    for left in Path(tempfile.gettempdir()).glob(f"{mark}*"):
+        number = left.name.removeprefix(mark).partition("-")[0]
+        if number.isdecimal() and not is_alive(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _scratch_mark(cache: Url) -> str:
+    """How the names of its temporaries begin; those of a container that may share the folder, not its processes, do
+    otherwise.
+    """
+    spaces = Path("/proc/self/ns/pid")
+    space = spaces.stat().st_ino if spaces.exists() else 0
+    return f"resload-{hashlib.sha256(cache.text.encode()).hexdigest()[:16]}-{space}-"
+
+
 def is_alive(process: int) -> bool:
-    """Whether a process of this machine is there."""
+    """Whether a process of this machine is there, and not one that has ended and waits for its parent to hear of it."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
     except OSError:  # somebody else's
         return True
+    with suppress(OSError):
+        return not Path(f"/proc/{process}/stat").read_text("ascii", "replace").rpartition(")")[2].startswith(" Z")
     return True
 
 
