@@ -7,6 +7,7 @@ compare   every file or object with what an undisturbed build by one thread leav
           lease, no temporary file of resload and no worker of a killed driver may be left
 """
 
+import faulthandler
 import os
 import signal
 import time
@@ -25,7 +26,7 @@ import resload
 from resload import seeds
 from resload.errors import WorkerError
 from resload.testing.bucket import Bucket
-from resload.testing.children import Ended, has_ended, in_child
+from resload.testing.children import PATIENCE_S, Ended, has_ended, in_child
 from resload.testing.places import FOLDER, Place, different
 
 SETTLES = 20.0
@@ -146,6 +147,7 @@ class Trials:
         with self._said.open("wb") as said:
             os.dup2(said.fileno(), 1)
             os.dup2(said.fileno(), 2)
+        faulthandler.dump_traceback_later(0.8 * PATIENCE_S, file=2)
         threads = threads if crew.executor is None else 1
         resload.build(self._catalog, place.path, SIZES, executor=crew.executor, threads=threads, progress=False)
 
@@ -180,6 +182,22 @@ class Trials:
         """Kill, and see what is left. crew_again: who finishes it."""
         pace, chance = self.pace(cell), seeds.generator(seed, 1, "fault")
         found, place = Outcome(cell.key, seed), self._fresh(cell)
+        try:
+            self._tried(cell, place, crew_again, pace, chance, found)
+        except RuntimeError as exc:  # a child that hangs
+            found.problems.append(f"{exc} {self._said.read_text(errors='replace')[-4000:]}")
+        place.clear()
+        return found
+
+    def _tried(
+        self,
+        cell: Cell,
+        place: Place | Bucket,
+        crew_again: Crew,
+        pace: Pace,
+        chance: np.random.Generator,
+        found: Outcome,
+    ) -> None:
         times = int(chance.integers(1, 2, endpoint=True)) if cell.victim == "driver" else 1
         for _ in range(times):
             ended = self._killed(cell, place, pace, chance, found)
@@ -187,11 +205,9 @@ class Trials:
                 break
         finished = cell.victim == "worker" and ended.error is None
         if not finished:
-            self._examine(cell, place, crew_again, 1 + seed % 2, found)
+            self._examine(cell, place, crew_again, 1 + found.seed % 2, found)
         found.problems += self._left(place)
         found.problems += [f"finished, but {what}" for what in different(place.tree(), cell.goal)]
-        place.clear()
-        return found
 
     def _killed(
         self, cell: Cell, place: Place | Bucket, pace: Pace, chance: np.random.Generator, found: Outcome
