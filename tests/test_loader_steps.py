@@ -308,7 +308,7 @@ def test_changing_resolution_makes_no_new_memory(dtype, keep, monkeypatch):
     assert step == len(sampler) == 50
     assert len(made["blocks"]) <= 2 * in_use
     assert max(made["blocks"]) < 25
-    assert len(made["slots"]) <= 3 * len(made["blocks"]) + 2  # two threads may both make the first of a shape
+    assert len(made["slots"]) <= 2 * 3 * len(made["blocks"])  # two threads may both make a block's first of a shape
     assert len(made["slots"]) >= 3  # one for each size at least: the count counts
 
 
