@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,8 @@ from resload.testing.places import FOLDER, Place, different
 
 SETTLES = 20.0
 """Seconds in which workers end with their driver, or finish what a killed driver sent them."""
+READY_TRIES = 6
+"""Waits for workers, see `kills_crews.COMES_BACK`."""
 EARLY = 4
 """One kill of so many comes at an instant of the whole operation; the others after the first film was begun."""
 
@@ -256,9 +259,13 @@ def _ready(crew: Crew) -> list[int] | None:
     """The workers of a crew that can be asked for them; in a child, since it starts threads."""
     if crew.ready is None:
         return None
-    found = must(crew.ready)
-    assert isinstance(found, list)
-    return found
+    for _ in range(READY_TRIES):
+        with suppress(RuntimeError):  # a worker that is there may end while it is asked
+            found = must(crew.ready)
+            assert isinstance(found, list)
+            if found:
+                return found
+    raise RuntimeError(f"{crew.name} has lost workers, and none came back")
 
 
 def _may_be(error: BaseException, cell: Cell, strike: "_Strike") -> bool:
