@@ -20,10 +20,8 @@ import contextlib
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 # Before torch is imported: its threads would wait by spinning, in each child.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -32,7 +30,7 @@ from common import save
 from kills_crews import NAMES, Crew, crews
 from kills_trials import Cell, Outcome, Pace, Trials
 from torture_operations import Films, operations
-from torture_trials import Prepared, must, prepared, room_for_trials
+from torture_trials import Prepared, counted_to_the_end, must, prepared
 
 import resload.interop  # noqa: F401  # before forking, so that children start at once; and the next line
 from resload.store import alone, builder, repair, verify  # noqa: F401
@@ -52,14 +50,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", action="append", default=[], choices=(*PLACES, *NAMES, *VICTIMS, *OPERATIONS))
     parser.add_argument("--within", type=float, help="seconds; measured for each unless given")
-    parser.add_argument("--place", type=Path, help="a folder to work in; else one in memory, or the temporary one")
-    parser.add_argument("--results", type=Path, help="where to write, instead of benchmarks/results")
-    args = parser.parse_args()
-    begun = time.perf_counter()
-    with room_for_trials(args.place) as room:
-        outcomes = run(room, args)
-    losses = report(outcomes, args, time.perf_counter() - begun)
-    sys.exit(1 if losses else 0)
+    counted_to_the_end(parser, run, report)
 
 
 def run(room: Place, args: argparse.Namespace) -> list[Outcome]:

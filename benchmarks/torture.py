@@ -19,11 +19,9 @@ import itertools
 import multiprocessing
 import os
 import sys
-import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 
 # Before torch is imported: its threads would wait by spinning, in each child.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -36,11 +34,11 @@ from torture_trials import (
     ROOM,
     Outcome,
     Prepared,
+    counted_to_the_end,
     failing,
     killed,
     killed_at_random,
     prepared,
-    room_for_trials,
     short,
     without_power,
 )
@@ -58,15 +56,8 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="only every N-th call of an operation")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes, each of which forks a child at a time")
-    parser.add_argument("--place", type=Path, help="a folder to work in; else one in memory, or the temporary one")
     parser.add_argument("--only", help="one operation, by its name")
-    parser.add_argument("--results", type=Path, help="where to write, instead of benchmarks/results")
-    args = parser.parse_args()
-    begun = time.perf_counter()
-    with room_for_trials(args.place) as room:
-        outcomes = run(room, args)
-    losses = report(outcomes, args, time.perf_counter() - begun)
-    sys.exit(1 if losses else 0)
+    counted_to_the_end(parser, run, report)
 
 
 def run(room: Place, args: argparse.Namespace) -> list[Outcome]:

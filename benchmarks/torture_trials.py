@@ -6,9 +6,11 @@ again     the operation is done again, undisturbed
 compare   byte for byte, every name of the folder, with what an undisturbed run leaves
 """
 
+import argparse
 import errno
 import gc
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from torture_operations import Operation
 
@@ -27,6 +30,8 @@ from resload.testing.children import in_child
 from resload.testing.faults import FailsAt, KillsAt, Layer, Short, counted, faulty
 from resload.testing.places import Place, Served, different, served
 from resload.testing.power import EVERYTHING, NAMES, NOTHING, PowerCut, PowerLoss
+
+T = TypeVar("T")
 
 ROOM = ("create", "write", "truncate", "sync", "replace", "mkdir", "sync_folder")
 """Calls that a full disk may refuse."""
@@ -323,6 +328,25 @@ def _until_cut(layer: PowerLoss, operation: Operation, place: Place, threads: in
         except PowerCut:
             return True
     return False
+
+
+def counted_to_the_end(
+    parser: argparse.ArgumentParser,
+    run: Callable[[Place, argparse.Namespace], list[T]],
+    report: Callable[[list[T], argparse.Namespace, float], int],
+) -> None:
+    """Run all trials in a room of their own and report them; ends the program, with status 1 where any lost something.
+
+    run(room, arguments) -> outcomes; report(outcomes, arguments, seconds) -> how many trials lost something.
+    """
+    parser.add_argument("--place", type=Path, help="a folder to work in; else one in memory, or the temporary one")
+    parser.add_argument("--results", type=Path, help="where to write, instead of benchmarks/results")
+    args = parser.parse_args()
+    begun = time.perf_counter()
+    with room_for_trials(args.place) as room:
+        outcomes = run(room, args)
+    losses = report(outcomes, args, time.perf_counter() - begun)
+    sys.exit(1 if losses else 0)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 
 import numpy as np
 import pandas as pd
@@ -153,3 +154,33 @@ def test_damage_raises_nothing_but_valueerror(data):
         file[at] = data.draw(st.integers(0, 255))
     with contextlib.suppress(ValueError):
         parquet.read(bytes(file))
+
+
+def test_every_type_of_pandas_is_read_again():
+    """Names of types are held to their form; those of pyarrow's own columns have parameters."""
+    days = pd.to_datetime(["2024-02-29", None])
+    table = pd.DataFrame(
+        {
+            "numbers": pd.array([1, None], "Int64"),
+            "days": days,
+            "there": days.tz_localize("Europe/Berlin"),
+            "kinds": pd.Categorical(["a", None]),
+            "arrow": pd.Series(["x", None], dtype="string[pyarrow]"),
+            "stamps": pd.Series(days.tz_localize("UTC"), dtype=pd.ArrowDtype(pa.timestamp("ns", "UTC"))),
+            "words": pd.Series(["x", None], dtype=pd.ArrowDtype(pa.large_string())),
+        }
+    )
+    out = io.BytesIO()
+    table.to_parquet(out, index=False)
+    pd.testing.assert_frame_equal(parquet.read(out.getvalue())[0], table)
+
+
+@pytest.mark.parametrize("name", ["512", "2i4,i4", "(2,)f4", "i4,i4"])
+def test_types_that_numpy_would_take_apart_are_refused(name):
+    """numpy evaluates what stands before a type in such a text."""
+    out = io.BytesIO()
+    told = {"columns": [{"name": "a", "field_name": "a", "pandas_type": "int64", "numpy_type": name, "metadata": None}]}
+    told |= {"index_columns": [], "column_indexes": []}
+    pq.write_table(pa.table({"a": [1]}).replace_schema_metadata({"pandas": json.dumps(told)}), out)
+    with pytest.raises(ValueError, match="a column is of no type"):
+        parquet.read(out.getvalue())

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 _PLAIN = frozenset((0, 2, 3, 4, 8))
 """PLAIN, PLAIN_DICTIONARY, RLE, BIT_PACKED, RLE_DICTIONARY (parquet.thrift, enum Encoding): what pyarrow writes unless
 it is asked for another. The others code values as differences, whose sum may be of any size."""
-_DTYPE = re.compile(r"[A-Za-z]+[0-9]*(\[[A-Za-z0-9, _/+:-]*\])?")
-"""Names of types, as pandas writes them: int64, str, datetime64[ns, Europe/Berlin]."""
+_DTYPE = re.compile(r"[A-Za-z]+[0-9]*(\[[A-Za-z0-9, _/+:-]*\])?|[a-z].*\[pyarrow\]")
+"""Names of types, as pandas writes them: int64, str, datetime64[ns, Europe/Berlin], timestamp[ns, tz=UTC][pyarrow]."""
 _TEXT, _FIXED = 6, 7
 _WIDTH = 16
 """Bytes of a value in memory, at most; of texts, those of an index."""

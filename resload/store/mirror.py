@@ -268,7 +268,7 @@ class Mirror:
             plan.wait_to_begin(number)
             while not plan.ended and plan.at <= step and not path.exists():
                 at = plan.at
-                if any(path.parent.glob(f"{path.name}.*.part")) and is_held(lock_of(path)):
+                if is_held(lock_of(path)) and any(path.parent.glob(f"{path.name}.*.part")):
                     begun()  # by somebody else
                 with held(lock_of(path)), wanted_until(lambda: plan.ended):
                     if path.exists() or self._fetch(path, *one, step - at, begun):
