@@ -171,6 +171,11 @@ def check_boxes(frame: pd.DataFrame) -> None:
 
 def _is_of(column: "pd.Series[Any]", kind: str) -> bool:
     if kind == "str":
-        return bool(pd.api.types.is_string_dtype(column.dtype) or column.isna().all())
+        return isinstance(column.dtype, pd.StringDtype) or _are_texts(column) or bool(column.isna().all())
     dtype = np.dtype(kind)
     return isinstance(column.dtype, np.dtype) and column.dtype.kind == dtype.kind
+
+
+def _are_texts(column: "pd.Series[Any]") -> bool:
+    """Of a column of another type: "object" says nothing of what is in it, which may be lists."""
+    return pd.api.types.infer_dtype(column, skipna=True) in ("string", "empty")
