@@ -21,6 +21,7 @@
     │   ├── StorageError                   storage does not answer, or refuses
     │   ├── WorkerError                    a worker of an executor died, or does not see what it needs
     │   └── BuildInProgressError           another process is building it
+    ├── StudyError (RuntimeError)          a study's folder is damaged, or a network of it did not learn
     ├── StateError (ValueError)            a saved position belongs to another plan
     └── ForkedError (RuntimeError)         what needs the threads of the process that was forked
 
@@ -137,6 +138,10 @@ class WorkerError(CacheError):
 
 class BuildInProgressError(CacheError):
     """Another process is building this cache."""
+
+
+class StudyError(ResloadError, RuntimeError):
+    """A study's folder that is damaged or is none, or a network whose loss is not a number any more."""
 
 
 class StateError(ResloadError, ValueError):

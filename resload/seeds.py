@@ -27,6 +27,8 @@ PURPOSES = {
     "retry": 12,
     "network": 13,
     "fault": 14,
+    "bootstrap": 15,
+    "study": 16,
 }
 """What randomness is used for; the numbers are part of every plan and of every cache's row order."""
 

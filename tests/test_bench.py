@@ -560,7 +560,7 @@ def test_a_module_is_trained(train, monkeypatch):
     net = []
     train(MODULE)
     step = step_of("train.py:Net", torch.device("cpu"))
-    module = sys.modules["resload_bench_train"]
+    module = sys.modules["resload_user_train"]
     monkeypatch.setattr(module.Net, "forward", lambda self, images: net.append(self) or self.conv(images))
 
     class Batch:
@@ -575,7 +575,7 @@ def test_a_step(train, cache8):
     import sys
 
     it = bench(cache8, size=64, model=f"{train(MODULE)}:step", dtype="uint8", channels=3)
-    calls = sys.modules["resload_bench_train"].made
+    calls = sys.modules["resload_user_train"].made
     assert set(calls) == {("Batch", (4, 3, 64, 64))}
     assert it.model.median > 0
 

@@ -18,6 +18,7 @@ from resload.errors import ArgumentError
 
 if TYPE_CHECKING:
     from resload.pipeline.dali import Gathering
+    from resload.pipeline.once import Once
 
 DECODERS = ("cpu", "dali")
 _WAITING = 4
@@ -41,6 +42,8 @@ class Engine(NamedTuple):
     """Films that one thread best makes at a time (`together.made_together`)."""
     gathering: "Callable[[], Gathering] | None" = None
     """A decoder that puts off what `other` takes, for them."""
+    once: "Once | None" = None
+    """Decodes films, by imagecodecs, for several builds that run beside each other."""
 
 
 CPU = Engine()

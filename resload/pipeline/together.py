@@ -70,7 +70,10 @@ def made_together(pipeline: "Pipeline", films: Sequence[Read], engine: Engine) -
 
 def _alone(pipeline: "Pipeline", read: Read, engine: Engine) -> Film | DecodeError:
     try:
-        return make(pipeline, *read(), engine)
+        source, known = read()
+        if engine.once is not None:
+            source = engine.once(source, known, colour_of(pipeline))
+        return make(pipeline, source, known, engine)
     except DecodeError as error:
         return error
 

@@ -27,6 +27,30 @@ def held(path: Path, *, keep: bool = False) -> Iterator[None]:
         _let_go(descriptor)
 
 
+@contextmanager
+def held_if_free(path: Path) -> Iterator[bool]:
+    """Hold the lock of this name unless somebody does: whether it is held. Its file goes with it."""
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        mine = os.fstat(descriptor).st_ino == path.stat().st_ino
+    except (BlockingIOError, FileNotFoundError):  # somebody's; or removed meanwhile by whoever held it
+        mine = False
+    if not mine:
+        os.close(descriptor)
+        yield False
+        return
+    _held.add(descriptor)
+    try:
+        yield True
+    finally:
+        _held.discard(descriptor)
+        path.unlink(missing_ok=True)
+        _let_go(descriptor)
+
+
 def is_held(path: Path) -> bool:
     """Whether somebody holds this lock now."""
     import fcntl

@@ -1,0 +1,44 @@
+"""The caches of a study that was given films: one for each kernel and fit, from one decode of each film."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resload.geometry import as_fit
+from resload.pipeline import Pipeline
+from resload.size import Size, as_size
+from resload.store.builder import build_each
+from resload.store.cache import Cache
+from resload.study.films import Recipe
+from resload.study.settings import Settings
+
+if TYPE_CHECKING:
+    from resload.catalog import Catalog
+
+KERNEL, FIT = "triangle", "stretch"
+
+
+def caches_of(catalog: "Catalog", folder: Path, settings: Settings, progress: bool) -> dict[Recipe, Cache]:  # noqa: FBT001  # `run`'s own
+    """Built, finished or only opened, by (kernel, fit)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes = _sizes(settings)
+    recipes: Mapping[Recipe, Pipeline] = {
+        (kernel, str(as_fit(fit))): Pipeline(sizes, kernel=kernel, fit=fit).resolve(catalog)
+        for kernel in settings.kernels or (KERNEL,)
+        for fit in settings.fits or (FIT,)
+    }
+    paths = {folder / name_of(recipe): pipeline for recipe, pipeline in recipes.items()}
+    columns = tuple(name for name in settings.columns if name in catalog.table)
+    built = build_each(catalog, paths, columns=columns, threads=settings.threads, progress=progress)
+    return dict(zip(recipes, built, strict=True))
+
+
+def name_of(recipe: Recipe) -> str:
+    """Of its cache's folder: `films-triangle-stretch.zarr`."""
+    words = "-".join(recipe)
+    return f"films-{''.join(sign if sign.isalnum() else '-' for sign in words)}.zarr"
+
+
+def _sizes(settings: Settings) -> tuple[Size, ...]:
+    """Every size that is trained or tested at."""
+    return tuple(dict.fromkeys([*settings.ladder, *map(as_size, settings.test_sizes)]))
