@@ -27,6 +27,7 @@ PURPOSES = {
     "retry": 12,
     "network": 13,
     "fault": 14,
+    "bootstrap": 15,
 }
 """What randomness is used for; the numbers are part of every plan and of every cache's row order."""
 

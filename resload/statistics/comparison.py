@@ -1,0 +1,248 @@
+"""Sizes compared: everything that is said of one target, from the scores of every size on the same films."""
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from resload.errors import ArgumentError
+from resload.statistics.correlated import DeLong, delong_test
+from resload.statistics.ensembles import ensemble
+from resload.statistics.estimates import Difference, Estimate, difference, estimate, ratio
+from resload.statistics.metrics import Areas, Means, Measurable, Measured, Metric, as_metric, measure
+from resload.statistics.noninferiority import Plateau, plateau
+from resload.statistics.ranks import Flags, Floats
+from resload.statistics.resampling import Resampling, patient_codes
+from resload.statistics.several import holm
+
+Name = TypeVar("Name", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One target at several sizes."""
+
+    metric: str
+    higher_is_better: bool
+    films: int
+    """That were compared: those whose label (or value, in every arm) is known."""
+    positives: int | None
+    """Films with the finding; None where there are no labels."""
+    patients: int
+    positive_patients: int | None
+    """Patients with at least one such film."""
+    repeats: int
+    reference: Hashable
+    arms: Mapping[Hashable, Estimate]
+    """Ascending, as given."""
+    differences: Mapping[Hashable, Difference]
+    """Every arm but the reference, less the reference."""
+    delong: Mapping[Hashable, DeLong]
+    """The same under normal theory; empty where DeLong's test does not hold."""
+    note: str
+    """Why `delong` is empty; "" where it is not."""
+    ratio_of: tuple[Hashable, Hashable] | None
+    ratio: Estimate | None
+    """The first of `ratio_of` over the second; None with one arm."""
+    plateau: Plateau
+    ensemble: Estimate | None
+    """The mean score of all arms, measured like them; None with one arm, and for values that are no scores."""
+    ensemble_difference: Difference | None
+    """The ensemble less the reference. Any ensemble gains something: see whether it gains more than one of as many
+    networks of one size."""
+
+
+def compared(
+    arms: Mapping[Hashable, ArrayLike],
+    labels: ArrayLike | None,
+    patients: Iterable[Hashable],
+    *,
+    metric: str = "auc",
+    reference: Hashable,
+    margin: float,
+    repeats: int = 2000,
+    seed: int = 0,
+    ratio_of: tuple[Hashable, Hashable] | None = None,
+) -> Comparison:
+    """Every size with its interval, and against the reference, on the same resamples of patients.
+
+    arms: size -> (S, N) or (N,), what each of S seeds gave each of N films (scores for "auc", else values), sizes
+    ascending; labels: (N,) of 0, 1 and NaN for unknown, whose films are left out, or None for metrics without;
+    patients: whose film each is, (N,); reference and margin: named before the results are seen; ratio_of: (low, high),
+    the smallest arm and the reference where nobody says otherwise.
+
+    p-values are Holm's within this one target: `adjusted` takes several together.
+    """
+    films = _Films.of(arms, labels, patients, as_metric(metric))
+    pair = ratio_of or (next(iter(films.arms)), reference)
+    _refuse_unknown(films.arms, reference, *pair)
+    measured, joint = films.measured(Resampling(films.codes, repeats=repeats, seed=seed, strata=films.strata()))
+    differences = {key: difference(one, measured[reference]) for key, one in measured.items() if key != reference}
+    note = films.why_no_delong()
+    result = Comparison(
+        metric=metric,
+        higher_is_better=films.metric.higher_is_better,
+        films=len(films.codes),
+        positives=None if films.positive is None else int(films.positive.sum()),
+        patients=len(np.unique(films.codes)),
+        positive_patients=None if films.positive is None else len(np.unique(films.codes[films.positive])),
+        repeats=repeats,
+        reference=reference,
+        arms={key: estimate(one) for key, one in measured.items()},
+        differences=differences,
+        delong={} if note else {key: films.delong(key, reference) for key in differences},
+        note=note,
+        ratio_of=None if pair[0] == pair[1] else pair,
+        ratio=None if pair[0] == pair[1] else ratio(measured[pair[0]], measured[pair[1]]),
+        plateau=plateau(
+            {key: differences[key] for key in _before(films.arms, reference)},
+            margin,
+            higher_is_better=films.metric.higher_is_better,
+        ),
+        ensemble=None if joint is None else estimate(joint),
+        ensemble_difference=None if joint is None else difference(joint, measured[reference]),
+    )
+    return adjusted({"": result})[""]
+
+
+def adjusted(comparisons: Mapping[Name, Comparison]) -> dict[Name, Comparison]:
+    """The same comparisons, of several targets as a rule, with `p_holm` corrected for all their differences together.
+
+    The family is every difference to a reference, those of ensembles too. `repeats_for(how many)` says how many
+    resamples a family needs, lest nothing in it can be significant.
+    """
+    family = [found for one in comparisons.values() for found in _all_differences(one)]
+    corrected = iter(holm([found.p for found in family]).tolist())
+
+    def with_holm(found: Difference) -> Difference:
+        return replace(found, p_holm=next(corrected))
+
+    return {
+        name: replace(
+            one,
+            differences={key: with_holm(found) for key, found in one.differences.items()},
+            ensemble_difference=with_holm(one.ensemble_difference) if one.ensemble_difference else None,
+        )
+        for name, one in comparisons.items()
+    }
+
+
+def _all_differences(one: Comparison) -> list[Difference]:
+    return [*one.differences.values(), *([one.ensemble_difference] if one.ensemble_difference else [])]
+
+
+@dataclass(frozen=True)
+class _Films:
+    """The films that are compared, in every arm the same ones."""
+
+    metric: Metric
+    arms: Mapping[Hashable, Floats]
+    """Each (S, N)."""
+    positive: Flags | None
+    """(N,); None without labels."""
+    codes: NDArray[np.int64]
+    """Whose they are, (N,)."""
+
+    @classmethod
+    def of(
+        cls, arms: Mapping[Hashable, ArrayLike], labels: ArrayLike | None, patients: Iterable[Hashable], metric: Metric
+    ) -> "_Films":
+        """Those of which what is needed is known."""
+        found = {key: np.atleast_2d(np.asarray(values, np.float64)) for key, values in arms.items()}
+        codes = patient_codes(patients)
+        _refuse_shapes(found, len(codes))
+        marks = None if labels is None else _marks(labels, len(codes))
+        known = np.ones(len(codes), bool) if marks is None else ~np.isnan(marks)
+        if metric.of_scores:
+            _refuse_scores(found, marks, known)
+        else:
+            known &= ~np.any([np.isnan(values).any(axis=0) for values in found.values()], axis=0)
+        if not known.any():
+            raise ArgumentError("no film has a known label, or value in every arm; at least one is needed")
+        positive = None if marks is None else marks[known] == 1
+        return cls(metric, {key: values[:, known] for key, values in found.items()}, positive, codes[known])
+
+    def strata(self) -> NDArray[np.int64] | None:
+        """Whether a film's patient has any film with the finding, (N,); None where labels do not matter."""
+        if not self.metric.of_scores or self.positive is None:
+            return None
+        return np.isin(self.codes, self.codes[self.positive]).astype(np.int64)
+
+    def measured(self, resampling: Resampling) -> tuple[dict[Hashable, Measured], Measured | None]:
+        """Each arm, and the ensemble of all where they make one."""
+        seeds = {len(values) for values in self.arms.values()}
+        joined = self.metric.of_scores and len(self.arms) > 1 and len(seeds) == 1
+        every = [*self.arms.values(), *([ensemble(self.arms)] if joined else [])]
+        found = measure([self._measurable(values) for values in every], resampling)
+        if self._too_few():
+            found = [replace(one, resamples=np.full_like(one.resamples, np.nan)) for one in found]
+        return dict(zip(self.arms, found, strict=False)), found[-1] if joined else None
+
+    def _measurable(self, values: Floats) -> Measurable:
+        if self.metric.of_scores and self.positive is not None:
+            return Areas(values, self.positive)
+        return Means(values)
+
+    def _too_few(self) -> bool:
+        """Whether one patient carries a class alone, so that resamples cannot show what another would have done."""
+        classes = [self.positive, ~self.positive] if self.metric.of_scores and self.positive is not None else [...]
+        return min(len(np.unique(self.codes[chosen])) for chosen in classes) < 2
+
+    def why_no_delong(self) -> str:
+        """A sentence; empty where DeLong's test holds."""
+        if not self.metric.of_scores or self.positive is None:
+            return f"DeLong's test is of areas under ROC curves, not of the metric {self.metric.name!r}"
+        several = int((np.bincount(self.codes) > 1).sum())
+        if several:
+            return f"DeLong's test needs one film of each patient; {several} patients have more"
+        if self._too_few():
+            return "DeLong's test needs two films of each class"
+        return ""
+
+    def delong(self, one: Hashable, other: Hashable) -> DeLong:
+        """The difference of two arms under normal theory."""
+        assert self.positive is not None
+        return delong_test(self.arms[one], self.arms[other], self.positive)
+
+
+def _before(arms: Mapping[Hashable, Floats], reference: Hashable) -> list[Hashable]:
+    """The sizes below the reference, ascending as given."""
+    keys = list(arms)
+    return keys[: keys.index(reference)]
+
+
+def _marks(labels: ArrayLike, films: int) -> Floats:
+    """Labels as numbers, NaN where unknown."""
+    marks = np.asarray(labels, np.float64)
+    if marks.shape != (films,):
+        raise ArgumentError(f"labels must be one for each of {films} films; found {marks.shape}")
+    return marks
+
+
+def _refuse_shapes(arms: Mapping[Hashable, Floats], films: int) -> None:
+    if not arms:
+        raise ArgumentError("at least one arm is needed, {size: scores (S, N)}; found none")
+    for key, values in arms.items():
+        if values.ndim != 2 or values.shape[1] != films or not len(values):
+            raise ArgumentError(f"arm {key!r} must be (S, {films}), seeds x films with a patient; found {values.shape}")
+
+
+def _refuse_scores(arms: Mapping[Hashable, Floats], marks: Floats | None, known: Flags) -> None:
+    """Scores must be there wherever a label is, and labels be 0, 1 or unknown."""
+    if marks is None:
+        raise ArgumentError('the metric "auc" needs labels, 0, 1 or NaN for each film; found None')
+    odd = np.unique(marks[known & ~np.isin(marks, (0, 1))])
+    if len(odd):
+        raise ArgumentError(f"labels must be 0, 1, or NaN for unknown; found {odd[0]:g}")
+    for key, values in arms.items():
+        lost = int(np.isnan(values[:, known]).any(axis=0).sum())
+        if lost:
+            raise ArgumentError(f"arm {key!r} has no score (NaN) for {lost} films whose label is known")
+
+
+def _refuse_unknown(arms: Mapping[Hashable, Floats], *keys: Hashable) -> None:
+    for key in keys:
+        if key not in arms:
+            raise ArgumentError(f"reference and ratio_of must be among the arms {list(arms)}; found {key!r}")
