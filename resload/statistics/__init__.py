@@ -3,6 +3,7 @@
     ranks           the area under a ROC curve by ranks, also for many weights of the films at once
     resampling      which patients are in each resample
     metrics         what is compared, for each seed and in each resample
+    student         Student's t
     estimates       a number with its interval over patients and its spread over seeds; differences and ratios
     correlated      DeLong's test, where each patient has one film
     several         Holm's correction for many comparisons

@@ -78,7 +78,7 @@ def compared(
     films = _Films.of(arms, labels, patients, as_metric(metric))
     pair = ratio_of or (next(iter(films.arms)), reference)
     _refuse_unknown(films.arms, reference, *pair)
-    measured, joint = films.measured(Resampling(films.codes, repeats=repeats, seed=seed, strata=films.strata()))
+    measured, joint = films.measured(Resampling(films.codes, repeats=repeats, seed=seed))
     differences = {key: difference(one, measured[reference]) for key, one in measured.items() if key != reference}
     note = films.why_no_delong()
     result = Comparison(
@@ -164,20 +164,12 @@ class _Films:
         positive = None if marks is None else marks[known] == 1
         return cls(metric, {key: values[:, known] for key, values in found.items()}, positive, codes[known])
 
-    def strata(self) -> NDArray[np.int64] | None:
-        """Whether a film's patient has any film with the finding, (N,); None where labels do not matter."""
-        if not self.metric.of_scores or self.positive is None:
-            return None
-        return np.isin(self.codes, self.codes[self.positive]).astype(np.int64)
-
     def measured(self, resampling: Resampling) -> tuple[dict[Hashable, Measured], Measured | None]:
         """Each arm, and the ensemble of all where they make one."""
         seeds = {len(values) for values in self.arms.values()}
         joined = self.metric.of_scores and len(self.arms) > 1 and len(seeds) == 1
         every = [*self.arms.values(), *([ensemble(self.arms)] if joined else [])]
-        found = measure([self._measurable(values) for values in every], resampling)
-        if self._too_few():
-            found = [replace(one, resamples=np.full_like(one.resamples, np.nan)) for one in found]
+        found = measure([self._measurable(values) for values in every], resampling, self._carriers())
         return dict(zip(self.arms, found, strict=False)), found[-1] if joined else None
 
     def _measurable(self, values: Floats) -> Measurable:
@@ -185,10 +177,11 @@ class _Films:
             return Areas(values, self.positive)
         return Means(values)
 
-    def _too_few(self) -> bool:
-        """Whether one patient carries a class alone, so that resamples cannot show what another would have done."""
-        classes = [self.positive, ~self.positive] if self.metric.of_scores and self.positive is not None else [...]
-        return min(len(np.unique(self.codes[chosen])) for chosen in classes) < 2
+    def _carriers(self) -> int:
+        """See `Measured`."""
+        if not self.metric.of_scores or self.positive is None:
+            return len(np.unique(self.codes))
+        return min(len(np.unique(self.codes[chosen])) for chosen in (self.positive, ~self.positive))
 
     def why_no_delong(self) -> str:
         """A sentence; empty where DeLong's test holds."""
@@ -197,7 +190,7 @@ class _Films:
         several = int((np.bincount(self.codes) > 1).sum())
         if several:
             return f"DeLong's test needs one film of each patient; {several} patients have more"
-        if self._too_few():
+        if self._carriers() < 2:
             return "DeLong's test needs two films of each class"
         return ""
 

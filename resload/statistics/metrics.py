@@ -79,6 +79,8 @@ class Measured:
     """(S,): with the films as they are."""
     resamples: Floats
     """(repeats, S)."""
+    carriers: int
+    """How many patients the number rests on: for areas those of the rarer class, else all."""
 
     @property
     def value(self) -> float:
@@ -90,11 +92,11 @@ class Measured:
         return np.asarray(self.resamples.mean(axis=1))
 
 
-def measure(arms: Sequence[Measurable], resampling: Resampling) -> list[Measured]:
-    """Every arm under the same resamples, which are made once."""
+def measure(arms: Sequence[Measurable], resampling: Resampling, carriers: int) -> list[Measured]:
+    """Every arm under the same resamples, which are made once; for `carriers` see `Measured`."""
     whole = np.ones((len(resampling.codes), 1), np.int32)
     blocks = [[arm.measured(weights) for arm in arms] for weights in resampling.blocks()]
     return [
-        Measured(arm.measured(whole)[0], np.concatenate(parts))
+        Measured(arm.measured(whole)[0], np.concatenate(parts), carriers)
         for arm, parts in zip(arms, zip(*blocks, strict=True), strict=True)
     ]

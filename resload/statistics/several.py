@@ -28,8 +28,8 @@ def holm(p_values: ArrayLike) -> Floats:
 def repeats_for(comparisons: int, alpha: float = 0.05) -> int:
     """The fewest resamples with which one of so many comparisons can be significant after Holm's correction.
 
-    A p-value from R resamples is never below 2 / (R + 1). With fewer resamples than this no difference, however large,
-    gets below alpha.
+    A p-value from R resamples is never below 2 / (R + 1), so that with fewer than these no difference, however large,
+    gets down to alpha. Few patients need more.
 
     >>> repeats_for(14 * 8)
     4479
