@@ -9,6 +9,7 @@
     several         Holm's correction for many comparisons
     noninferiority  the plateau: the smallest size that is not worse than the reference by a margin
     ensembles       several sizes as one
+    films           the films that are compared, in every size the same ones
     comparison      all of it for one target: `compared`
 
 Plain arrays in, frozen dataclasses out; no torch, no pandas.

@@ -79,9 +79,14 @@ def ratio(low: Measured, high: Measured) -> Estimate:
     0.689 at 64 pixels and 0.854 at 320: the quotient of the two. What their deviation is taken over, their abstract
     does not say. Here are both: `sd_patients` over resamples of patients, `sd_seeds` over quotients of single seeds.
     """
-    paired = low.seeds / high.seeds if len(low.seeds) == len(high.seeds) else np.empty(0)
-    drawn = low.means() / high.means()
-    return Estimate(*_spread(low.value / high.value, drawn, paired, min(low.carriers, high.carriers)))
+    paired = _quotient(low.seeds, high.seeds) if len(low.seeds) == len(high.seeds) else np.empty(0)
+    value = float(_quotient(np.array(low.value), np.array(high.value)))
+    return Estimate(*_spread(value, _quotient(low.means(), high.means()), paired, min(low.carriers, high.carriers)))
+
+
+def _quotient(part: Floats, whole: Floats) -> Floats:
+    """NaN where the whole is 0."""
+    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole != 0)
 
 
 def p_value(drawn: Floats, carriers: int) -> float:

@@ -64,13 +64,18 @@ class Plateau:
     """From the largest down to the first that fails."""
 
 
+def refuse_margin(margin: float) -> None:
+    """Raise ArgumentError for what cannot be a margin."""
+    if isinstance(margin, bool) or not 0 < margin < math.inf:
+        raise ArgumentError(f"margin must be above 0, in the metric's own units; found {margin!r}")
+
+
 def plateau(differences: Mapping[Hashable, Interval], margin: float, *, higher_is_better: bool = True) -> Plateau:
     """Sizes below the reference, ascending, with their differences to it (size less reference), against a margin.
 
     margin: in the metric's own units, above 0. An interval that touches the margin fails, and so does an unknown one.
     """
-    if isinstance(margin, bool) or not 0 < margin < math.inf:
-        raise ArgumentError(f"margin must be above 0, in the metric's own units; found {margin!r}")
+    refuse_margin(margin)
     tested: list[Tested] = []
     size = None
     for key, found in reversed(list(differences.items())):
