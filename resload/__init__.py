@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from resload import figures as figures
     from resload import reference as reference
     from resload import samplers as samplers
+    from resload import study as study
     from resload import testing as testing
     from resload.batch import Batch as Batch
     from resload.batch import masked_bce as masked_bce
@@ -51,7 +52,7 @@ _HOMES = {
     "torch_dataset": "resload.interop",
     "verify": "resload.store.verify",
 }
-_ROOMS = ("datasets", "errors", "figures", "reference", "samplers", "testing")
+_ROOMS = ("datasets", "errors", "figures", "reference", "samplers", "study", "testing")
 
 __version__ = "0.1.0"
 __all__ = [*_HOMES, *_ROOMS]  # noqa: PLE0604 - names, all of them str

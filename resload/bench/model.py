@@ -15,6 +15,7 @@ from resload.errors import ArgumentError
 
 Step = Callable[[Batch], Any]
 
+
 def step_of(name: str, device: torch.device) -> Step:
     """The step that a name means. Raises ArgumentError, naming the user's line where it is the user's code."""
     factory = byname.found(name, "--model")

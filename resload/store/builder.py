@@ -152,7 +152,7 @@ def build_each(
     once = Once(len(recipes), 4 * count * len(recipes))
     kept = tables.kept_of(catalog, columns, "number")
 
-    def one(path: Given, recipe: Pipeline, *, first: bool) -> Cache:
+    def one(path: Given, recipe: Pipeline, first: bool) -> Cache:
         options = (512, 0, "quarantine", count, progress and first, Engine(once=once))
         try:
             return _done(Job(catalog, location(path), recipe, kept, Plain(), *options), "stamp")
@@ -160,7 +160,7 @@ def build_each(
             once.ended()
 
     with ThreadPool(len(recipes), "resload-recipe") as pool:
-        futures = [pool.submit(one, path, recipe, first=k == 0) for k, (path, recipe) in enumerate(recipes.items())]
+        futures = [pool.submit(one, path, recipe, k == 0) for k, (path, recipe) in enumerate(recipes.items())]
         try:
             wait(futures)
         except BaseException:

@@ -129,7 +129,7 @@ class Folder:
 
     def _save(self, path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         data = io.BytesIO()
-        np.savez(data, **arrays)  # type: ignore[arg-type]  # its one option of another type is not among them
+        np.savez(data, **arrays)
         write_whole(data.getvalue(), path)
 
     def _load(self, path: Path) -> dict[str, NDArray[Any]]:

@@ -26,7 +26,7 @@ NAMES = ("small", "resnet34", "densenet121")
 
 
 def factories(settings: Settings) -> dict[str, Factory]:
-    """The networks that are asked for, by name. Raises ArgumentError for a name that is none, or of nothing callable."""
+    """The networks that are asked for, by name. Raises ArgumentError for a name of none, or of nothing callable."""
     models = settings.models
     if isinstance(models, str):
         return {models: named(models, settings.task)}
@@ -89,7 +89,7 @@ def _of_timm(name: str) -> tuple[str, bool]:
     return bare, bare != own
 
 
-def _timm(name: str, pretrained: bool, outputs: int, channels: int) -> torch.nn.Module:  # noqa: FBT001  # partial's
+def _timm(name: str, pretrained: bool, outputs: int, channels: int) -> torch.nn.Module:
     timm = require("timm", "timm", f"for the network {name}")
     return _module(timm.create_model(name, pretrained=pretrained, num_classes=outputs, in_chans=channels))
 

@@ -4,6 +4,8 @@ Small      classification and regression: what was found at each of four scales,
 SmallUNet  segmentation
 """
 
+import itertools
+
 import torch
 from torch import nn
 
@@ -42,7 +44,7 @@ class SmallUNet(nn.Module):
     def __init__(self, outputs: int, channels: int = 1) -> None:
         super().__init__()
         self.down = _stages(channels)
-        deep = list(zip(WIDTHS[:-1], WIDTHS[1:], strict=True))
+        deep = list(itertools.pairwise(WIDTHS))
         self.up = nn.ModuleList([_stage(kept + below, kept) for kept, below in reversed(deep)])
         self.head = nn.Conv2d(WIDTHS[0], outputs, 1)
 

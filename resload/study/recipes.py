@@ -9,6 +9,7 @@ from resload.pipeline import Pipeline
 from resload.size import Size, as_size
 from resload.store.builder import build_each
 from resload.store.cache import Cache
+from resload.store.remote import Given
 from resload.study.films import Recipe
 from resload.study.settings import Settings
 
@@ -18,16 +19,16 @@ if TYPE_CHECKING:
 KERNEL, FIT = "triangle", "stretch"
 
 
-def caches_of(catalog: "Catalog", folder: Path, settings: Settings, progress: bool) -> dict[Recipe, Cache]:  # noqa: FBT001  # `run`'s own
+def caches_of(catalog: "Catalog", folder: Path, settings: Settings, progress: bool) -> dict[Recipe, Cache]:
     """Built, finished or only opened, by (kernel, fit)."""
     folder.mkdir(parents=True, exist_ok=True)
     sizes = _sizes(settings)
     recipes: Mapping[Recipe, Pipeline] = {
-        (kernel, str(as_fit(fit))): Pipeline(sizes, kernel=kernel, fit=fit).resolve(catalog)
+        (kernel, str(as_fit(fit))): Pipeline(sizes, kernel=kernel, fit=as_fit(fit)).resolve(catalog)
         for kernel in settings.kernels or (KERNEL,)
         for fit in settings.fits or (FIT,)
     }
-    paths = {folder / name_of(recipe): pipeline for recipe, pipeline in recipes.items()}
+    paths: dict[Given, Pipeline] = {folder / name_of(recipe): pipeline for recipe, pipeline in recipes.items()}
     columns = tuple(name for name in settings.columns if name in catalog.table)
     built = build_each(catalog, paths, columns=columns, threads=settings.threads, progress=progress)
     return dict(zip(recipes, built, strict=True))

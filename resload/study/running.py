@@ -2,20 +2,18 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
-from resload.bench.machine import machine
 from resload.errors import ArgumentError
 from resload.masks.table import MaskTable
 from resload.size import as_size
 from resload.store.cache import Cache
 from resload.study import grid, models
-from resload.study.films import Films, Recipe, prepared, recipe_of, resolved
+from resload.study.films import Films, prepared, recipe_of, resolved
 from resload.study.folder import Folder
 from resload.study.recipes import caches_of
 from resload.study.results import Study, opened
@@ -57,7 +55,7 @@ def run(data: "Cache | Catalog", folder: str | os.PathLike[str], *, progress: bo
     asked = resolved(asked, caches, films.targets)
     networks = models.factories(asked)
     common = in_common(asked, films)
-    place.begin({**common, "notes": list(films.notes), "environment": machine(str(asked.device))})
+    place.begin({**common, "notes": list(films.notes)})
     _write_films(place, films)
     truth = truth_of(films, catalog) if asked.task == "segmentation" else None
     _train(list(grid.runs(asked, networks)), place, films, asked, networks, common, truth, progress)
@@ -98,8 +96,8 @@ def _check_recipe(cache: Cache, settings: Settings) -> None:
     for name, there, wanted in (("kernels", kernel, settings.kernels), ("fits", fit, settings.fits)):
         if wanted and tuple(wanted) != (there,):
             raise ArgumentError(
-                f"{name}={list(wanted)}: {cache.path} was built with {there!r}; give the films (a Catalog), of which the "
-                "study builds a cache for each"
+                f"{name}={list(wanted)}: {cache.path} was built with {there!r}; give the films (a Catalog), "
+                "of which the study builds a cache for each"
             )
 
 

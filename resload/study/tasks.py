@@ -139,7 +139,7 @@ class Segmentation:
         return pixels / known.sum().clamp(min=1) + 1 - (both + 1) / (all_of + 1)
 
     def kept(self, outputs: torch.Tensor, batch: Batch) -> Values:
-        """Dice coefficients of probabilities of at least one half; 1 where neither shows anything; NaN where unknown."""
+        """Dice coefficients of probabilities of at least 1/2; 1 where neither shows anything; NaN where unknown."""
         maps = torch.sigmoid(self._sized(outputs, batch).float())
         found = np.full((len(batch), outputs.shape[1]), np.nan, np.float32)
         for k, one in enumerate(batch.geometry.to_source(maps=maps)):

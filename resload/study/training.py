@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from resload import samplers, seeds
 from resload.batch import Batch
+from resload.bench.machine import machine
 from resload.borrowed import seeded
 from resload.devices import usable_device
 from resload.errors import StudyError
@@ -170,8 +171,8 @@ class Training:
     def _check(self, total: float) -> None:
         if not np.isfinite(total):
             raise StudyError(
-                f"{self._work.run}: the loss is {total} in epoch {self.epoch + 1}; a smaller lr= (or another precision=) "
-                "may help. Networks that are finished are kept"
+                f"{self._work.run}: the loss is {total} in epoch {self.epoch + 1}; a smaller lr= "
+                "(or another precision=) may help. Networks that are finished are kept"
             )
 
     # -- validation and test --
@@ -242,8 +243,12 @@ class Training:
         }
         if split == "train":
             return Loader(self._cache, sampler=self._sampler(), transform=settings.transform, **common)
-        rows = self._work.films.rows["test"] if split == "test" else self._work.films.known(split, self._work.run.targets)
-        return Loader(self._cache, size=wanted, batch_size=self._evaluated_at(wanted), rows=rows, rank=0, world=1, **common)
+        rows = (
+            self._work.films.rows["test"] if split == "test" else self._work.films.known(split, self._work.run.targets)
+        )
+        return Loader(
+            self._cache, size=wanted, batch_size=self._evaluated_at(wanted), rows=rows, rank=0, world=1, **common
+        )
 
     def _sampler(self) -> samplers.Sampler:
         settings = self._settings
@@ -331,7 +336,14 @@ class Training:
             "parameters": sum(one.numel() for one in self.network.parameters()),
             "flops_per_image": flops(self.network, (self._settings.channels, *arm.size), self._device),
             "bytes_per_film": bytes_per_film(self._cache, arm.shows),
+            "environment": self._environment(),
         }
+
+    def _environment(self) -> dict[str, Any]:
+        """What it ran on: of another machine or build, the last digits may differ."""
+        found = machine(str(self._device))
+        names = ("processor", "cores", "system", "python", "resload", "numpy", "torch")
+        return {**{name: found[name] for name in names}, "decoders": list(decoders_of_rows(self._cache))}
 
 
 def with_targets_of(work: Work) -> Cache:
@@ -339,6 +351,11 @@ def with_targets_of(work: Work) -> Cache:
     curve = work.run.arm.curve
     cache = work.films.caches[curve.kernel, curve.fit]
     return cache if work.task.masks else with_targets(cache, work.run.targets)
+
+
+def decoders_of_rows(cache: Cache) -> tuple[str, ...]:
+    """What decoded the films that a cache holds."""
+    return tuple(sorted({str(name) for name in cache.table["decoder"] if name}))
 
 
 def bytes_per_film(cache: Cache, size: Size) -> int:

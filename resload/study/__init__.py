@@ -1,0 +1,23 @@
+"""The resolution study: which size does this finding need? A network for every size, compared as the field accepts it.
+
+settings   what is asked for: the grid, and how each network is trained
+grid       which networks that makes, and for how long: pure functions
+films      the films they are given: caches, splits, patients, the numbers that normalise
+recipes    caches of several kernels and fits from one decode
+models     the networks, by name or the user's;  networks: small ones of our own
+tasks      what is learnt: its loss, what is kept of the answers, the number that is reported
+training   one network, from its first weights to its answers;  cost: what it took
+folder     what is kept on disk, at any moment whole
+running    all of it: `run`
+results    what a study says so far: `opened`
+
+    found = resload.study.run(cache, "nodules", sizes=(64, 128, 256, 512), targets=["nodule"], control=True)
+    found.plateau("nodule")
+"""
+
+from resload.study.grid import Curve
+from resload.study.results import Line, Point, Study, opened
+from resload.study.running import run
+from resload.study.settings import Settings
+
+__all__ = ["Curve", "Line", "Point", "Settings", "Study", "opened", "run"]
