@@ -9,14 +9,13 @@ import importlib.util
 import json
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from links import CHECKED, FENCE, PAGES, ROOT, amiss, anchors, wrong
 
-ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```\s*$", re.MULTILINE | re.DOTALL)
 RUNS = {"python", "console"}
 SHOWN = {"text", "json", "{toctree}", "{eval-rst}", "{include}"}
 
@@ -86,13 +85,48 @@ def test_no_block_escapes(page):
     assert page.read_text(encoding="utf-8").count("```") == 2 * len(blocks(page))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", CHECKED, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
-    """Every relative link points to a file or folder of the repository."""
-    text = FENCE.sub("", page.read_text(encoding="utf-8"))
-    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
-        if "://" not in target:
-            assert (page.parent / target).exists(), f"{page}: {target} is not there"
+    """Every relative link points to a file or heading of the repository, every other one has the form of an address."""
+    assert wrong(page) == []
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("other.md", ""),
+        ("other.md#a-b-c", ""),
+        ("#here", ""),
+        ("https://doi.org/10.1148/ryai.2019190015", ""),
+        ("none.md", "no such file"),
+        ("other.md#a-b", "no heading there has the anchor #a-b"),
+        ("#there", "no heading"),
+        ("http://example.org", "begin with https://"),
+        ("https://example", "no name of a host"),
+        ("https://example.org/a.", "ends in a mark"),
+    ],
+)
+def test_a_wrong_link_is_told(tmp_path, target, why):
+    """The check above can fail, and says what is wrong."""
+    page, other = tmp_path / "page.md", tmp_path / "other.md"
+    page.write_text(f"# Here\n\n`[code](none.md)`\n\n[text]({target})\n", encoding="utf-8")
+    other.write_text("# A `b`, C\n\n## Twice\n\n## Twice\n", encoding="utf-8")
+    assert anchors(other) == {"a-b-c", "twice", "twice-1"}
+    assert why in amiss(page, target)
+    assert wrong(page) == ([f"{page}:5: {target}: {amiss(page, target)}"] if why else [])
+
+
+@pytest.mark.parametrize("word", ["recieve", "behavior"])
+def test_a_wrong_spelling_is_told(tmp_path, word):
+    """The command of `make lint`, on a page with a slip of the pen, or with an American word: it ends with an error."""
+    (line,) = re.findall(r"\$\(BIN\)/codespell (.*) README.md", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    spelled = [sys.executable, "-m", "codespell_lib", *shlex.split(line)]
+    page = tmp_path / "page.md"
+    for text, code in ((word, 65), ("receive behaviour", 0)):
+        page.write_text(f"# Page\n\nWords: {text}.\n", encoding="utf-8")
+        done = subprocess.run([*spelled, page], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert (f"{word} ==>" in done.stdout) == bool(code)
 
 
 def test_every_page_is_in_a_contents_list():
@@ -169,8 +203,6 @@ def _exists(entry):
 @pytest.mark.slow
 def test_the_pages_render(tmp_path):
     """Sphinx builds the pages with warnings as errors, docstrings of all public names included."""
-    import subprocess
-
     done = subprocess.run(
         [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", ROOT / "docs", tmp_path / "html"],
         capture_output=True,
