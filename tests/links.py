@@ -26,7 +26,10 @@ FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```\s*$", re.MULTILINE | re.DOTALL)
 """A fenced block: its language, and what is in it."""
 CODE = re.compile(r"`[^`\n]+`")
 LINK = re.compile(
-    r"\]\(\s*([^()\s]+(?:\([^()\s]*\)[^()\s]*)*)[^)]*\)|^\[[^\]]+\]:\s+(\S+)|<(https?:[^>\s]*)>", re.MULTILINE
+    r"\]\(\s*([^()\s]+(?:\([^()\s]*\)[^()\s]*)*)[^)]*\)"  # [text](target "title"), with brackets in pairs
+    r"|^\[[^\]]+\]:\s+(\S+)"
+    r"|<(https?:[^>\s]*)>",
+    re.MULTILINE,
 )
 HEADING = re.compile(r"^(#{1,3}) +(.+?) *#*$", re.MULTILINE)
 """Down to the third level, as `myst_heading_anchors` in docs/conf.py has it."""
