@@ -177,16 +177,96 @@ def test_the_command_line_page_has_every_verb_and_option():
     assert re.findall(r"^\| `(\w+)` \| [a-z]", text, re.MULTILINE) == list(verbs.choices)
 
 
+def test_the_command_line_page_lists_each_option_with_its_verb():
+    """The table of verbs has the options of each and no others; what SOURCE takes stands once, for all of them."""
+    from resload.cli import make_parser
+
+    text = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
+    source, table = (
+        text.split(head, 1)[1].split("\n\n")[0] for head in ("| option | says |", "| verb | option | says |")
+    )
+    shared = set(re.findall(r"--[a-z][a-z-]+", "".join(re.findall(r"^\| (.*?) \|", source, re.MULTILINE)))) | {"--json"}
+    listed, verb = {}, ""
+    for name, options in re.findall(r"^\| (?:`(\w+)` )?\|? ?(`--.*?) \|", table, re.MULTILINE):
+        verb = name or verb
+        listed.setdefault(verb, set()).update(re.findall(r"--[a-z][a-z-]+", options))
+    (verbs,) = [action for action in make_parser()._actions if action.dest == "verb"]
+    for name, parser in verbs.choices.items():
+        own = {option for action in parser._actions for option in action.option_strings if option.startswith("--")}
+        assert listed[name] == own - shared - {"--help"}, name
+
+
+DOCUMENTED = (
+    "augment", "bench", "datasets", "errors", "figures", "intensity", "interop", "overview", "reference", "report",
+    "samplers", "testing",
+)  # fmt: skip
+"""Rooms whose names users may rely on, beside the door's."""
+
+
+def entries():
+    """The names that docs/reference/api.md has an entry for; of modules whose members are shown, these too."""
+    text = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\.\. auto\w+:: (resload\S*)$", text, re.MULTILINE))
+    for module in re.findall(r"^\.\. automodule:: (\S+)\n   :members:", text, re.MULTILINE):
+        named |= {f"{module}.{name}" for name in public(importlib.import_module(module))}
+    return named
+
+
+def public(module):
+    """What `__all__` of a module says, or else what is defined there without an underscore."""
+    own = [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    ]
+    return list(getattr(module, "__all__", own))
+
+
+def undocumented(room, found):
+    """Public names of a room without an entry, by their name there or by another home's of the same thing."""
+    module = importlib.import_module(room)
+    return [name for name in public(module) if not any(shows(entry, name, getattr(module, name)) for entry in found)]
+
+
+def shows(entry, name, value):
+    """Whether an entry is of this thing under this name."""
+    parent, _, last = entry.rpartition(".")
+    return last == name and getattr(importlib.import_module(parent), last) is value
+
+
 def test_every_public_name_is_in_the_reference():
-    """The names of `resload.__all__` each have an entry, and each entry is a name that exists."""
+    """The names of `resload.__all__` and of the rooms for users each have an entry, and each entry exists."""
     import resload
 
-    text = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
-    entries = set(re.findall(r"^\.\. auto\w+:: (resload\S*)$", text, re.MULTILINE))
-    missing = {name for name in resload.__all__ if not any(_documents(entry, name) for entry in entries)}
+    found = entries()
+    missing = {name for name in resload.__all__ if not any(_documents(entry, name) for entry in found)}
     assert missing <= {"__version__"}, f"not in docs/reference/api.md: {sorted(missing)}"
-    for entry in sorted(entries):
+    for entry in sorted(found):
         assert _exists(entry), f"docs/reference/api.md names {entry}, which is not there"
+
+
+@pytest.mark.parametrize("room", DOCUMENTED)
+def test_every_name_of_a_room_is_in_the_reference(room):
+    """By its name in the room, or by the door's for the same thing."""
+    assert undocumented(f"resload.{room}", entries()) == []
+
+
+def test_an_undocumented_name_is_told():
+    """The check above can fail: without the entry of `Mix`, or with one of another thing of that name."""
+    found = entries() - {"resload.samplers.Mix"}
+    assert undocumented("resload.samplers", found) == ["Mix"]
+    assert undocumented("resload.report", entries() - {"resload.report.Spread"} | {"resload.overview.mix.Spread"}) == [
+        "Spread"
+    ]
+
+
+def test_every_data_set_is_read_on_its_page():
+    """docs/how-to/data-sets.md reads each of `resload.datasets`, in blocks that run."""
+    from resload import datasets
+
+    page = ROOT / "docs" / "how-to" / "data-sets.md"
+    code = "".join(code for language, code, _ in blocks(page) if language == "python")
+    assert [name for name in datasets.__all__ if f"datasets.{name}(" not in code] == []
 
 
 def _documents(entry, name):
