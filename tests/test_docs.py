@@ -116,7 +116,7 @@ def test_a_wrong_link_is_told(tmp_path, target, why):
     assert wrong(page) == ([f"{page}:5: {target}: {amiss(page, target)}"] if why else [])
 
 
-@pytest.mark.parametrize("word", ["recieve", "behavior"])
+@pytest.mark.parametrize("word", ["recieve", "behavior"])  # codespell:ignore recieve,behavior
 def test_a_wrong_spelling_is_told(tmp_path, word):
     """The command of `make lint`, on a page with a slip of the pen, or with an American word: it ends with an error."""
     (line,) = re.findall(r"\$\(BIN\)/codespell (.*) README.md", (ROOT / "Makefile").read_text(encoding="utf-8"))
