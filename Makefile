@@ -7,7 +7,8 @@
 #   make test-triton            the kernels for CUDA, by Triton's interpreter on the CPU
 #   make test-torchvision       augmentation by torchvision's transforms
 #   make test-pillow-simd       the tests of decoding, resizing and augmenting with pillow-simd in Pillow's place
-#   make lint | bench | docs    what the names say
+#   make lint | bench | docs    what the names say; lint also looks at spelling and links
+#   make figures                the figures of docs/, drawn again by the scripts beside them
 #   make torture                kills, full disks, power cuts, damage, hostile input, Ctrl-C and long runs
 #   make compare                other loaders installed beside ours (benchmarks/peers) and measured: about 20 minutes;
 #                               SYSTEM=1 lets apt-get install what FFCV and SPDL need of the system
@@ -20,7 +21,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: venv demo test test-dali test-triton test-torchvision test-pillow-simd lint bench torture compare docs
+.PHONY: venv demo test test-dali test-triton test-torchvision test-pillow-simd lint bench torture compare docs figures
 .DEFAULT_GOAL := demo
 
 venv: $(STAMP)
@@ -65,6 +66,8 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell -D - -D tests/american.txt README.md CHANGELOG.md SECURITY.md Makefile pyproject.toml docs resload tests benchmarks/*.py benchmarks/peers
+	$(BIN)/python tests/links.py
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/cached_loading.py
@@ -101,3 +104,6 @@ compare: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+figures: $(STAMP)
+	for script in $(filter-out %/drawing.py,$(wildcard docs/figures/*.py)); do $(BIN)/python $$script || exit 1; done

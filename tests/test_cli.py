@@ -518,6 +518,15 @@ def test_help_says_what_it_does_and_shows_an_example(verb, capsys):
     assert all(action.help for action in parsers()[verb]._actions)
 
 
+def test_the_command_itself_shows_an_example_of_what_it_takes(capsys):
+    """`resload --help` has lines that the real parser takes, and says where each verb's own are."""
+    assert main(["--help"]) == 0
+    lines = [line.strip()[2:] for line in capsys.readouterr().out.splitlines() if line.strip().startswith("$ ")]
+    asked = [cli.make_parser().parse_args(shlex.split(line)[1:]) for line in lines]
+    assert [one.verb for one in asked] == ["scan", "build", "info"]
+    assert all(line.startswith("resload ") for line in lines)
+
+
 def examples():
     for verb, parser in parsers().items():
         text = parser.epilog.replace("\\\n", " ")

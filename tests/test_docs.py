@@ -9,14 +9,13 @@ import importlib.util
 import json
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from links import CHECKED, FENCE, PAGES, ROOT, amiss, anchors, wrong
 
-ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```\s*$", re.MULTILINE | re.DOTALL)
 RUNS = {"python", "console"}
 SHOWN = {"text", "json", "{toctree}", "{eval-rst}", "{include}"}
 
@@ -86,13 +85,48 @@ def test_no_block_escapes(page):
     assert page.read_text(encoding="utf-8").count("```") == 2 * len(blocks(page))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", CHECKED, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
-    """Every relative link points to a file or folder of the repository."""
-    text = FENCE.sub("", page.read_text(encoding="utf-8"))
-    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
-        if "://" not in target:
-            assert (page.parent / target).exists(), f"{page}: {target} is not there"
+    """Every relative link points to a file or heading of the repository, every other one has the form of an address."""
+    assert wrong(page) == []
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("other.md", ""),
+        ("other.md#a-b-c", ""),
+        ("#here", ""),
+        ("https://doi.org/10.1148/ryai.2019190015", ""),
+        ("none.md", "no such file"),
+        ("other.md#a-b", "no heading there has the anchor #a-b"),
+        ("#there", "no heading"),
+        ("http://example.org", "begin with https://"),
+        ("https://example", "no name of a host"),
+        ("https://example.org/a.", "ends in a mark"),
+    ],
+)
+def test_a_wrong_link_is_told(tmp_path, target, why):
+    """The check above can fail, and says what is wrong."""
+    page, other = tmp_path / "page.md", tmp_path / "other.md"
+    page.write_text(f"# Here\n\n`[code](none.md)`\n\n[text]({target})\n", encoding="utf-8")
+    other.write_text("# A `b`, C\n\n## Twice\n\n## Twice\n", encoding="utf-8")
+    assert anchors(other) == {"a-b-c", "twice", "twice-1"}
+    assert why in amiss(page, target)
+    assert wrong(page) == ([f"{page}:5: {target}: {amiss(page, target)}"] if why else [])
+
+
+@pytest.mark.parametrize("word", ["recieve", "behavior"])  # codespell:ignore recieve,behavior
+def test_a_wrong_spelling_is_told(tmp_path, word):
+    """The command of `make lint`, on a page with a slip of the pen, or with an American word: it ends with an error."""
+    (line,) = re.findall(r"\$\(BIN\)/codespell (.*) README.md", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    spelled = [sys.executable, "-m", "codespell_lib", *shlex.split(line)]
+    page = tmp_path / "page.md"
+    for text, code in ((word, 65), ("receive behaviour", 0)):
+        page.write_text(f"# Page\n\nWords: {text}.\n", encoding="utf-8")
+        done = subprocess.run([*spelled, page], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert (f"{word} ==>" in done.stdout) == bool(code)
 
 
 def test_every_page_is_in_a_contents_list():
@@ -143,16 +177,96 @@ def test_the_command_line_page_has_every_verb_and_option():
     assert re.findall(r"^\| `(\w+)` \| [a-z]", text, re.MULTILINE) == list(verbs.choices)
 
 
+def test_the_command_line_page_lists_each_option_with_its_verb():
+    """The table of verbs has the options of each and no others; what SOURCE takes stands once, for all of them."""
+    from resload.cli import make_parser
+
+    text = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
+    source, table = (
+        text.split(head, 1)[1].split("\n\n")[0] for head in ("| option | says |", "| verb | option | says |")
+    )
+    shared = set(re.findall(r"--[a-z][a-z-]+", "".join(re.findall(r"^\| (.*?) \|", source, re.MULTILINE)))) | {"--json"}
+    listed, verb = {}, ""
+    for name, options in re.findall(r"^\| (?:`(\w+)` )?\|? ?(`--.*?) \|", table, re.MULTILINE):
+        verb = name or verb
+        listed.setdefault(verb, set()).update(re.findall(r"--[a-z][a-z-]+", options))
+    (verbs,) = [action for action in make_parser()._actions if action.dest == "verb"]
+    for name, parser in verbs.choices.items():
+        own = {option for action in parser._actions for option in action.option_strings if option.startswith("--")}
+        assert listed[name] == own - shared - {"--help"}, name
+
+
+DOCUMENTED = (
+    "augment", "bench", "datasets", "errors", "figures", "intensity", "interop", "overview", "reference", "report",
+    "samplers", "testing",
+)  # fmt: skip
+"""Rooms whose names users may rely on, beside the door's."""
+
+
+def entries():
+    """The names that docs/reference/api.md has an entry for; of modules whose members are shown, these too."""
+    text = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\.\. auto\w+:: (resload\S*)$", text, re.MULTILINE))
+    for module in re.findall(r"^\.\. automodule:: (\S+)\n   :members:", text, re.MULTILINE):
+        named |= {f"{module}.{name}" for name in public(importlib.import_module(module))}
+    return named
+
+
+def public(module):
+    """What `__all__` of a module says, or else what is defined there without an underscore."""
+    own = [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    ]
+    return list(getattr(module, "__all__", own))
+
+
+def undocumented(room, found):
+    """Public names of a room without an entry, by their name there or by another home's of the same thing."""
+    module = importlib.import_module(room)
+    return [name for name in public(module) if not any(shows(entry, name, getattr(module, name)) for entry in found)]
+
+
+def shows(entry, name, value):
+    """Whether an entry is of this thing under this name."""
+    parent, _, last = entry.rpartition(".")
+    return last == name and getattr(importlib.import_module(parent), last) is value
+
+
 def test_every_public_name_is_in_the_reference():
-    """The names of `resload.__all__` each have an entry, and each entry is a name that exists."""
+    """The names of `resload.__all__` and of the rooms for users each have an entry, and each entry exists."""
     import resload
 
-    text = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
-    entries = set(re.findall(r"^\.\. auto\w+:: (resload\S*)$", text, re.MULTILINE))
-    missing = {name for name in resload.__all__ if not any(_documents(entry, name) for entry in entries)}
+    found = entries()
+    missing = {name for name in resload.__all__ if not any(_documents(entry, name) for entry in found)}
     assert missing <= {"__version__"}, f"not in docs/reference/api.md: {sorted(missing)}"
-    for entry in sorted(entries):
+    for entry in sorted(found):
         assert _exists(entry), f"docs/reference/api.md names {entry}, which is not there"
+
+
+@pytest.mark.parametrize("room", DOCUMENTED)
+def test_every_name_of_a_room_is_in_the_reference(room):
+    """By its name in the room, or by the door's for the same thing."""
+    assert undocumented(f"resload.{room}", entries()) == []
+
+
+def test_an_undocumented_name_is_told():
+    """The check above can fail: without the entry of `Mix`, or with one of another thing of that name."""
+    found = entries() - {"resload.samplers.Mix"}
+    assert undocumented("resload.samplers", found) == ["Mix"]
+    assert undocumented("resload.report", entries() - {"resload.report.Spread"} | {"resload.overview.mix.Spread"}) == [
+        "Spread"
+    ]
+
+
+def test_every_data_set_is_read_on_its_page():
+    """docs/how-to/data-sets.md reads each of `resload.datasets`, in blocks that run."""
+    from resload import datasets
+
+    page = ROOT / "docs" / "how-to" / "data-sets.md"
+    code = "".join(code for language, code, _ in blocks(page) if language == "python")
+    assert [name for name in datasets.__all__ if f"datasets.{name}(" not in code] == []
 
 
 def _documents(entry, name):
@@ -169,8 +283,6 @@ def _exists(entry):
 @pytest.mark.slow
 def test_the_pages_render(tmp_path):
     """Sphinx builds the pages with warnings as errors, docstrings of all public names included."""
-    import subprocess
-
     done = subprocess.run(
         [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", ROOT / "docs", tmp_path / "html"],
         capture_output=True,

@@ -34,6 +34,10 @@ VERBS: dict[str, ModuleType] = {
     "report": report,
     "bench": bench,
 }
+EXAMPLE = """\
+  $ resload scan films
+  $ resload build films films.zarr --sizes 64 128 256
+  $ resload info films.zarr"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,7 +76,12 @@ def _failed(error: Exception) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """The whole grammar of the command line."""
-    parser = argparse.ArgumentParser(prog="resload", description="Radiographs: decoded once, at every resolution.")
+    parser = argparse.ArgumentParser(
+        prog="resload",
+        description="Radiographs: decoded once, at every resolution.",
+        epilog=f"example:\n{EXAMPLE}\n\nresload VERB --help says what a verb takes, with an example.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"resload {version('resload')}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, verb in VERBS.items():
