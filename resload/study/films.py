@@ -15,6 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from resload.errors import ArgumentError, SizeError
+from resload.geometry import Fit
+from resload.geometry.fits import plain
 from resload.pipeline import Pipeline
 from resload.size import Native, Size, as_size
 from resload.splits import memberships, stratified_groups
@@ -104,7 +106,13 @@ def prepared(caches: Mapping[Recipe, Cache], settings: Settings, catalog: "Catal
 def recipe_of(cache: Cache) -> Recipe:
     """The kernel and fit that a cache was built with."""
     pipeline: Pipeline = cache.pipeline
-    return pipeline.kernel, str(pipeline.fit)
+    return pipeline.kernel, fit_words(pipeline.fit)
+
+
+def fit_words(fit: Fit) -> str:
+    """A fit as people write it: its name, or `Pad(align='top', ...)` where it has settings of its own."""
+    words = plain(fit)
+    return words if isinstance(words, str) else str(fit)
 
 
 # -- what is to be learnt --

@@ -10,7 +10,7 @@ from resload.size import Size, as_size
 from resload.store.builder import build_each
 from resload.store.cache import Cache
 from resload.store.remote import Given
-from resload.study.films import Recipe
+from resload.study.films import Recipe, fit_words
 from resload.study.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def caches_of(catalog: "Catalog", folder: Path, settings: Settings, progress: bo
     folder.mkdir(parents=True, exist_ok=True)
     sizes = _sizes(settings)
     recipes: Mapping[Recipe, Pipeline] = {
-        (kernel, str(as_fit(fit))): Pipeline(sizes, kernel=kernel, fit=as_fit(fit)).resolve(catalog)
+        (kernel, fit_words(as_fit(fit))): Pipeline(sizes, kernel=kernel, fit=as_fit(fit)).resolve(catalog)
         for kernel in settings.kernels or (KERNEL,)
         for fit in settings.fits or (FIT,)
     }

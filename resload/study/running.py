@@ -9,11 +9,12 @@ import numpy as np
 from tqdm import tqdm
 
 from resload.errors import ArgumentError
+from resload.geometry import as_fit
 from resload.masks.table import MaskTable
 from resload.size import as_size
 from resload.store.cache import Cache
 from resload.study import grid, models
-from resload.study.films import Films, prepared, recipe_of, resolved
+from resload.study.films import Films, fit_words, prepared, recipe_of, resolved
 from resload.study.folder import Folder
 from resload.study.recipes import caches_of
 from resload.study.results import Study, opened
@@ -93,8 +94,9 @@ def _called(function: Any) -> str | None:
 
 def _check_recipe(cache: Cache, settings: Settings) -> None:
     kernel, fit = recipe_of(cache)
-    for name, there, wanted in (("kernels", kernel, settings.kernels), ("fits", fit, settings.fits)):
-        if wanted and tuple(wanted) != (there,):
+    fits = tuple(fit_words(as_fit(one)) for one in settings.fits)
+    for name, there, wanted in (("kernels", kernel, tuple(settings.kernels)), ("fits", fit, fits)):
+        if wanted and wanted != (there,):
             raise ArgumentError(
                 f"{name}={list(wanted)}: {cache.path} was built with {there!r}; give the films (a Catalog), "
                 "of which the study builds a cache for each"

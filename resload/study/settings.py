@@ -8,6 +8,7 @@ import torch
 
 from resload.batch import Batch
 from resload.errors import ArgumentError
+from resload.geometry import Fit
 from resload.size import Size, SizeLike, as_size
 
 TASKS = ("binary", "multilabel", "regression", "segmentation")
@@ -42,8 +43,8 @@ class Settings:
     """Name -> factory; or one factory; or the name of a network (see `models.named`)."""
     kernels: Sequence[str] = ()
     """Of the resize: one recipe for each kernel and fit. Empty: that of the cache, or "triangle"."""
-    fits: Sequence[str] = ()
-    """"stretch", "pad", "crop:body" ... Empty: that of the cache, or "stretch"."""
+    fits: Sequence[str | Fit] = ()
+    """"stretch", "pad", "crop", or `geometry.Pad(align="top")` and such. Empty: that of the cache, or "stretch"."""
     test_sizes: Sequence[SizeLike] = ()
     """Test every network at all of these, whatever size it was trained at (Touvron et al. 2019, arXiv 1906.06423)."""
     control: bool = False
