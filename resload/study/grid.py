@@ -83,7 +83,7 @@ def curves(settings: Settings, models: Mapping[str, Any]) -> list[Curve]:
         Curve(model, kernel, fit, control)
         for model in models
         for kernel in settings.kernels
-        for fit in map(fit_words, map(as_fit, settings.fits))
+        for fit in map(str, settings.fits)  # words, once `films.resolved`
         for control in arms
     ]
 
