@@ -3,12 +3,12 @@
     python examples/full_resolution_release.py --data archive/ --key key.txt
     python examples/full_resolution_release.py --miniature     a small made-up archive, in seconds
 
-The editorial (Lakhani 2020) asks makers of data sets for full resolution: whoever is given 256 px can never ask what
-was lost. A release is one cache in Zarr v3: every stored value of every film (`"native"`, `intensity="raw"`,
-compressed without loss) and a small size to begin with; ids, patients and exams are hashes under a key that stays
-with its maker. Everything is verified before it is published, some films against their files, pixel by pixel. Pixels
-are not changed: text burnt into a film is still there, so films that say they have such text are left out, and others
-have to be looked at. What a full run needs is in examples/README.md.
+The editorial's question, which size a task needs (Lakhani 2020), can only be asked of films at full resolution:
+whoever is given 256 px never learns what was lost. A release is one cache in Zarr v3: every stored value of every
+film (`"native"`, `intensity="raw"`, compressed without loss) and a small size to begin with; ids, patients and exams
+are hashes under a key that stays with its maker. Everything is verified before it is published, some films against
+their files, pixel by pixel. Pixels are not changed: text burnt into a film is still there, so films that say they
+have such text are left out, and others have to be looked at. What a full run needs is in examples/README.md.
 """
 
 import argparse
@@ -28,9 +28,9 @@ from resload.testing import write_archive
 
 WINDOW = ("WindowCenter", "WindowWidth")
 COLUMNS = ("Modality", "ViewPosition", "laterality", "Manufacturer", "intent", "photometric", *WINDOW)
-"""Columns that are published as they are, besides those that every cache has: how to show a film, and no dates, names or
-numbers of persons. Lookup tables are not among them; `intensity="auto"` applies them, and windows, before the films are
-stored."""
+"""Columns that are published as they are, besides those that every cache has: how to show a film, and no dates, names
+or numbers of persons. Lookup tables are not among them; `intensity="auto"` would apply them, and windows, before films
+are stored."""
 
 
 def main(argv: list[str] | None = None) -> None:
