@@ -121,25 +121,18 @@ def trained(model: nn.Module, loader: resload.Loader, optimizer: torch.optim.Opt
 
 def detection_loss(centres: torch.Tensor, sides: torch.Tensor, targets: list[dict[str, torch.Tensor]]) -> torch.Tensor:
     """Focal loss of the centres, less near one, and the difference of the logarithms of the sides at the centres."""
-    wanted, rows, columns = (
-        torch.zeros_like(centres),
-        *(torch.arange(n, device=centres.device) for n in centres.shape[2:]),
-    )
-    of_sides, count = sides.sum() * 0, 0
+    wanted, of_sides, count = torch.zeros_like(centres), sides.sum() * 0, 0
+    rows, columns = (torch.arange(cells, device=centres.device) for cells in centres.shape[2:])
     for place, target in enumerate(targets):
-        for box, label in zip(target["boxes"].to(centres.device), target["labels"].tolist(), strict=True):
-            middle, lengths = ((box[:2] + box[2:]) / 2 / STRIDE).long(), (box[2:] - box[:2]).clamp(min=1)
-            x, y = middle.tolist()
-            spread = (lengths / STRIDE / 6).clamp(min=0.5)
-            hill = torch.outer(
-                torch.exp(-((rows - y) ** 2) / (2 * spread[1] ** 2)),
-                torch.exp(-((columns - x) ** 2) / (2 * spread[0] ** 2)),
-            )
-            wanted[place, label - 1] = torch.maximum(wanted[place, label - 1], hill)
+        for box, label in zip(target["boxes"].to(centres.device), target["labels"] - 1, strict=True):
+            x, y = ((box[:2] + box[2:]) / 2 / STRIDE).long().tolist()
+            lengths = (box[2:] - box[:2]).clamp(min=1)
+            wide, high = (lengths / STRIDE / 6).clamp(min=0.5)
+            hill = torch.exp(-(((columns - x) / wide) ** 2 + ((rows[:, None] - y) / high) ** 2) / 2)
+            wanted[place, label] = torch.maximum(wanted[place, label], hill)
             of_sides = of_sides + (sides[place, :, y, x] - lengths.log()).abs().sum()
             count += 1
-    likely = centres.sigmoid()
-    there = wanted == 1
+    likely, there = centres.sigmoid(), wanted == 1
     hit = (1 - likely) ** 2 * nn.functional.logsigmoid(centres) * there
     miss = (1 - wanted) ** 4 * likely**2 * nn.functional.logsigmoid(-centres) * ~there
     return (0.1 * of_sides - hit.sum() - miss.sum()) / max(count, 1)
@@ -168,18 +161,13 @@ def detected(model: nn.Module, loader: resload.Loader) -> pd.DataFrame:
 
 
 def hits(found: pd.DataFrame, cache: resload.Cache) -> dict[str, float | int | None]:
-    """How many lesions of the test films have the centre of a box that was found inside them, whatever its label."""
+    """How many lesions of the test films have the centre of one of KEPT boxes inside them, whatever its label."""
     true = cache.boxes[cache.boxes["id"].isin(cache.table["id"][cache.rows(split="test")])]
     pairs = true.reset_index(names="lesion").merge(found, on="id", suffixes=("", "_found"))
     x, y = pairs["x_found"] + pairs["width_found"] / 2, pairs["y_found"] + pairs["height_found"] / 2
     inside = x.between(pairs["x"], pairs["x"] + pairs["width"]) & y.between(pairs["y"], pairs["y"] + pairs["height"])
     hit = int(inside.groupby(pairs["lesion"]).any().sum())
-    return {
-        "lesions": len(true),
-        "hit": hit,
-        "boxes_per_film": KEPT,
-        "sensitivity": hit / len(true) if len(true) else None,
-    }
+    return {"lesions": len(true), "hit": hit, "sensitivity": hit / len(true) if len(true) else None}
 
 
 if __name__ == "__main__":
