@@ -95,7 +95,7 @@ class Detector(nn.Module):
         widths, layers = (1, 32, 64, 128), []
         for before, after in pairwise(widths):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(8, after), nn.ReLU()]
-        for dilation in (1, 2, 4, 8, 16):  # a cell sees 300 px and more of the image around it
+        for dilation in (1, 2, 4, 8, 16):  # a cell sees about 500 px of the image around it
             layers += [nn.Conv2d(128, 128, 3, padding=dilation, dilation=dilation), nn.GroupNorm(8, 128), nn.ReLU()]
         self.features = nn.Sequential(*layers)
         self.centres, self.sides = nn.Conv2d(128, labels, 1), nn.Conv2d(128, 2, 1)

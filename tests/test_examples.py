@@ -275,7 +275,7 @@ def test_exams_are_as_suspicious_as_their_worst_view():
 
 
 def test_an_exam_has_what_any_of_its_views_has():
-    """One positive view suffices, views that are missing or unknown do not count, and exams of only such are unknown."""
+    """One positive view suffices; missing and unknown views do not count, and exams of only such are unknown."""
     nan = torch.nan
     targets = torch.tensor([[0, 1, 0, 0], [nan, 0, nan, 0], [nan] * 4]).reshape(-1, 1)
     batch = types.SimpleNamespace(targets=targets, known=targets.isfinite())
