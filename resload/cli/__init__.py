@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from types import ModuleType
 
-from resload.cli import bench, build, info, repair, report, scan, show, verify
+from resload.cli import bench, build, info, repair, report, scan, show, study, verify
 from resload.cli.answer import Answer
 from resload.cli.interrupts import Interrupts
 from resload.errors import ArgumentError, CatalogError, ResloadError
@@ -33,6 +33,7 @@ VERBS: dict[str, ModuleType] = {
     "show": show,
     "report": report,
     "bench": bench,
+    "study": study,
 }
 EXAMPLE = """\
   $ resload scan films

@@ -1,23 +1,15 @@
 """`resload bench`: how fast loading is here, where its time goes, and what to do about it."""
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from resload.cli import source
 from resload.cli.answer import Answer
-from resload.errors import ArgumentError
-
-if TYPE_CHECKING:
-    from resload.catalog import Catalog
-    from resload.store.cache import Cache
 
 HELP = "measure here and now what each step of loading could do, what the loader does, and what the model needs"
 EXAMPLE = """  $ resload bench films.zarr
   $ resload bench films.zarr --model train.py:make_model --channels 3 --out bench.png
   $ resload bench films --size 512 --needs 400"""
-OF_FILMS = ("dataset", "tags", "modalities", "index", "join", "on", "root", "id", "path", "patient", "targets", "split",
-            "within", "stratify", "leaks")  # fmt: skip
-"""Options that say how films are read; with a cache they would mean nothing."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,24 +58,9 @@ def run(args: argparse.Namespace) -> Answer:
         seed=args.seed,
     )
     found = measured(
-        _data(args), settings, source=args.source, model=args.model, needs=args.needs, progress=not args.json
+        source.data(args), settings, source=args.source, model=args.model, needs=args.needs, progress=not args.json
     )
     if args.out is not None:
         draw(found, args.out)
     told: dict[str, Any] = {**document(found), "out": args.out}
     return Answer(told, [*lines(found), *([f"drawn to {args.out}"] if args.out else [])])
-
-
-def _data(args: argparse.Namespace) -> "Cache | Catalog":
-    """The cache that SOURCE is, or else its films."""
-    from resload.store.cache import open_cache
-    from resload.store.remote import location
-
-    if args.dicom or args.dataset is not None or not (location(args.source) / "zarr.json").is_file():
-        return source.catalog(args, progress=not args.json)
-    given = [f"--{name.replace('_', '-')}" for name in OF_FILMS if getattr(args, name) is not None]
-    if given or args.no_classes:
-        raise ArgumentError(
-            f"{', '.join(given or ['--no-classes'])}: only where films are read; {args.source} is a cache"
-        )
-    return open_cache(args.source)

@@ -18,12 +18,17 @@ from resload.errors import ArgumentError, CatalogError
 
 if TYPE_CHECKING:
     from resload.catalog import Catalog
+    from resload.store.cache import Cache
 
 CSV_OPTIONS = ("id", "path", "patient", "targets")
 """They name columns, and so go with a CSV only; the targets with a spreadsheet that is joined, too."""
 DICOM_OPTIONS = ("tags", "modalities", "index")
 """They go with --dicom only."""
 
+
+OF_FILMS = ("dataset", "tags", "modalities", "index", "join", "on", "root", "id", "path", "patient", "targets", "split",
+            "within", "stratify", "leaks")  # fmt: skip
+"""Options that say how films are read; with a cache they would mean nothing."""
 
 WHAT = "a folder of films, a saved catalog, or a CSV"
 
@@ -106,6 +111,21 @@ def catalog(args: argparse.Namespace, *, progress: bool, threads: int | None = N
     if args.join is not None:
         found = found.join(args.join, on=_keys(args.on), targets=args.targets or ())
     return found if fractions is None else found.split(fractions, by=args.by, seed=args.seed, **options)
+
+
+def data(args: argparse.Namespace) -> "Cache | Catalog":
+    """The cache that SOURCE is, or else its films; raises as `catalog` does."""
+    from resload.store.cache import open_cache
+    from resload.store.remote import location
+
+    if args.dicom or args.dataset is not None or not (location(args.source) / "zarr.json").is_file():
+        return catalog(args, progress=not args.json)
+    given = [f"--{name.replace('_', '-')}" for name in OF_FILMS if getattr(args, name) is not None]
+    if given or args.no_classes:
+        raise ArgumentError(
+            f"{', '.join(given or ['--no-classes'])}: only where films are read; {args.source} is a cache"
+        )
+    return open_cache(args.source)
 
 
 def dividing(args: argparse.Namespace) -> dict[str, Any]:
