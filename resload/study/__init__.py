@@ -15,8 +15,8 @@ The report, `Study.write_report`:
 
 reporting  its files;  page: all of it in one;  protocol: how it was done;  elements: of HTML, escaped
 words      what was found, in sentences, and what must be known before it is believed
-drawing    figure 1, the metric against size;  tables: CSV and LaTeX
-lesions    pixels of findings, measured when a study begins
+drawing    figure 1, the metric against size;  panels: the other figures;  tables: CSV and LaTeX
+lesions    pixels of findings, measured when a study begins;  examples: films, drawn then
 
     found = resload.study.run(cache, "nodules", sizes=(64, 128, 256, 512), targets=["nodule"], control=True)
     found.plateau("nodule")

@@ -44,15 +44,35 @@ FOOT, HEAD = 0.55, 0.42
 """Inches below and above all panels: for the legend and the title."""
 
 
-def painted(inches: tuple[float, float], dpi: int, draw: Callable[[Any], None]) -> bytes:
-    """A figure as a PNG. Raises MissingPackageError without matplotlib."""
-    figure = require("matplotlib.figure", "figures", WHY).Figure(figsize=inches, dpi=dpi)
-    canvas = require("matplotlib.backends.backend_agg", "figures", WHY).FigureCanvasAgg(figure)
-    data = io.BytesIO()
-    with require("matplotlib", "figures", WHY).rc_context({"font.family": FONT, "font.size": 9}):
-        draw(figure)
-        canvas.print_png(data, metadata={"Software": None})
-    return data.getvalue()
+class Painted:
+    """A figure that is laid out, to be written as pixels or as lines. Raises MissingPackageError without matplotlib."""
+
+    def __init__(self, inches: tuple[float, float], draw: Callable[[Any], None]) -> None:
+        self._figure = require("matplotlib.figure", "figures", WHY).Figure(figsize=inches, dpi=100)
+        self._agg = require("matplotlib.backends.backend_agg", "figures", WHY).FigureCanvasAgg(self._figure)
+        with self._settings():
+            draw(self._figure)
+
+    def png(self, dpi: int = 300) -> bytes:
+        """As a PNG, for print."""
+        data = io.BytesIO()
+        self._figure.set_dpi(dpi)
+        with self._settings():
+            self._agg.print_png(data, metadata={"Software": None})
+        return data.getvalue()
+
+    def svg(self) -> bytes:
+        """As SVG, letters as outlines: sharp at any size, and smaller than pixels."""
+        data = io.StringIO()
+        canvas = require("matplotlib.backends.backend_svg", "figures", WHY).FigureCanvasSVG(self._figure)
+        with self._settings():
+            canvas.print_svg(data, metadata={"Date": None, "Creator": None})
+        return data.getvalue().encode()
+
+    @staticmethod
+    def _settings() -> Any:
+        fixed = {"font.family": FONT, "font.size": 9, "svg.fonttype": "path", "svg.hashsalt": "resload"}
+        return require("matplotlib", "figures", WHY).rc_context(fixed)
 
 
 def panels(count: int) -> tuple[int, int, tuple[float, float]]:
@@ -119,8 +139,13 @@ def size_axis(axes: Any, sizes: Sequence[Size], first: Sequence[Size], labels: S
         if all(abs(place(size) - place(other)) >= apart for other in shown):
             shown.append(size)
     axes.set_xticks(places, [label if size in shown else "" for size, label in zip(sizes, labels, strict=True)])
-    axes.tick_params(labelsize=8)
     axes.set_xlabel(name, fontsize=8.5)
+    quiet(axes)
+
+
+def quiet(axes: Any) -> None:
+    """Small numbers, lines across, and no frame."""
+    axes.tick_params(labelsize=8)
     axes.grid(axis="y", color="0.92")
     axes.set_axisbelow(True)
     for side in ("top", "right"):
@@ -143,8 +168,8 @@ def key(label: str, **style: Any) -> Any:
 # -- the metric against size --
 
 
-def sizes(study: "Study", *, dpi: int = 300) -> bytes:
-    """Figure 1 as a PNG."""
+def sizes(study: "Study") -> Painted:
+    """Figure 1."""
     targets = list(dict.fromkeys(line.target for line in study.comparisons))
 
     def draw(figure: Any) -> None:
@@ -156,7 +181,7 @@ def sizes(study: "Study", *, dpi: int = 300) -> bytes:
             _sides(axes, study, target)  # which labels have room is known now
         settled(figure)
 
-    return painted(panels(len(targets))[2], dpi, draw)
+    return Painted(panels(len(targets))[2], draw)
 
 
 def _panel(axes: Any, study: "Study", target: str) -> None:

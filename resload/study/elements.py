@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
 
 STYLE = """
@@ -76,9 +77,18 @@ def table(
     )
 
 
-def figure(number: int, data: bytes, title: str, caption: str) -> str:
-    """A PNG inside the page, with its caption."""
-    source = base64.b64encode(data).decode("ascii")
-    words_of = f"<figcaption><b>Figure {number}. {escape(title)}</b> {escape(caption)}</figcaption>"
-    image = f'<img alt="{escape(title)}" src="data:image/png;base64,{source}">'
-    return f'<figure>\n<div class="wide">{image}</div>\n{words_of}\n</figure>'
+@dataclass(frozen=True)
+class Picture:
+    """A picture inside a page."""
+
+    data: bytes
+    kind: str
+    """"png" or "svg+xml"."""
+
+
+def figure(number: int, picture: Picture, title: str, caption: str) -> str:
+    """A picture with its caption."""
+    source = f"data:image/{picture.kind};base64,{base64.b64encode(picture.data).decode('ascii')}"
+    image = f'<div class="wide"><img alt="{escape(title)}" src="{source}"></div>'
+    below = f"<figcaption><b>Figure {number}. {escape(title)}</b> {escape(caption)}</figcaption>"
+    return f"<figure>\n{image}\n{below}\n</figure>"

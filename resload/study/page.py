@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from resload.size import Size
 from resload.study import words
-from resload.study.elements import STYLE, bullets, figure, paragraph, table
+from resload.study.elements import STYLE, Picture, bullets, figure, paragraph, table
+from resload.study.lesions import FEWEST
+from resload.study.panels import benefit_words
 from resload.study.protocol import method, protocol, settings_and_environment
 
 if TYPE_CHECKING:
     from resload.study.results import Line, Study
 
 
-def made(study: "Study", figures: Mapping[str, bytes]) -> str:
-    """The page; figures: name of each file -> PNG."""
+def made(study: "Study", figures: Mapping[str, Picture]) -> str:
+    """The page; figures: name of each -> picture."""
     parts = {
         "answer": ("Answer", _answer(study)),
         "figures": ("Figures", _figures(study, figures)),
@@ -111,18 +113,27 @@ def _findings(study: "Study") -> list[str]:
 # -- figures --
 
 
-def _figures(study: "Study", figures: Mapping[str, bytes]) -> str:
+def _figures(study: "Study", figures: Mapping[str, Picture]) -> str:
     return "\n".join(
-        figure(number, data, *_captions(study)[name]) for number, (name, data) in enumerate(figures.items(), 1)
+        figure(number, picture, *_captions(study)[name]) for number, (name, picture) in enumerate(figures.items(), 1)
+    )
+
+
+def _detectability(study: "Study") -> str:
+    if study.metric == "dice":
+        return "Upwards: the Dice coefficient of a film, mean over seeds."
+    return (
+        "Upwards: the share of the films without the finding that a film with it outscores, mean over seeds; its mean "
+        "over all films is the area under the ROC curve."
     )
 
 
 def _captions(study: "Study") -> dict[str, tuple[str, str]]:
-    """Name of a figure's file -> (title, what it shows)."""
+    """Name of a figure -> (title, what it shows)."""
     metric = words.METRICS[study.metric]
     repeats = max((found.repeats for found in study.comparisons.values()), default=0)
     return {
-        "size.png": (
+        "size": (
             f"The {metric} at each size.",
             f"Large marks: means over seeds; bars: 95 % intervals over test patients ({repeats} resamples); small "
             "points: single seeds. Diamond: the reference. Filled marks are as good as it by the margin, which the "
@@ -130,7 +141,25 @@ def _captions(study: "Study") -> dict[str, tuple[str, str]]:
             "squares: the control arm, films shrunk to a size and enlarged to the largest again, which has that size's "
             "detail and the largest size's pixels. Vertical axes differ between panels.",
         ),
-        "examples.png": (
+        "cost": (
+            "What each size costs, and what it brings.",
+            f"Upwards: {benefit_words(study)}. To the right, on logarithmic axes, what a network of that size took: "
+            "medians over networks. Points carry the side of their size in pixels; the control arm is left out.",
+        ),
+        "lesions": (
+            "What is seen of findings of so many pixels.",
+            f"{_detectability(study)} Films are those with a box or mask of the finding, by the shorter side of the "
+            "largest box (or the diameter of a disc of its mask's area) in pixels of each size, in octaves of at least "
+            f"{FEWEST} films; bars: 95 % intervals over patients. Where sizes fall onto one curve, it is the pixels of "
+            "a finding that count, and a size is as good as it makes them many; where they do not, it is something "
+            "else of the size.",
+        ),
+        "training": (
+            f"The {metric} on validation films, epoch by epoch.",
+            "A line for each network of the first curve, coloured by its size; the mark is the epoch that was tested. "
+            "Lines that still rise at their end were stopped early.",
+        ),
+        "examples": (
             "Test films at each size.",
             "As networks are given them, but for normalisation; pixels are repeated, not smoothed. These are patients' "
             "films: look at them before this page goes further than they may.",

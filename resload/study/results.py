@@ -269,7 +269,7 @@ class Study:
 
         target = png_path(path, "the figure", drawing.WHY)
         self._refuse_nothing()
-        write_whole(drawing.sizes(self, dpi=dpi), target)
+        write_whole(drawing.sizes(self).png(dpi), target)
 
     def write_report(self, folder: str | os.PathLike[str] | None = None) -> Path:
         """Write `report.html`, a page that needs nothing beside it, with `figures/`, `table.csv` and `table.tex`.

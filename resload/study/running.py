@@ -13,7 +13,7 @@ from resload.geometry import as_fit
 from resload.masks.table import MaskTable
 from resload.size import as_size
 from resload.store.cache import Cache
-from resload.study import grid, lesions, models
+from resload.study import examples, grid, lesions, models
 from resload.study.films import Films, fit_words, prepared, recipe_of, resolved
 from resload.study.folder import Folder
 from resload.study.recipes import caches_of
@@ -57,7 +57,8 @@ def run(data: "Cache | Catalog", folder: str | os.PathLike[str], *, progress: bo
     networks = models.factories(asked)
     common = in_common(asked, films)
     place.begin({**common, "notes": list(films.notes)})
-    _write_films(place, films, asked)
+    new = _write_films(place, films, asked)
+    examples.draw(place, films, again=new)
     truth = truth_of(films, catalog) if asked.task == "segmentation" else None
     _train(list(grid.runs(asked, networks)), place, films, asked, networks, common, truth, progress)
     return opened(folder)
@@ -103,8 +104,11 @@ def _check_recipe(cache: Cache, settings: Settings) -> None:
             )
 
 
-def _write_films(place: Folder, films: Films, settings: Settings) -> None:
-    """What the folder keeps of the films: those of the test, how many each split has, and sizes of findings."""
+def _write_films(place: Folder, films: Films, settings: Settings) -> bool:
+    """What the folder keeps of the films: those of the test, how many each split has, and sizes of findings.
+
+    Returns whether there are sizes that it did not keep before.
+    """
     rows = films.rows["test"]
     table = films.any.table.iloc[rows]
     before = place.films() if place.has_films() else {}
@@ -118,6 +122,7 @@ def _write_films(place: Folder, films: Films, settings: Settings) -> None:
         **films.counts(),
         **lesions.measured(films, sizes, before),
     )
+    return not {str(size) for size in sizes} <= set(before.get("shown_sizes", np.empty(0)).tolist())
 
 
 def truth_of(films: Films, catalog: "Catalog | None") -> Truth:

@@ -128,7 +128,8 @@ def _plateau(study: "Study", found: Comparison) -> str:
         begun = f"No smaller size was shown to be as good as {reference} by {margin}"
         return f"{begun}: {_verdict(study, found, first)}."
     size = found.plateau.size
-    told = f"As good as {reference} from {size} on, by {margin} (difference {spread_words(study, found.differences[size])})"
+    difference = spread_words(study, found.differences[size])
+    told = f"As good as {reference} from {size} on, by {margin} (difference {difference})"
     failed = [one.size for one in tested if not one.passed]
     return f"{told}; {_verdict(study, found, failed[0])}." if failed else f"{told}. No smaller size is trained."
 
