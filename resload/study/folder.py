@@ -3,7 +3,8 @@
     study.json             what all networks have in common; the margin and the reference, set before the first
     results.jsonl          one line for each network that is finished
     predictions/RUN.npz    what it said of the test films, for each test size (test films, targets) float32
-    films.npz              the test films: rows, patients, truth
+    films.npz              the test films: rows, patients, truth, sizes of findings; how many films each split has
+    examples.png           some test films at each size, where the packages that draw are installed
     under-way/RUN.pt       a network in training, since its last whole epoch; RUN.lock while a process is at it
     films-KERNEL-FIT.zarr  caches, where the study was given films
 
@@ -123,6 +124,15 @@ class Folder:
     def write_films(self, **columns: NDArray[Any]) -> None:
         """Keep what is known of the test films."""
         self._save(self.path / "films.npz", columns)
+
+    @property
+    def examples(self) -> Path:
+        """examples.png."""
+        return self.path / "examples.png"
+
+    def has_films(self) -> bool:
+        """Whether anything was kept of them yet."""
+        return (self.path / "films.npz").exists()
 
     def films(self) -> dict[str, NDArray[Any]]:
         """What is known of the test films."""
