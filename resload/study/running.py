@@ -22,7 +22,8 @@ from resload.study.recipes import caches_of
 from resload.study.results import Study, opened
 from resload.study.settings import Factory, Settings
 from resload.study.tasks import Truth, task_of
-from resload.study.training import Training, Work
+from resload.study.training import Training
+from resload.study.work import Work
 
 if TYPE_CHECKING:
     from resload.catalog import Catalog
