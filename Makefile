@@ -68,7 +68,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/codespell -D - -D tests/american.txt README.md CHANGELOG.md SECURITY.md Makefile pyproject.toml docs resload tests benchmarks/*.py benchmarks/peers
+	$(BIN)/codespell -D - -D tests/american.txt README.md CHANGELOG.md SECURITY.md Makefile pyproject.toml docs resload tests examples benchmarks/*.py benchmarks/peers
 	$(BIN)/python tests/links.py
 
 bench: $(STAMP)
