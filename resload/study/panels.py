@@ -111,9 +111,12 @@ def _prices(axes: Any, study: "Study", curves: Curves, price: Price) -> None:
             axes.annotate(drawing.short(size), (cost, values[size]), (0, 5), textcoords="offset points", fontsize=7.5,
                           ha="center", color="0.2")  # fmt: skip
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(lambda value, _: "")
     axes.margins(x=0.15, y=0.18)
+    low, high = axes.get_xlim()
+    steps = (1, 2, 5) if high / low < 50 else (1, 3) if high / low < 1000 else (1,)
+    axes.xaxis.set_major_locator(require("matplotlib.ticker", "figures", drawing.WHY).LogLocator(subs=steps))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axes.xaxis.set_minor_locator(require("matplotlib.ticker", "figures", drawing.WHY).NullLocator())
     axes.set_xlabel(price.name, fontsize=8.5)
     drawing.quiet(axes)
 
