@@ -157,6 +157,17 @@ def test_numbers_have_one_decimal_more_than_the_margin_and_no_negative_zero(stud
     assert words.number(study, -0.0126) == "-0.013"
 
 
+def test_of_errors_less_is_better(tmp_path):
+    """The same answers as numbers: smaller sizes are nearer to 0 and 1, so that none of them loses anything."""
+    found = opened(folders.write(tmp_path / "study", task="regression", margin=0.5))
+    assert words.answer(found, Line(PLAIN, "nodule")) == "64x64"
+    said = words.findings(found, Line(PLAIN, "nodule"))
+    assert re.match(r"As good as 512x512 from 64x64 on, by the margin of 0\.50 .*\(difference -0\.\d\d, 95 % ", said[0])
+    assert "no loss of 64x64 was shown" in said[1]
+    assert "Mean absolute error" not in tables.latex(found)
+    assert "error (95 % interval)" in page.made(found, {})
+
+
 # -- the page --
 
 

@@ -249,7 +249,7 @@ def _line(axes: Any, study: "Study", line: "Line", shift: float, end: float) -> 
         if size not in words.own_arms(study, line):
             continue  # the same networks as the other curve's
         axes.plot([at, at], [arm.low, arm.high], color=colour, linewidth=1, solid_capstyle="butt", zorder=2)
-        axes.plot([at + SEEDS] * len(arm.seeds), arm.seeds, ".", color=colour, markersize=3.5, alpha=0.6,
+        axes.plot([at + SEEDS] * len(arm.seeds), arm.seeds, ".", color=colour, markersize=4.5, alpha=0.6,
                   markeredgewidth=0, zorder=2.5)  # fmt: skip
         axes.plot(at, arm.value, **_mark(found, size, colour, control), markeredgecolor=colour, zorder=4)
 

@@ -130,20 +130,26 @@ def _detectability(study: "Study") -> str:
 def _captions(study: "Study") -> dict[str, tuple[str, str]]:
     """Name of a figure -> (title, what it shows)."""
     metric = words.METRICS[study.metric]
+    control = (
+        "Dashed, with squares: the control arm, films shrunk to a size and enlarged to the largest again, which has "
+        "that size's detail and the largest size's pixels. "
+        if any(line.curve.control for line in study.comparisons)
+        else ""
+    )
     repeats = max((found.repeats for found in study.comparisons.values()), default=0)
     return {
         "size": (
             f"The {metric} at each size.",
             f"Large marks: means over seeds; bars: 95 % intervals over test patients ({repeats} resamples); small "
             "points: single seeds. Diamond: the reference. Filled marks are as good as it by the margin, which the "
-            "grey band shows below it where there is one curve only; open ones were not shown to be. Dashed, with "
-            "squares: the control arm, films shrunk to a size and enlarged to the largest again, which has that size's "
-            "detail and the largest size's pixels. Vertical axes differ between panels.",
+            f"grey band shows beside it where there is one curve only; open ones were not shown to be. {control}"
+            "Vertical axes differ between panels.",
         ),
         "cost": (
             "What each size costs, and what it brings.",
-            f"Upwards: {benefit_words(study)}. To the right, on logarithmic axes, what a network of that size took: "
-            "medians over networks. Points carry the side of their size in pixels; the control arm is left out.",
+            f"Upwards: {benefit_words(study)}. To the right, on logarithmic axes where it differs much: what a network "
+            "of that size took, medians over networks. Points carry the side of their size in pixels; the control arm is "
+            "left out.",
         ),
         "lesions": (
             "What is seen of findings of so many pixels.",

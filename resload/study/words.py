@@ -300,12 +300,11 @@ def _few_patients(study: "Study") -> list[str]:
             few[line.target] = count
     if not few:
         return []
-    having = " with the finding" if study.metric == "auc" else ""
+    classes = study.metric == "auc"
+    having = " with the finding" if classes else ""
+    flattered = ", and large areas from few patients are flattered" if classes else ""
     told = ", ".join(f"{target}: {count}" for target, count in few.items())
-    return [
-        f"Few test patients{having} ({told}): intervals are wide and rest on Student's t, and large numbers from few "
-        "patients are flattered."
-    ]
+    return [f"Few test patients{having} ({told}): intervals are wide, and rest on Student's t{flattered}."]
 
 
 def _few_seeds(study: "Study") -> list[str]:
