@@ -93,7 +93,7 @@ def grid(figure: Any, count: int, title: str, handles: Sequence[Any]) -> list[An
         title, fontsize=12, fontweight="bold", y=1 - 0.12 / height, va="top", parse_math=False
     ).set_in_layout(False)
     if handles:
-        most = max(1, int(width / 2.1))
+        most = max(1, int(width / (0.6 + 0.075 * max(len(handle.get_label()) for handle in handles))))
         legend = figure.legend(handles=list(handles), loc="lower center", ncols=min(len(handles), most), frameon=False,
                                fontsize=8, bbox_to_anchor=(0.5, 0.06 / height), borderaxespad=0)  # fmt: skip
         legend.set_in_layout(False)
@@ -106,7 +106,8 @@ def grid(figure: Any, count: int, title: str, handles: Sequence[Any]) -> list[An
 def settled(figure: Any) -> None:
     """Room for what stands around the panels."""
     _, height = figure.get_size_inches()
-    figure.tight_layout(rect=(0, FOOT / height, 1, 1 - HEAD / height), w_pad=1.5, h_pad=1.2)
+    foot = FOOT / height if figure.legends else 0
+    figure.tight_layout(rect=(0, foot, 1, 1 - HEAD / height), w_pad=1.5, h_pad=1.2)
 
 
 def place(size: Size) -> float:
@@ -194,9 +195,11 @@ def _panel(axes: Any, study: "Study", target: str) -> None:
                   color="0.3")  # fmt: skip
     _sides(axes, study, target)
     if len(plain) == 1:
-        _margin(axes, study, study.comparisons[plain[0]])
-    for number, line in enumerate(lines):
-        _line(axes, study, line, APART * (number - (len(lines) - 1) / 2))
+        _margin(axes, study, plain[0])
+    shifts = {line: APART * (number - (len(lines) - 1) / 2) for number, line in enumerate(lines)}
+    for line, shift in shifts.items():
+        ends = next((own for own in plain if words.control_of(study, own) == line), line)  # where a control arm does
+        _line(axes, study, line, shift, shifts[ends])
     axes.margins(y=0.12)
 
 
@@ -220,31 +223,33 @@ def _sides(axes: Any, study: "Study", target: str) -> None:
     size_axis(axes, ascending, marked, labels, name)
 
 
-def _margin(axes: Any, study: "Study", found: Comparison) -> None:
+def _margin(axes: Any, study: "Study", line: "Line") -> None:
     """A band from the reference's value to what is as good, and where that begins."""
+    found = study.comparisons[line]
     value = found.arms[found.reference].value
     end = value - found.plateau.margin if found.higher_is_better else value + found.plateau.margin
     axes.axhspan(min(value, end), max(value, end), color="0.88", zorder=0.5)
-    if found.reference != study.reference or found.plateau.size is None:
+    begins = words.plateau_of(study, line)
+    if begins is None:
         return
-    begins = as_size(str(found.plateau.size))
     axes.axvline(place(begins), color="0.35", linewidth=1, linestyle=(0, (1, 2)))
     label = f"as good from {short(begins)}"
     axes.annotate(label, (1, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", fontsize=8, ha="right")
 
 
-def _line(axes: Any, study: "Study", line: "Line", shift: float) -> None:
+def _line(axes: Any, study: "Study", line: "Line", shift: float, end: float) -> None:
     """Means with their intervals over patients, and single seeds."""
     found, colour, control = study.comparisons[line], colour_of(study, line), line.curve.control
     arms = {as_size(str(size)): arm for size, arm in found.arms.items()}
     x = [place(size) + shift for size in arms]
+    x[-1] += end - shift
     style = {"color": colour, "linestyle": (0, (4, 2)) if control else "-", "linewidth": 1.3, "zorder": 3}
     axes.plot(x, [arm.value for arm in arms.values()], **style)
     for at, (size, arm) in zip(x, arms.items(), strict=True):
-        if control and size == as_size(study.records(line)[0]["size"]):
+        if size not in words.own_arms(study, line):
             continue  # the same networks as the other curve's
         axes.plot([at, at], [arm.low, arm.high], color=colour, linewidth=1, solid_capstyle="butt", zorder=2)
-        axes.plot([at + SEEDS] * len(arm.seeds), arm.seeds, ".", color=colour, markersize=3.5, alpha=0.6,
+        axes.plot([at + SEEDS] * len(arm.seeds), arm.seeds, ".", color=colour, markersize=4.5, alpha=0.6,
                   markeredgewidth=0, zorder=2.5)  # fmt: skip
         axes.plot(at, arm.value, **_mark(found, size, colour, control), markeredgecolor=colour, zorder=4)
 

@@ -78,7 +78,7 @@ def _answer(study: "Study") -> str:
                 f"stays within the margin of {margin} and so do all sizes between the two. Margin and reference were "
                 "set before the first network was trained."
             ),
-            table(head, rows, numbers=(2, 3)),
+            table(head, rows, numbers=(3,)),
             *_cautions(study),
             *_findings(study),
         ]
@@ -87,11 +87,10 @@ def _answer(study: "Study") -> str:
 
 def _answer_row(study: "Study", line: "Line") -> list[str]:
     found = study.comparisons[line]
-    size = found.plateau.size
-    told = size is not None and found.reference == study.reference
-    difference = words.spread_words(study, found.differences[size]) if told and size is not None else ""
+    size = words.plateau_of(study, line)
+    difference = "" if size is None else words.spread_words(study, found.differences[size])
     having = "" if found.positive_patients is None else f"{found.positive_patients} of "
-    if not told and found.reference == study.reference:
+    if size is None and found.reference == study.reference:
         difference = "no smaller one was shown to be as good"
     return [words.heading(study, line), words.answer(study, line), difference, f"{having}{found.patients}"]
 
@@ -131,20 +130,26 @@ def _detectability(study: "Study") -> str:
 def _captions(study: "Study") -> dict[str, tuple[str, str]]:
     """Name of a figure -> (title, what it shows)."""
     metric = words.METRICS[study.metric]
+    control = (
+        "Dashed, with squares: the control arm, films shrunk to a size and enlarged to the largest again, which has "
+        "that size's detail and the largest size's pixels. "
+        if any(line.curve.control for line in study.comparisons)
+        else ""
+    )
     repeats = max((found.repeats for found in study.comparisons.values()), default=0)
     return {
         "size": (
             f"The {metric} at each size.",
             f"Large marks: means over seeds; bars: 95 % intervals over test patients ({repeats} resamples); small "
             "points: single seeds. Diamond: the reference. Filled marks are as good as it by the margin, which the "
-            "grey band shows below it where there is one curve only; open ones were not shown to be. Dashed, with "
-            "squares: the control arm, films shrunk to a size and enlarged to the largest again, which has that size's "
-            "detail and the largest size's pixels. Vertical axes differ between panels.",
+            f"grey band shows beside it where there is one curve only; open ones were not shown to be. {control}"
+            "Vertical axes differ between panels.",
         ),
         "cost": (
             "What each size costs, and what it brings.",
-            f"Upwards: {benefit_words(study)}. To the right, on logarithmic axes, what a network of that size took: "
-            "medians over networks. Points carry the side of their size in pixels; the control arm is left out.",
+            f"Upwards: {benefit_words(study)}. To the right, on logarithmic axes where it differs much: what a network "
+            "of that size took, medians over networks. Points carry the side of their size in pixels; the control arm is "
+            "left out.",
         ),
         "lesions": (
             "What is seen of findings of so many pixels.",
@@ -176,12 +181,13 @@ def _numbers(study: "Study") -> str:
 
 def _results(study: "Study") -> str:
     delong = any(found.delong for found in study.comparisons.values())
-    head = ["target", "films", "size", f"{study.metric} (95 % interval)", "SD over patients", "SD over seeds", "seeds",
-            "difference (95 % interval)", "p", "p, Holm", *(["p, DeLong"] if delong else [])]  # fmt: skip
+    head = ["target", "films", "size", f"{words.SHORT[study.metric]} (95 % interval)", "SD over patients",
+            "SD over seeds", "seeds", "difference (95 % interval)", "p", "p, Holm",
+            *(["p, DeLong"] if delong else [])]  # fmt: skip
     rows, marked = [], []
     for line in words.grouped(study):
         found = study.comparisons[line]
-        for size, arm in found.arms.items():
+        for size, arm in words.own_arms(study, line).items():
             difference = found.differences.get(size)
             cells = ["reference", "", ""]
             if difference is not None:
@@ -189,7 +195,7 @@ def _results(study: "Study") -> str:
                          words.probability(difference.p_holm)]  # fmt: skip
             if delong:
                 cells.append(words.probability(found.delong[size].p) if size in found.delong else "")
-            marked.append(found.plateau.size == size and found.reference == study.reference)
+            marked.append(size == words.plateau_of(study, line))
             rows.append(
                 [
                     words.heading(study, line),
@@ -227,8 +233,9 @@ def _costs(study: "Study") -> str:
         _cost_row(study, line, point.records, size)
         for line in words.grouped(study)
         for size, point in study.points(line).items()
+        if size in words.own_arms(study, line)
     ]
-    whose = words.listed({f"of the {record['peak_of']}" for record in study.runs})
+    whose = words.listed(dict.fromkeys(f"of the {record['peak_of']}" for record in study.runs))
     note = f"Medians over seeds. Memory: the most {whose}. FLOP: forward, one image. Bytes: of the stored pixels."
     return table(head, rows, range(3, len(head))) + paragraph(note)
 

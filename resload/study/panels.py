@@ -5,6 +5,7 @@ lesions   is it the pixels of a finding that count? Detectability against them: 
 training  did networks learn to the end? The metric on validation films, epoch by epoch
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, median
@@ -110,12 +111,25 @@ def _prices(axes: Any, study: "Study", curves: Curves, price: Price) -> None:
         for size, cost in paid.items():
             axes.annotate(drawing.short(size), (cost, values[size]), (0, 5), textcoords="offset points", fontsize=7.5,
                           ha="center", color="0.2")  # fmt: skip
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(lambda value, _: "")
     axes.margins(x=0.15, y=0.18)
+    _price_axis(axes)
     axes.set_xlabel(price.name, fontsize=8.5)
     drawing.quiet(axes)
+
+
+def _price_axis(axes: Any) -> None:
+    """Logarithmic, with a few round numbers; linear where all values are within a factor of four."""
+    ticker = require("matplotlib.ticker", "figures", drawing.WHY)
+    paid = [value for line in axes.get_lines() for value in line.get_xdata()]
+    ratio = max(paid) / min(paid) if min(paid) > 0 else 1.0
+    if ratio < 4:
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(4))
+    else:
+        axes.set_xscale("log")
+        steps = (1, 2, 5) if ratio < 50 else (1, 3) if ratio < 1000 else (1,)
+        axes.xaxis.set_major_locator(ticker.LogLocator(subs=steps))
+        axes.xaxis.set_minor_locator(ticker.NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
 
 
 # -- pixels of findings --
@@ -158,6 +172,8 @@ def _seen(axes: Any, found: Mapping[Size, Sequence[Octave]], colours: Mapping[Si
                 [one.middle] * 2, [one.detectability.low, one.detectability.high], color=colours[size], linewidth=1
             )
     axes.set_xscale("log", base=2)
+    every = [one.middle for bins in found.values() for one in bins]
+    axes.set_xlim(2 ** (math.floor(math.log2(min(every))) - 0.1), 2 ** (math.ceil(math.log2(max(every))) + 0.1))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel("pixels of the film's largest finding", fontsize=8.5)
     drawing.quiet(axes)

@@ -47,7 +47,7 @@ def escaped(text: str) -> str:
 def _table(study: "Study", target: str) -> str:
     lines = [line for line in study.comparisons if line.target == target]
     several = any(words.curve_words(study, line.curve) for line in lines)
-    head = ["Films", "Size", f"{_title(study)} (95\\,\\% interval)", "SD", "SD seeds",
+    head = ["Films", "Size", f"{words.SHORT[study.metric]} (95\\,\\% interval)", "SD", "SD seeds",
             "Difference (95\\,\\% interval)", "$p$"]  # fmt: skip
     rows = [row for line in lines for row in [r"\midrule", *_rows(study, line, several)]]
     return "\n".join(
@@ -67,24 +67,22 @@ def _table(study: "Study", target: str) -> str:
     )
 
 
-def _title(study: "Study") -> str:
-    return {"auc": "AUC", "dice": "Dice"}.get(study.metric, "Error")
-
-
 def _rows(study: "Study", line: "Line", several: bool) -> list[str]:
     found = study.comparisons[line]
-    own = [escaped(words.curve_words(study, line.curve))] if several else []
+    named = [escaped(words.curve_words(study, line.curve))] if several else []
     films = "enlarged" if line.curve.control else "at size"
-    return [
-        _row([*own, films, _size(size, found), _estimate(study, arm), _signed(study, arm.sd_patients),
-              _signed(study, arm.sd_seeds), *_difference(study, found, size)])
-        for size, arm in found.arms.items()
-    ]  # fmt: skip
+    plateau = words.plateau_of(study, line)
+    rows = []
+    for size, arm in words.own_arms(study, line).items():
+        spreads = [_signed(study, arm.sd_patients), _signed(study, arm.sd_seeds)]
+        numbers = [_estimate(study, arm), *spreads, *_difference(study, found, size)]
+        rows.append(_row([*named, films, _size(size, marked=size == plateau), *numbers]))
+    return rows
 
 
-def _size(size: object, found: Comparison) -> str:
-    text = escaped(str(size)).replace("x", r"$\times$")
-    return text + PLATEAU if size == found.plateau.size else text
+def _size(size: Size, *, marked: bool) -> str:
+    text = str(size).replace("x", r"$\times$")
+    return text + PLATEAU if marked else text
 
 
 def _difference(study: "Study", found: Comparison, size: object) -> list[str]:
@@ -121,7 +119,7 @@ def _caption(study: "Study", target: str, found: Comparison) -> str:
         f"resamples of {found.patients} test patients ({found.films} films){having}. SD seeds: over networks trained "
         f"again. Differences are to {found.reference}; p after Holm's correction over all comparisons of the study."
     )
-    mark = f" {PLATEAU}: the smallest size that is as good as {escaped(str(found.reference))} by a margin of "
+    mark = f" {PLATEAU}: the smallest size that is as good as {found.reference} by a margin of "
     plateau = mark + f"{words.number(study, found.plateau.margin)} that was set beforehand."
-    sizes = isinstance(found.plateau.size, Size) and found.reference == study.reference
-    return escaped(told) + (plateau if sizes else "")
+    lines = [line for line in study.comparisons if line.target == target]
+    return escaped(told) + (plateau if any(words.plateau_of(study, line) for line in lines) else "")

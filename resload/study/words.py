@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 METRICS = {"auc": "area under the ROC curve", "mean absolute error": "mean absolute error", "dice": "Dice coefficient"}
 """A metric in full."""
+SHORT = {"auc": "AUC", "mean absolute error": "error", "dice": "Dice"}
 FEW_PATIENTS = 30
 """With the finding: below so many, large areas under curves are flattered (see `statistics.estimates`)."""
 FEW_SEEDS = 3
@@ -40,6 +41,13 @@ def control_of(study: "Study", line: "Line") -> "Line | None":
     """The control arm beside a curve; None where there is none."""
     found = [one for one in study.comparisons if one.curve.control and one.target == line.target]
     return next((one for one in found if curve_words(study, one.curve) == curve_words(study, line.curve)), None)
+
+
+def own_arms(study: "Study", line: "Line") -> dict[Size, Estimate]:
+    """Its sizes; of a control arm those it shows, without the end that it shares with the other curve."""
+    arms = {as_size(str(size)): arm for size, arm in study.comparisons[line].arms.items()}
+    served = as_size(study.records(line)[0]["size"])
+    return {size: arm for size, arm in arms.items() if not (line.curve.control and size == served)}
 
 
 def curve_words(study: "Study", curve: "Curve") -> str:
@@ -93,6 +101,14 @@ def losses(study: "Study", found: Difference) -> tuple[float, float, float]:
 
 
 # -- what was found --
+
+
+def plateau_of(study: "Study", line: "Line") -> Size | None:
+    """The smallest size that is as good as the reference, if one is smaller and the reference is trained."""
+    found = study.comparisons[line]
+    if found.reference != study.reference or found.plateau.size is None:
+        return None
+    return as_size(str(found.plateau.size))
 
 
 def answer(study: "Study", line: "Line") -> str:
@@ -202,10 +218,11 @@ def _ensemble(study: "Study", found: Comparison) -> list[str]:
     if found.ensemble is None or found.ensemble_difference is None:
         return []
     gain = found.ensemble_difference
+    rival = " Any ensemble gains something; one of as many networks of one size is the fair rival."
     return [
         f"The mean of what all {len(found.arms)} sizes say reaches {number(study, found.ensemble.value)}: a difference "
-        f"to {found.reference} of {spread_words(study, gain)} (p after Holm's correction {probability(gain.p_holm)}). "
-        "Any ensemble gains something; one of as many networks of one size is the fair rival."
+        f"to {found.reference} of {spread_words(study, gain)} (p after Holm's correction {probability(gain.p_holm)})."
+        f"{rival if losses(study, gain)[0] < 0 else ''}"
     ]
 
 
@@ -283,12 +300,11 @@ def _few_patients(study: "Study") -> list[str]:
             few[line.target] = count
     if not few:
         return []
-    having = " with the finding" if study.metric == "auc" else ""
+    classes = study.metric == "auc"
+    having = " with the finding" if classes else ""
+    flattered = ", and large areas from few patients are flattered" if classes else ""
     told = ", ".join(f"{target}: {count}" for target, count in few.items())
-    return [
-        f"Few test patients{having} ({told}): intervals are wide and rest on Student's t, and large numbers from few "
-        "patients are flattered."
-    ]
+    return [f"Few test patients{having} ({told}): intervals are wide, and rest on Student's t{flattered}."]
 
 
 def _few_seeds(study: "Study") -> list[str]:
