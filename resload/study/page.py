@@ -148,8 +148,8 @@ def _captions(study: "Study") -> dict[str, tuple[str, str]]:
         "cost": (
             "What each size costs, and what it brings.",
             f"Upwards: {benefit_words(study)}. To the right, on logarithmic axes where it differs much: what a network "
-            "of that size took, medians over networks. Points carry the side of their size in pixels; the control arm is "
-            "left out.",
+            "of that size took, medians over networks. Points carry the side of their size in pixels; the control arm "
+            "is left out.",
         ),
         "lesions": (
             "What is seen of findings of so many pixels.",
