@@ -1,6 +1,6 @@
 """The study on films of which can be computed where its plateaus must be.
 
-    python benchmarks/synthetic_study.py                      600 phantoms, five sizes, three seeds, the control arm
+    python benchmarks/synthetic_study.py                      540 phantoms, five sizes, three seeds, the control arm
     python benchmarks/synthetic_study.py --quick              fewer: a minute, for the tests
 
 Phantoms (`resload.testing.phantoms`) hold nodules of 2, 4 and 8 mm, of which an ideal observer sees nothing to speak of
@@ -23,9 +23,9 @@ from resload.bench.machine import machine
 from resload.testing.phantoms import COUNTS, FIELD_MM, ideal_area, name_of, predicted, write_phantoms
 
 RESULTS = Path(__file__).parent / "results"
-WHOLE: dict[str, Any] = {"sizes": (8, 16, 32, 64, 128), "seeds": 3, "epochs": 20, "control": True, "margin": 0.05}
+WHOLE: dict[str, Any] = {"sizes": (8, 16, 32, 64, 128), "seeds": 3, "epochs": 14, "control": True, "margin": 0.05}
 QUICK: dict[str, Any] = {"sizes": (8, 16, 32, 64), "seeds": 2, "epochs": 18, "control": False, "margin": 0.1}
-FILMS = {"whole": 600, "quick": 480}
+FILMS = {"whole": 540, "quick": 480}
 
 
 def main() -> int:
