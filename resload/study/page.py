@@ -136,11 +136,13 @@ def _captions(study: "Study") -> dict[str, tuple[str, str]]:
         if any(line.curve.control for line in study.comparisons)
         else ""
     )
+    having = " with the finding, of all of them" if study.metric == "auc" else ""
+    above = f"Above each panel: the test patients{having}."
     repeats = max((found.repeats for found in study.comparisons.values()), default=0)
     return {
         "size": (
             f"The {metric} at each size.",
-            f"Large marks: means over seeds; bars: 95 % intervals over test patients ({repeats} resamples); small "
+            f"{above} Large marks: means over seeds; bars: 95 % intervals over test patients ({repeats} resamples); small "
             "points: single seeds. Diamond: the reference. Filled marks are as good as it by the margin, which the "
             f"grey band shows beside it where there is one curve only; open ones were not shown to be. {control}"
             "Vertical axes differ between panels.",
@@ -148,8 +150,8 @@ def _captions(study: "Study") -> dict[str, tuple[str, str]]:
         "cost": (
             "What each size costs, and what it brings.",
             f"Upwards: {benefit_words(study)}. To the right, on logarithmic axes where it differs much: what a network "
-            "of that size took, medians over networks. Points carry the side of their size in pixels; the control arm is "
-            "left out.",
+            "of that size took, medians over networks. Points carry the side of their size in pixels; the control arm "
+            "is left out.",
         ),
         "lesions": (
             "What is seen of findings of so many pixels.",
