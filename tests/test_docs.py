@@ -154,6 +154,44 @@ def test_the_format_page_shows_a_real_manifest(tmp_path, monkeypatch):
         assert document == json.loads(Path(f"films.zarr/images/{size}/zarr.json").read_text(encoding="utf-8"))
 
 
+def test_the_study_page_shows_a_real_folder(tmp_path, monkeypatch):
+    """The page's files, records, arrays and columns are those of the study that it makes; numbers that differ from
+    one machine to the next in their kind."""
+    page = ROOT / "docs" / "reference" / "study-folder.md"
+    monkeypatch.chdir(tmp_path)
+    found = run_page(page)["found"]
+    asked, record = (json.loads(code) for language, code, _ in blocks(page) if language == "json")
+    assert form(asked) == form(dict(found.settings))
+    assert form(record) == form(dict(found.runs[0]))
+    numbers = {"normalization", "films"}
+    assert [asked[name] for name in asked if name not in numbers] == [
+        value for name, value in found.settings.items() if name not in numbers
+    ]
+    text = page.read_text(encoding="utf-8")
+    assert told(text, "| array |") == set(found.films)
+    assert told(text, "| column |") == set(found.table.columns)
+    assert told(text, "| field |") < set(record)
+    named = {name.split("/")[0] for name in told(text, "| file |")} - {"films-KERNEL-FIT.zarr"}
+    assert {path.name for path in found.path.iterdir()} == named | {"films-triangle-stretch.zarr"}
+    figures = {path.stem for path in (found.path / "figures").iterdir()}
+    assert figures <= set(re.findall(r"`(\w+)`", re.search(r"^\| `figures/` .*", text, re.MULTILINE)[0]))
+
+
+def form(value):
+    """A document's keys in their order, and what kind of value each has; of lists only the first, if any."""
+    if isinstance(value, dict):
+        return {name: form(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [form(part) for part in value[:1]]
+    return type(value)
+
+
+def told(text, head):
+    """The names in the first column of the table that begins so."""
+    rows = text.split(head, 1)[1].split("\n\n")[0].splitlines()[2:]
+    return {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
+
+
 def with_hashes_masked(value):
     """The same with every hexadecimal digit of a long hash as a `#`."""
     if isinstance(value, dict):
@@ -198,7 +236,7 @@ def test_the_command_line_page_lists_each_option_with_its_verb():
 
 DOCUMENTED = (
     "augment", "bench", "datasets", "errors", "figures", "intensity", "interop", "overview", "reference", "report",
-    "samplers", "testing",
+    "samplers", "statistics", "study", "testing",
 )  # fmt: skip
 """Rooms whose names users may rely on, beside the door's."""
 

@@ -5,6 +5,7 @@ has no build for the torch that is tested with: its script meets a stand-in here
 """
 
 import ast
+import functools
 import importlib.util
 import json
 import math
@@ -22,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import resload
 from resload.masks.runs import encode_runs
+from resload.study import Settings, grid
 from resload.testing import write_synthetic
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -106,6 +108,51 @@ def test_bone_age(tmp_path):
     girl, boy = model(torch.zeros(2, 1, 64, 64), torch.tensor([0.0, 1.0])).tolist()
     assert girl != boy
     assert 60 < girl < 180
+
+
+def test_bone_age_study(tmp_path):
+    """A network for each size and seed, given the sex; months at each size, hands that keep their shape, a page."""
+    found = run("bone_age_study", tmp_path)
+    assert set(found["months"]) == {"32x32", "64x64"}
+    assert all(0 < value < 240 for value in found["months"].values())
+    assert found["plateau"] in found["months"]
+    assert Path(found["report"]).is_file()
+    study = resload.study.opened(tmp_path / "study")
+    assert {record["fit"] for record in study.runs} == {"pad"}
+    assert study.settings["margin"] == 0.5
+    model = script("bone_age_study").BoneAge(1, 1).eval()
+    assert len(set(model(torch.zeros(2, 1, 64, 64), torch.tensor([0.0, 1.0]))[:, 0].tolist())) == 2
+
+
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")  # films that several recipes share
+def test_resolution_study(tmp_path, monkeypatch):
+    """Every size and the detail of the smaller ones, no patient in two parts, areas, a plateau, a ratio and a page; run
+    again, it has nothing to train."""
+    found = run("resolution_study", tmp_path)
+    (one,) = found["results"]
+    assert set(one["auc"]) == {"16x16", "32x32", "64x64"}
+    assert all(0 <= value <= 1 for value in one["auc"].values())
+    assert one["plateau"] in one["auc"]
+    assert Path(found["report"]).is_file()
+    assert found["networks"] == 2 * (3 + 2)
+    study = resload.study.opened(tmp_path / "study")
+    assert study.settings["counts"] == {"train": 86, "val": 10, "test": 24}
+    assert one["ratio"] is None
+    example = script("resolution_study")
+    monkeypatch.setattr(example, "RATIO", (resload.Size(16, 16), resload.Size(32, 32)))
+    (ratio,) = [one["ratio"] for one in example.results(study)]
+    assert ratio["value"] == pytest.approx(one["auc"]["16x16"] / one["auc"]["32x32"])
+    before = (tmp_path / "study" / "results.jsonl").read_bytes()
+    run("resolution_study", tmp_path)
+    assert (tmp_path / "study" / "results.jsonl").read_bytes() == before
+
+
+def test_the_resnet_is_resnet34():
+    """Operations of torchvision's ResNet-34 at 224 px, 3.66 G multiply-adds, less its colours and classes: the first
+    layer halves."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counted:
+        script("resolution_study").resnet(1, 1)(torch.empty(1, 1, 224, 224))
+    assert counted.get_total_flops() / 2e9 == pytest.approx(3.66 - 0.08, rel=0.02)
 
 
 def test_segmentation(tmp_path):
@@ -405,6 +452,12 @@ def needs():
     return [(name, *(float(one.replace(",", "")) for one in numbers)) for name, *numbers in found]
 
 
+STUDIES = re.compile(
+    r"^\| `(\w+)\.py` \| ([\w ]+) \| (\w+) \| (\d+) \| ([\d.]+) \| ([\d,]+) \| (\d+) \| ([\d.]+) \| ([\d.]+) \|$",
+    re.MULTILINE,
+)
+
+
 def network_of(name):
     """An example's network."""
     from monai.networks.nets import DenseNet121
@@ -453,9 +506,74 @@ def test_the_arithmetic_of_a_full_run(row):
     }
 
 
+def studies():
+    """The rows of the README's table of studies: example, network, arm, and numbers."""
+    found = STUDIES.findall((EXAMPLES / "README.md").read_text())
+    return [(*one[:3], *(float(number.replace(",", "")) for number in one[3:])) for one in found]
+
+
+def asked(name):
+    """The study that an example asks for without options, and its networks by name."""
+    example = script(name)
+    args = example.arguments(["--data", "."])
+    common = {"sizes": args.sizes, "seeds": args.seeds, "kernels": ["triangle"], "fits": ["pad"], "epochs": args.epochs}
+    if name == "bone_age_study":
+        settings = Settings(targets=["boneage"], task="regression", margin=args.margin, **common)
+        return settings, {"densenet121 and sex": example.BoneAge}
+    settings = Settings(targets=args.labels, control=args.control, **common)
+    return settings, {"resnet34": example.resnet, "densenet121": example.densenet}
+
+
+@functools.cache
+def forward_gflop(name, model, side):
+    """Operations of a study's network on its way through one film; nothing is computed."""
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counted:
+        inputs = [torch.empty(1, 1, side, side)] + [torch.empty(1)] * (name == "bone_age_study")
+        asked(name)[1][model](1, 1).eval()(*inputs)
+    return counted.get_total_flops() / 1e9
+
+
+def gflop_of_study(name, model, size):
+    """Operations for one film of a size, forward and back.
+
+    Back are twice those forward, but for what the first layer would tell the film: less than a hundredth. Sizes that
+    can be halved five times differ by their area.
+    """
+    side = 256 if size.height % 32 == 0 else size.height
+    return 3 * forward_gflop(name, model, side) * size.pixels / side**2
+
+
+@pytest.mark.parametrize("row", studies(), ids=lambda row: "-".join(row[:3]))
+def test_the_arithmetic_of_a_full_study(row):
+    """How many networks the script asks for, their operations and hours at 10 TFLOP/s, and the bytes of the cache."""
+    name, model, arm, networks, gigabytes, films, epochs, operations, hours = row
+    settings, models = asked(name)
+    sizes = [
+        run.arm.size
+        for run in grid.runs(settings, models)
+        if run.arm.curve.model == model and run.arm.curve.control == (arm == "control")
+    ]
+    cached = {"resolution_study": 112_120, "bone_age_study": 14_236}[name]
+    assert networks == len(sizes)
+    assert epochs == settings.epochs
+    assert gigabytes == pytest.approx(cached * sum(size.pixels for size in settings.ladder) / 1e9, abs=0.051)
+    assert films == {"resolution_study": round(0.72 * cached), "bone_age_study": 12_611}[name]
+    total = sum(gflop_of_study(name, model, size) for size in sizes)
+    assert operations == pytest.approx(total / len(sizes), rel=0.01)
+    assert hours == pytest.approx(films * epochs * total / 1e4 / 3600, rel=0.01)
+
+
+def test_one_label_without_control():
+    """The README's words of a first answer: the hours of the rows of sizes, by eight."""
+    hours = sum(row[-1] for row in studies() if row[0] == "resolution_study" and row[2] == "sizes") / 8
+    assert f"`--labels Nodule --no-control` about {hours:.0f} hours" in (EXAMPLES / "README.md").read_text()
+
+
 def test_every_trained_example_is_in_the_table():
     """All but the release, which trains nothing."""
-    assert {row[0] for row in needs()} == {path.stem for path in SCRIPTS} - {"full_resolution_release"}
+    trained = {path.stem for path in SCRIPTS} - {"full_resolution_release"}
+    assert {row[0] for row in needs()} | {row[0] for row in studies()} == trained
+    assert len(studies()) == 5
 
 
 # -- on real films --

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -144,9 +145,9 @@ class Folder:
 
     def _load(self, path: Path) -> dict[str, NDArray[Any]]:
         try:
-            with np.load(path, allow_pickle=False) as found:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as found:
                 return {name: found[name] for name in found.files}
-        except (OSError, ValueError, KeyError) as exc:
+        except (OSError, ValueError, KeyError, BadZipFile) as exc:
             raise StudyError(f"{path}: missing or damaged ({exc}); take its line out of {self.lines.name} and run the "
                              "study again") from exc  # fmt: skip
 

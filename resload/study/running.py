@@ -6,12 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from resload.errors import ArgumentError
-from resload.geometry import as_fit
+from resload.geometry import Geometry, as_fit
+from resload.geometry.placing import PLACES
 from resload.masks.table import MaskTable
-from resload.size import as_size
+from resload.size import Native, as_size
 from resload.store.cache import Cache
 from resload.study import examples, grid, lesions, models
 from resload.study.films import Films, fit_words, prepared, recipe_of, resolved
@@ -20,7 +22,8 @@ from resload.study.recipes import caches_of
 from resload.study.results import Study, opened
 from resload.study.settings import Factory, Settings
 from resload.study.tasks import Truth, task_of
-from resload.study.training import Training, Work
+from resload.study.training import Training
+from resload.study.work import Work
 
 if TYPE_CHECKING:
     from resload.catalog import Catalog
@@ -137,7 +140,10 @@ def truth_of(films: Films, catalog: "Catalog | None") -> Truth:
 
 def _stored(cache: Cache, row: int) -> Any:
     rows = np.array([row])
-    return cache.read_masks(rows, "native")[0] >= 128, cache.masks_known(rows)[0]
+    size = max((one for one in cache.sizes if not isinstance(one, Native)), key=lambda one: one.pixels)
+    coverage = torch.from_numpy(cache.read_masks(rows, size)).float() / 255
+    place = Geometry(size, cache.facts(rows, size)[:, PLACES.start :])
+    return place.to_source(maps=coverage)[0].numpy() >= 0.5, cache.masks_known(rows)[0]
 
 
 def _drawn(cache: Cache, table: MaskTable, place: Mapping[str, int], row: int) -> Any:
