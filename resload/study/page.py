@@ -142,7 +142,7 @@ def _captions(study: "Study") -> dict[str, tuple[str, str]]:
     return {
         "size": (
             f"The {metric} at each size.",
-            f"{above} Large marks: means over seeds; bars: 95 % intervals over test patients ({repeats} resamples); small "
+            f"{above} Large marks: means over seeds; bars: 95 % intervals over them ({repeats} resamples); small "
             "points: single seeds. Diamond: the reference. Filled marks are as good as it by the margin, which the "
             f"grey band shows beside it where there is one curve only; open ones were not shown to be. {control}"
             "Vertical axes differ between panels.",
