@@ -17,6 +17,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from resload.errors import require
 from resload.report.drawing import FONT, INSIDE, WHOLE
 from resload.size import Size, as_size
@@ -40,8 +42,10 @@ LABEL_INCHES = 0.24
 """That the label of a size takes: of sizes nearer than that some have a tick only."""
 APART, SEEDS = 0.09, 0.035
 """Octaves between the marks of a size's curves, and from a mark to the points of its seeds."""
-FOOT, HEAD = 0.55, 0.42
-"""Inches below and above all panels: for the legend and the title."""
+LETTER = 0.065
+"""Inches of a letter of the legend, widely."""
+FOOT, HEAD, LEGEND = 0.15, 0.42, 0.4
+"""Inches: below the legend and above it, of the title, and of a legend of two lines."""
 
 
 class Painted:
@@ -80,7 +84,7 @@ def panels(count: int) -> tuple[int, int, tuple[float, float]]:
     columns = min(WIDEST, count) if count != 4 else 2
     rows = math.ceil(count / columns)
     width, height = PANELS[columns]
-    return rows, columns, (columns * width, rows * height + FOOT + HEAD)
+    return rows, columns, (columns * width, rows * height + FOOT + HEAD + LEGEND)
 
 
 def grid(figure: Any, count: int, title: str, handles: Sequence[Any]) -> list[Any]:
@@ -93,9 +97,9 @@ def grid(figure: Any, count: int, title: str, handles: Sequence[Any]) -> list[An
         title, fontsize=12, fontweight="bold", y=1 - 0.12 / height, va="top", parse_math=False
     ).set_in_layout(False)
     if handles:
-        most = max(1, int(width / (0.6 + 0.075 * max(len(handle.get_label()) for handle in handles))))
-        legend = figure.legend(handles=list(handles), loc="lower center", ncols=min(len(handles), most), frameon=False,
-                               fontsize=8, bbox_to_anchor=(0.5, 0.06 / height), borderaxespad=0)  # fmt: skip
+        columns = _columns([handle.get_label() for handle in handles], width)
+        legend = figure.legend(handles=list(handles), loc="lower center", ncols=columns, frameon=False, fontsize=8,
+                               bbox_to_anchor=(0.5, 0.06 / height), borderaxespad=0)  # fmt: skip
         legend.set_in_layout(False)
         for text in legend.get_texts():
             text.set_parse_math(False)
@@ -103,10 +107,19 @@ def grid(figure: Any, count: int, title: str, handles: Sequence[Any]) -> list[An
     return shown
 
 
+def _columns(labels: Sequence[str], width: float) -> int:
+    """How many columns of a legend have room in so many inches: labels fill one column after another."""
+    for count in range(len(labels), 1, -1):
+        parts = np.array_split([len(label) for label in labels], count)
+        if sum(0.6 + LETTER * part.max() for part in parts) <= width:
+            return count
+    return 1
+
+
 def settled(figure: Any) -> None:
     """Room for what stands around the panels."""
     _, height = figure.get_size_inches()
-    foot = FOOT / height if figure.legends else 0
+    foot = sum(legend.get_tightbbox().height / figure.dpi + FOOT for legend in figure.legends) / height
     figure.tight_layout(rect=(0, foot, 1, 1 - HEAD / height), w_pad=1.5, h_pad=1.2)
 
 

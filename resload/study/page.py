@@ -136,11 +136,13 @@ def _captions(study: "Study") -> dict[str, tuple[str, str]]:
         if any(line.curve.control for line in study.comparisons)
         else ""
     )
+    having = " with the finding, of all of them" if study.metric == "auc" else ""
+    above = f"Above each panel: the test patients{having}."
     repeats = max((found.repeats for found in study.comparisons.values()), default=0)
     return {
         "size": (
             f"The {metric} at each size.",
-            f"Large marks: means over seeds; bars: 95 % intervals over test patients ({repeats} resamples); small "
+            f"{above} Large marks: means over seeds; bars: 95 % intervals over them ({repeats} resamples); small "
             "points: single seeds. Diamond: the reference. Filled marks are as good as it by the margin, which the "
             f"grey band shows beside it where there is one curve only; open ones were not shown to be. {control}"
             "Vertical axes differ between panels.",
