@@ -94,6 +94,7 @@ def contact_sheet(
     spacings: Mapping[Size, npt.NDArray[Any]],
     path: str | os.PathLike[str],
     dpi: int = 300,
+    most: int = LARGEST_CELL,
 ) -> None:
     """Draw the same radiographs at each size as a PNG: one row for each, one column for each size.
 
@@ -101,7 +102,8 @@ def contact_sheet(
     [0, 1]. `titles` are B row labels (an id, the positive targets); line breaks in them are kept. `spacings`
     holds (B, 2) millimetres per pixel (y, x) for each size; NaN where it is not known. All films are enlarged
     to the side of the largest one (300 to 1024 pixels) by repeating pixels; what is larger than 1024 is
-    averaged down, and a line at the bottom says so. `dpi` is what the file declares; it changes no pixel.
+    averaged down, and a line at the bottom says so; `most` sets another limit, of at least 300. `dpi` is what the
+    file declares; it changes no pixel.
 
     Raises ArgumentError when shapes do not agree or path does not end in .png, and MissingPackageError
     without matplotlib.
@@ -109,7 +111,7 @@ def contact_sheet(
     target = Path(path)
     _check(images, titles, spacings, target)
     sizes = tuple(sorted(images, key=lambda size: (size[0] * size[1], size)))
-    cell = min(max(*map(max, sizes), SMALLEST_CELL), LARGEST_CELL)
+    cell = min(max(*map(max, sizes), SMALLEST_CELL), max(most, SMALLEST_CELL))
     labels = [_wrap(title, lines=8) for title in titles]
     layout = _Layout(sizes, len(labels), cell, _label_width(labels, cell, dpi))
     pen = _Pen(layout.shape, layout.font, dpi)

@@ -12,7 +12,7 @@ somebody does.
 import hashlib
 import threading
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from resload.decode import Radiograph
 from resload.pipeline.cpu import Known, as_radiograph
@@ -44,7 +44,7 @@ class Once:
         self.decoded = 0
 
     def __call__(self, source: object, known: Known, colour: str) -> Radiograph:
-        """The film, whose pixels nobody may change. Raises DecodeError, for each build anew."""
+        """The film; its pixels are shared, and only to be read. Raises DecodeError, for each build anew."""
         if self._stopped:
             raise CancelledError("the builds that share this film were stopped")
         if not isinstance(source, bytes):
@@ -72,23 +72,17 @@ class Once:
     def _asked(self, key: Key) -> tuple[_Film, bool]:
         """The film, and whether it is for the caller to decode."""
         with self._changed:
-            if key not in self._films:
-                self._room()
-            film = self._films.get(key)
-            if film is None:
-                film = _Film(Future(), self._users)
-                self._films[key] = film
+            while key not in self._films and self._users > 1 and len(self._films) >= self._most:
+                if not self._changed.wait(PATIENCE):
+                    self._films.pop(next(iter(self._films)), None)
+            mine = key not in self._films
+            if mine:
+                self._films[key] = _Film(Future(), self._users)
                 self.decoded += 1
-                mine = True
-            else:
-                mine = False
+                self._changed.notify_all()  # whoever waits for room may have waited for this film
+            film = self._films[key]
             self._came(key)
             return film, mine
-
-    def _room(self) -> None:
-        while self._users > 1 and len(self._films) >= self._most:
-            if not self._changed.wait(PATIENCE):
-                self._films.pop(next(iter(self._films)), None)
 
     def _came(self, key: Key) -> None:
         film = self._films[key]
@@ -103,6 +97,4 @@ class Once:
         except BaseException as error:
             film.decoded.set_exception(error)
         else:
-            pixels = found.pixels.view()
-            pixels.flags.writeable = False
-            film.decoded.set_result(replace(found, pixels=pixels))
+            film.decoded.set_result(found)

@@ -11,8 +11,16 @@ folder     what is kept on disk, at any moment whole
 running    all of it: `run`
 results    what a study says so far: `opened`
 
+The report, `Study.write_report`:
+
+reporting  its files;  page: all of it in one;  protocol: how it was done;  elements: of HTML, escaped
+words      what was found, in sentences, and what must be known before it is believed
+drawing    figure 1, the metric against size;  panels: the other figures;  tables: CSV and LaTeX
+lesions    pixels of findings, measured when a study begins;  examples: films, drawn then
+
     found = resload.study.run(cache, "nodules", sizes=(64, 128, 256, 512), targets=["nodule"], control=True)
     found.plateau("nodule")
+    found.write_report()
 """
 
 from resload.study.grid import Curve

@@ -68,6 +68,17 @@ class Films:
         found: NDArray[np.int64] = rows[~np.isnan(self.values[rows][:, columns]).all(axis=1)]
         return found
 
+    def counts(self) -> dict[str, NDArray[Any]]:
+        """Of each split: films and patients (3,), and of each target films that are known and that have it (3, T)."""
+        every = [self.rows[split] for split in SPLITS]
+        return {
+            "splits": np.array(SPLITS, str),
+            "split_films": np.array([len(rows) for rows in every]),
+            "split_patients": np.array([len(np.unique(self.patients[rows])) for rows in every]),
+            "split_known": np.array([(~np.isnan(self.values[rows])).sum(axis=0) for rows in every]),
+            "split_positive": np.array([(self.values[rows] > 0).sum(axis=0) for rows in every]),
+        }
+
 
 def prepared(caches: Mapping[Recipe, Cache], settings: Settings, catalog: "Catalog | None") -> Films:
     """Splits, patients, targets and the numbers that normalise, of caches that hold the same films.

@@ -3,7 +3,8 @@
     study.json             what all networks have in common; the margin and the reference, set before the first
     results.jsonl          one line for each network that is finished
     predictions/RUN.npz    what it said of the test films, for each test size (test films, targets) float32
-    films.npz              the test films: rows, patients, truth
+    films.npz              the test films: rows, patients, truth, sizes of findings; how many films each split has
+    examples.png           some test films at each size, where the packages that draw are installed
     under-way/RUN.pt       a network in training, since its last whole epoch; RUN.lock while a process is at it
     films-KERNEL-FIT.zarr  caches, where the study was given films
 
@@ -17,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -123,6 +125,15 @@ class Folder:
         """Keep what is known of the test films."""
         self._save(self.path / "films.npz", columns)
 
+    @property
+    def examples(self) -> Path:
+        """examples.png."""
+        return self.path / "examples.png"
+
+    def has_films(self) -> bool:
+        """Whether anything was kept of them yet."""
+        return (self.path / "films.npz").exists()
+
     def films(self) -> dict[str, NDArray[Any]]:
         """What is known of the test films."""
         return self._load(self.path / "films.npz")
@@ -134,9 +145,9 @@ class Folder:
 
     def _load(self, path: Path) -> dict[str, NDArray[Any]]:
         try:
-            with np.load(path, allow_pickle=False) as found:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as found:
                 return {name: found[name] for name in found.files}
-        except (OSError, ValueError, KeyError) as exc:
+        except (OSError, ValueError, KeyError, BadZipFile) as exc:
             raise StudyError(f"{path}: missing or damaged ({exc}); take its line out of {self.lines.name} and run the "
                              "study again") from exc  # fmt: skip
 

@@ -16,8 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from resload.errors import StudyError
+from resload.picture import png_path
 from resload.size import Size, as_size
 from resload.statistics import Comparison, adjusted, compared, repeats_for
+from resload.store.commit import write_whole
 from resload.study.folder import Folder
 from resload.study.grid import Curve
 
@@ -98,18 +100,21 @@ class Study:
         found = [Line(_curve(record), target) for record in self.runs for target in record["targets"]]
         return tuple(sorted(dict.fromkeys(found), key=lambda line: (line.curve.control, found.index(line))))
 
+    def records(self, line: Line) -> list[Mapping[str, Any]]:
+        """Of every network of a curve that learnt its target, in the order they ended."""
+        return [one for one in self.runs if _curve(one) == line.curve and line.target in one["targets"]]
+
     def points(self, line: Line) -> dict[Size, Point]:
         """Size -> its networks, ascending. Of the control arm by the detail that is shown, ending with the networks
         of the size that it is enlarged to.
 
         Only seeds that every size has; sizes that have none of them yet are left out.
         """
-        own = [record for record in self.runs if _curve(record) == line.curve]
+        own = self.records(line)
         if line.curve.control:
             plain = Curve(line.curve.model, line.curve.kernel, line.curve.fit, control=False)
             served = {record["size"] for record in own}
-            own += [record for record in self.runs if _curve(record) == plain and record["size"] in served]
-        own = [record for record in own if line.target in record["targets"]]
+            own += [one for one in self.records(Line(plain, line.target)) if one["size"] in served]
         by_size: dict[Size, dict[int, Mapping[str, Any]]] = {}
         for record in own:
             by_size.setdefault(as_size(record["shows"]), {})[record["seed"]] = record
@@ -251,6 +256,37 @@ class Study:
         keys = ["target", "model", "kernel", "fit", "trained", "tested"]
         found: pd.DataFrame = pd.DataFrame(rows).groupby(keys, sort=False, as_index=False).agg(value=("value", "mean"))
         return found
+
+    # -- as figures and a page --
+
+    def draw(self, path: str | os.PathLike[str], *, dpi: int = 300) -> None:
+        """Write figure 1, a PNG: the metric against size for each target, with intervals, seeds and control arms.
+
+        Raises ArgumentError when path does not end in .png, MissingPackageError without matplotlib, and StudyError
+        while no network is finished.
+        """
+        from resload.study import drawing
+
+        target = png_path(path, "the figure", drawing.WHY)
+        self._refuse_nothing()
+        write_whole(drawing.sizes(self).png(dpi), target)
+
+    def write_report(self, folder: str | os.PathLike[str] | None = None) -> Path:
+        """Write `report.html`, a page that needs nothing beside it, with `figures/`, `table.csv` and `table.tex`.
+
+        Into a folder, made if it is not there; the study's own when None. Files of an earlier report are replaced, each
+        whole. The same study gives the same bytes. Returns the path of the page.
+
+        Raises MissingPackageError without matplotlib, and StudyError while no network is finished.
+        """
+        from resload.study import reporting
+
+        self._refuse_nothing()
+        return reporting.write(self, self.path if folder is None else Path(folder))
+
+    def _refuse_nothing(self) -> None:
+        if not self.runs:
+            raise StudyError(f"{self.path}: no network is finished yet, so there is nothing to report; run the study")
 
 
 def _curve(record: Mapping[str, Any]) -> Curve:

@@ -6,21 +6,24 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from resload.errors import ArgumentError
-from resload.geometry import as_fit
+from resload.geometry import Geometry, as_fit
+from resload.geometry.placing import PLACES
 from resload.masks.table import MaskTable
-from resload.size import as_size
+from resload.size import Native, as_size
 from resload.store.cache import Cache
-from resload.study import grid, models
+from resload.study import examples, grid, lesions, models
 from resload.study.films import Films, fit_words, prepared, recipe_of, resolved
 from resload.study.folder import Folder
 from resload.study.recipes import caches_of
 from resload.study.results import Study, opened
 from resload.study.settings import Factory, Settings
 from resload.study.tasks import Truth, task_of
-from resload.study.training import Training, Work
+from resload.study.training import Training
+from resload.study.work import Work
 
 if TYPE_CHECKING:
     from resload.catalog import Catalog
@@ -57,7 +60,8 @@ def run(data: "Cache | Catalog", folder: str | os.PathLike[str], *, progress: bo
     networks = models.factories(asked)
     common = in_common(asked, films)
     place.begin({**common, "notes": list(films.notes)})
-    _write_films(place, films)
+    new = _write_films(place, films, asked)
+    examples.draw(place, films, again=new)
     truth = truth_of(films, catalog) if asked.task == "segmentation" else None
     _train(list(grid.runs(asked, networks)), place, films, asked, networks, common, truth, progress)
     return opened(folder)
@@ -103,16 +107,25 @@ def _check_recipe(cache: Cache, settings: Settings) -> None:
             )
 
 
-def _write_films(place: Folder, films: Films) -> None:
+def _write_films(place: Folder, films: Films, settings: Settings) -> bool:
+    """What the folder keeps of the films: those of the test, how many each split has, and sizes of findings.
+
+    Returns whether there are sizes that it did not keep before.
+    """
     rows = films.rows["test"]
     table = films.any.table.iloc[rows]
+    before = place.films() if place.has_films() else {}
+    sizes = dict.fromkeys([*settings.ladder, *map(as_size, settings.test_sizes)])
     place.write_films(
         rows=rows,
         ids=table["id"].to_numpy(str),
         patients=films.patients[rows],
         truth=films.values[rows],
         targets=np.array(films.targets, str),
+        **films.counts(),
+        **lesions.measured(films, sizes, before),
     )
+    return not {str(size) for size in sizes} <= set(before.get("shown_sizes", np.empty(0)).tolist())
 
 
 def truth_of(films: Films, catalog: "Catalog | None") -> Truth:
@@ -127,7 +140,10 @@ def truth_of(films: Films, catalog: "Catalog | None") -> Truth:
 
 def _stored(cache: Cache, row: int) -> Any:
     rows = np.array([row])
-    return cache.read_masks(rows, "native")[0] >= 128, cache.masks_known(rows)[0]
+    size = max((one for one in cache.sizes if not isinstance(one, Native)), key=lambda one: one.pixels)
+    coverage = torch.from_numpy(cache.read_masks(rows, size)).float() / 255
+    place = Geometry(size, cache.facts(rows, size)[:, PLACES.start :])
+    return place.to_source(maps=coverage)[0].numpy() >= 0.5, cache.masks_known(rows)[0]
 
 
 def _drawn(cache: Cache, table: MaskTable, place: Mapping[str, int], row: int) -> Any:

@@ -2,6 +2,7 @@
 
     synthetic_film(index)          one film in memory: pixels, spacing, nodules, targets
     write_synthetic(folder, n)     n files as archives have them, and the catalog of them
+    write_phantoms(folder, n)      films of which can be computed from which size on their nodules can be seen
     write_miniature(name, folder)  a public data set: its tables, names and quirks, a few tiny images
     write_archive(folder, n)       a hospital's archive with all that lies between the films, and its spreadsheet
     fuzzing                        hostile input in child processes that are watched: bounds of time, memory and reach
@@ -26,6 +27,7 @@ from resload.testing.faults import FailsAt, KillsAt, Layer, Short, counted, faul
 from resload.testing.files import write_synthetic
 from resload.testing.film import DIAMETERS_MM, TARGETS, Nodule, SyntheticFilm, synthetic_film
 from resload.testing.miniatures import write_miniature
+from resload.testing.phantoms import ideal_area, write_phantoms
 from resload.testing.places import Place, Served, different, served
 from resload.testing.power import EVERYTHING, NAMES, NOTHING, PowerCut, PowerLoss
 from resload.testing.storage import FlakyProxy, S3Server, s3_at, s3_server
@@ -55,6 +57,7 @@ __all__ = [
     "different",
     "fails_to_read",
     "faulty",
+    "ideal_area",
     "in_child",
     "s3_at",
     "s3_server",
@@ -62,5 +65,6 @@ __all__ = [
     "synthetic_film",
     "write_archive",
     "write_miniature",
+    "write_phantoms",
     "write_synthetic",
 ]
