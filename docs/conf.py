@@ -30,9 +30,10 @@ def as_rst(app, what, name, obj, options, lines) -> None:
     """A docstring, as it is read in an editor, in reStructuredText's terms.
 
     An indented paragraph is an example or a drawing and is shown as it is typed; a star, a bar or a trailing
-    underscore in the text means itself.
+    underscore in the text means itself. A field's begins after an empty comment, or napoleon takes what it says
+    before a colon for a type.
     """
-    shown: list[str] = []
+    shown: list[str] = ["..", ""] if what in ("attribute", "data", "property") else []
     margin = 0
     literal = False
     for number, line in enumerate(lines):

@@ -134,7 +134,7 @@ def _wanted(cache: Cache, settings: Settings) -> tuple[tuple[str, ...], NDArray[
     there = cache.masks if settings.task == "segmentation" else tuple(cache.targets)
     kind = "masks" if settings.task == "segmentation" else "targets"
     if not there:
-        raise ArgumentError(f"{cache.path} has no {kind}: nothing to learn; name columns, or build it with {kind}")
+        raise ArgumentError(f"{cache.path} has no {kind}: nothing to learn; name their columns, or build with {kind}")
     targets = tuple(settings.targets) or there
     if missing := [name for name in targets if name not in there]:
         raise ArgumentError(f"targets={missing}: {cache.path} has the {kind} {list(there)}")
@@ -170,14 +170,14 @@ def _check_known(films: Films, settings: Settings) -> None:
         known = films.values[films.rows[split]]
         for name, column in zip(films.targets, known.T, strict=True):
             told = column[~np.isnan(column)]
+            if not len(told):
+                raise ArgumentError(f"target {name!r} is known of no film in the split {split!r}; leave it out")
             if settings.task in ("binary", "multilabel") and len(np.unique(told)) < 2:
                 having = f"{int((told == 1).sum())} films with it and {int((told == 0).sum())} without"
                 raise ArgumentError(
                     f"target {name!r} has {having} in the split {split!r}, of which no area under a curve can be "
-                    "measured: leave it out with targets=, or split so that every part has both"
+                    "measured: leave it out with targets= (--learn), or split so that every part has both"
                 )
-            if not len(told):
-                raise ArgumentError(f"target {name!r} is known of no film in the split {split!r}; leave it out")
 
 
 # -- whose films, and in which part --

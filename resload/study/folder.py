@@ -73,7 +73,7 @@ class Folder:
         try:
             found = parsed(self.document.read_bytes())
         except FileNotFoundError as exc:
-            raise StudyError(f"{self.path}: there is no study here (no study.json)") from exc
+            raise StudyError(f"{self.path}: there is no study here (no study.json); give films to begin one") from exc
         except ValueError as exc:
             raise StudyError(f"{self.document}: damaged ({exc})") from exc
         if not isinstance(found, dict) or found.get("format") != FORMAT:
