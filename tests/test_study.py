@@ -286,7 +286,13 @@ def test_a_study_goes_on_with_more_sizes_and_seeds_and_leaves_what_is_finished(c
 
 @pytest.mark.parametrize(
     ("changes", "name"),
-    [({"epochs": 3}, "epochs"), ({"lr": 0.5}, "lr"), ({"margin": 0.2}, "margin"), ({"reference": 16}, "reference")],
+    [
+        ({"epochs": 3}, "epochs"),
+        ({"lr": 0.5}, "lr"),
+        ({"margin": 0.2}, "margin"),
+        ({"reference": 16}, "reference"),
+        ({"targets": ["effusion", "cardiomegaly"]}, "targets"),
+    ],
 )
 def test_a_study_is_not_gone_on_with_otherwise(cached, found, changes, name):
     with pytest.raises(ArgumentError, match=rf"this study was begun with {name}="):

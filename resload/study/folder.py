@@ -61,7 +61,7 @@ class Folder:
         write_whole(f"{json.dumps(told, indent=1)}\n".encode(), self.document)
 
     def _compare(self, before: Mapping[str, Any], told: Mapping[str, Any]) -> None:
-        for name in sorted({*before, *told}):
+        for name in sorted({*before, *told}, key=lambda name: (name != "targets", name)):
             if before.get(name) != told.get(name):
                 raise ArgumentError(
                     f"{self.path}: this study was begun with {name}={before.get(name)!r}; found {told.get(name)!r}. "

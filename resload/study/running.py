@@ -36,8 +36,8 @@ def run(data: "Cache | Catalog", folder: str | os.PathLike[str], *, progress: bo
         found.write_report()
 
     May be stopped at any moment and run again: networks that are finished are kept, one under way goes on from one of
-    its epochs, and the numbers are the same. Run again with more sizes, seeds, targets, models or test sizes, it trains
-    those that are missing. Several processes, each with a device of its own, may run one study at once.
+    its epochs, and the numbers are the same. Run again with more sizes, seeds, models or test sizes, it trains those
+    that are missing; other targets are another study. Several processes, each with a device of its own, may run one study at once.
 
     Args:
         data: a cache that stores the sizes; or a catalog, whose caches are built in the folder, one for each kernel and
@@ -77,6 +77,7 @@ def in_common(settings: Settings, films: Films) -> dict[str, Any]:
     return {
         **found,
         **functions,
+        "targets": list(films.targets),
         "columns": list(settings.columns),
         "at": str(meant),
         "reference": str(settings.compared_with),
