@@ -78,7 +78,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.miniature:
         args.data = write_miniature("chestxray14", args.out / "data", side=128)
-        args.sizes, args.labels, args.seeds, args.epochs, args.batch_size = (16, 32, 64), ["Nodule"], 2, 1, 8
+        args.sizes, args.labels, args.seeds, args.epochs, args.batch_size = (16, 32), ["Nodule"], 2, 1, 8
     return args
 
 

@@ -130,11 +130,11 @@ def test_resolution_study(tmp_path, monkeypatch):
     again, it has nothing to train."""
     found = run("resolution_study", tmp_path)
     (one,) = found["results"]
-    assert set(one["auc"]) == {"16x16", "32x32", "64x64"}
+    assert set(one["auc"]) == {"16x16", "32x32"}
     assert all(0 <= value <= 1 for value in one["auc"].values())
     assert one["plateau"] in one["auc"]
     assert Path(found["report"]).is_file()
-    assert found["networks"] == 2 * (3 + 2)
+    assert found["networks"] == 2 * (2 + 1)
     study = resload.study.opened(tmp_path / "study")
     assert study.settings["counts"] == {"train": 86, "val": 10, "test": 24}
     assert one["ratio"] is None
