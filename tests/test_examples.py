@@ -124,7 +124,6 @@ def test_bone_age_study(tmp_path):
     assert len(set(model(torch.zeros(2, 1, 64, 64), torch.tensor([0.0, 1.0]))[:, 0].tolist())) == 2
 
 
-@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")  # films that several recipes share
 def test_resolution_study(tmp_path, monkeypatch):
     """Every size and the detail of the smaller ones, no patient in two parts, areas, a plateau, a ratio and a page; run
     again, it has nothing to train."""

@@ -172,6 +172,13 @@ def test_a_split_without_test_films_is_refused(cached, tmp_path):
         study.run(cached.with_table(table), tmp_path / "s", **QUICK)
 
 
+def test_a_split_of_other_names_is_refused(cached, tmp_path):
+    """And not dealt out anew, by which films that are marked for the test would be trained on."""
+    table = cached.table[["id"]].assign(split=cached.table["split"] + "ing")
+    with pytest.raises(ArgumentError, match="the split has testing, training, valing, and none of train, val and test"):
+        study.run(cached.with_table(table), tmp_path / "s", **QUICK)
+
+
 def test_films_whose_patient_is_unknown_count_as_patients_of_their_own(cached, tmp_path):
     table = cached.table[["id", "patient"]].assign(patient=np.nan)
     one = study.run(cached.with_table(table), tmp_path / "s", **(QUICK | {"seeds": 1, "epochs": 1}))
@@ -301,7 +308,7 @@ def test_a_study_is_not_gone_on_with_otherwise(cached, found, changes, name):
 
 def test_other_films_or_labels_are_another_study(cached, found):
     flipped = cached.table[["id"]].assign(effusion=1 - cached.table["effusion"])
-    with pytest.raises(ArgumentError, match="this study was begun with films="):
+    with pytest.raises(ArgumentError, match="this study was begun with other films, splits, patients or labels"):
         study.run(cached.with_table(flipped), found.path, control=True, test_sizes=(16, 32), **QUICK)
 
 

@@ -59,6 +59,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     grid.add_argument("--test-sizes", nargs="+", metavar="S", help="test every network at these too")
     grid.add_argument(
         "--control",
+        nargs="?",
+        const="enlarged",
         choices=("enlarged",),
         help="also networks of the largest size that see no more detail than each smaller one shows",
     )
@@ -146,6 +148,7 @@ def lines(study: "Study") -> list[str]:
     if not study.runs:
         return [f"{study.path}: no network is finished yet"]
     found = [f"{study.path}: {len(study.runs)} networks; {study.metric} on {len(study.films['rows'])} test films"]
+    found += [f"note: {note}" for note in study.settings["notes"]]
     several = len({line.curve for line in study.lines if not line.curve.control}) > 1
     for line, comparison in study.comparisons.items():
         curve = line.curve
@@ -167,6 +170,8 @@ def _plateau(study: "Study", comparison: Any) -> str:
     margin = study.settings["margin"]
     if comparison.reference != study.reference:
         return f"the reference {study.reference} is not trained yet"
+    if not comparison.plateau.tested:
+        return f"nothing smaller than {comparison.reference} to compare it with"
     if comparison.plateau.size is None:
         return f"no smaller size is as good as {comparison.reference} by the margin of {margin:g}"
     return f"as good as {comparison.reference} by the margin of {margin:g}: from {comparison.plateau.size} on"

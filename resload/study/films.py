@@ -215,6 +215,10 @@ def _split(
         part, shares = split == "train", WITHIN
         notes.append("there are no validation films: a tenth of the training films, by whole patients, became them")
     elif not there:
+        if named := sorted({name for name in split.tolist() if name}):
+            raise ArgumentError(
+                f"the split has {', '.join(map(str, named))}, and none of train, val and test: call its parts so"
+            )
         part, shares = readable, SHARES
         notes.append("there is no split: films were dealt out by whole patients, " + _shares_text())
     else:

@@ -30,6 +30,8 @@ from resload.store import locks
 from resload.store.commit import write_whole
 
 FORMAT = 1
+SET_BEFORE = ("margin", "reference", "repeats")
+"""How sizes are compared, which may not follow from what is found."""
 
 
 class Folder:
@@ -63,10 +65,7 @@ class Folder:
     def _compare(self, before: Mapping[str, Any], told: Mapping[str, Any]) -> None:
         for name in sorted({*before, *told}, key=lambda name: (name != "targets", name)):
             if before.get(name) != told.get(name):
-                raise ArgumentError(
-                    f"{self.path}: this study was begun with {name}={before.get(name)!r}; found {told.get(name)!r}. "
-                    "Networks that are compared must be alike in it: say it as before, or give another folder"
-                )
+                raise ArgumentError(f"{self.path}: {_other(name, before.get(name), told.get(name))}")
 
     def read(self) -> dict[str, Any]:
         """What all networks have in common. Raises StudyError where no study is."""
@@ -174,3 +173,17 @@ class Folder:
             return None
         found: dict[str, Any] = torch.load(self._checkpoint(run), map_location="cpu", weights_only=True)
         return found
+
+
+def _other(name: str, before: object, told: object) -> str:
+    """Why a study cannot go on with another value."""
+    if name in ("films", "counts"):
+        return (
+            "this study was begun with other films, splits, patients or labels than those that are given now; give "
+            "another folder"
+        )
+    why = "was set before the first network was trained" if name in SET_BEFORE else "is what networks must be alike in"
+    return (
+        f"this study was begun with {name}={before!r}, which {why}; found {told!r}: say it as before, or give another "
+        "folder"
+    )

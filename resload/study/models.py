@@ -75,7 +75,8 @@ def made(factory: Factory, outputs: int, channels: int, size: Size) -> torch.nn.
 
 def _resnet34(outputs: int, channels: int) -> torch.nn.Module:
     nets = require("monai.networks.nets", "study", "for the network resnet34")
-    return _module(nets.resnet34(spatial_dims=2, n_input_channels=channels, num_classes=outputs))
+    # MONAI's stem does not halve unless it is told to; He et al. 2015 (arXiv 1512.03385, table 1) have a stride of 2
+    return _module(nets.resnet34(spatial_dims=2, n_input_channels=channels, conv1_t_stride=2, num_classes=outputs))
 
 
 def _densenet121(outputs: int, channels: int) -> torch.nn.Module:

@@ -37,7 +37,8 @@ def run(data: "Cache | Catalog", folder: str | os.PathLike[str], *, progress: bo
 
     May be stopped at any moment and run again: networks that are finished are kept, one under way goes on from one of
     its epochs, and the numbers are the same. Run again with more sizes, seeds, models or test sizes, it trains those
-    that are missing; other targets are another study. Several processes, each with a device of its own, may run one study at once.
+    that are missing; other targets are another study. Several processes, each with a device of its own, may run one
+    study at once.
 
     Args:
         data: a cache that stores the sizes; or a catalog, whose caches are built in the folder, one for each kernel and

@@ -125,7 +125,9 @@ class Settings:
         if self.margin is not None:
             _positive("margin", self.margin)
         if self.margin is None and self.task == "regression":
-            raise ArgumentError("margin= has the unit of the target where a number is learnt: give it, as margin=0.5")
+            raise ArgumentError(
+                "margin= has the unit of the target where a number is learnt: give it (margin=0.5, --margin 0.5)"
+            )
         if self.balanced and self.task != "binary":
             raise ArgumentError(f'balanced=True is for task="binary", one target to a network; found {self.task!r}')
         if not self.seed_numbers:
