@@ -23,8 +23,8 @@ from resload.bench.machine import machine
 from resload.testing.phantoms import COUNTS, FIELD_MM, ideal_area, name_of, predicted, write_phantoms
 
 RESULTS = Path(__file__).parent / "results"
-WHOLE: dict[str, Any] = {"sizes": (8, 16, 32, 64, 128), "seeds": 3, "epochs": 14, "control": True, "margin": 0.05}
-QUICK: dict[str, Any] = {"sizes": (8, 16, 32, 64), "seeds": 2, "epochs": 18, "control": False, "margin": 0.1}
+WHOLE: dict[str, Any] = {"sizes": (8, 16, 32, 64, 128), "seeds": 3, "epochs": 16, "control": True, "margin": 0.05}
+QUICK: dict[str, Any] = {"sizes": (8, 16, 32, 64), "seeds": 2, "epochs": 12, "control": False, "margin": 0.1}
 FILMS = {"whole": 540, "quick": 480}
 
 
@@ -67,7 +67,7 @@ def studied(out: Path, grid: dict[str, Any], films: int) -> study.Study:
         cache,
         out / "study",
         task="multilabel",
-        batch_size=16,
+        batch_size=8,
         lr=0.01,
         transform=mirrored,
         **grid,

@@ -10,7 +10,7 @@ r"""Square phantoms with nodules of known diameter, of which can be computed fro
              _______/      \_______    with them goes all trace of it
                 \__/        \__/
 
-A finding is 2, 4 or 8 mm in diameter. Each is in half of the films, whichever of the others are there: 4, 2 or 1 of its
+A finding is 2, 4 or 8 mm in diameter. Each is in half of the films, whichever of the others are there: 6, 2 or 1 of its
 nodules, more of the small ones since there are more places to look for them.
 
 `ideal_area` computes what the best possible observer reaches at a size. Nodule and noise being known, its answer to
@@ -38,7 +38,7 @@ from resload.seeds import generator
 
 PIXELS = 256
 FIELD_MM = 64.0
-COUNTS = {2.0: 4, 4.0: 2, 8.0: 1}
+COUNTS = {2.0: 6, 4.0: 2, 8.0: 1}
 """Diameter in mm -> how many nodules a film has that has any."""
 CONTRAST = 0.25
 """C, as a share of full scale."""
