@@ -2,6 +2,7 @@
 
     python benchmarks/synthetic_study.py                      540 phantoms, five sizes, three seeds, the control arm
     python benchmarks/synthetic_study.py --quick              fewer: a minute, for the tests
+    python benchmarks/synthetic_study.py --browser chromium   also the report as that browser shows it, for the docs
 
 Phantoms (`resload.testing.phantoms`) hold nodules of 2, 4 and 8 mm, of which an ideal observer sees nothing to speak of
 at one pixel to a nodule, and everything at two. The study must find its plateaus there; no network may do better than
@@ -11,6 +12,7 @@ the ideal observer; and with the detail of a smaller size, enlarged, networks mu
 import argparse
 import json
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -23,6 +25,7 @@ from resload.bench.machine import machine
 from resload.testing.phantoms import COUNTS, FIELD_MM, ideal_area, name_of, predicted, write_phantoms
 
 RESULTS = Path(__file__).parent / "results"
+SHOT = Path(__file__).parent.parent / "docs" / "figures" / "report.png"
 WHOLE: dict[str, Any] = {"sizes": (8, 16, 32, 64, 128), "seeds": 3, "epochs": 16, "control": True, "margin": 0.05}
 QUICK: dict[str, Any] = {"sizes": (8, 16, 32, 64), "seeds": 2, "epochs": 12, "control": False, "margin": 0.1}
 FILMS = {"whole": 540, "quick": 480}
@@ -47,6 +50,8 @@ def main() -> int:
         (RESULTS / "synthetic_study.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         (RESULTS / "synthetic_study.md").write_text(text, encoding="utf-8")
         shutil.copy(page.parent / "figures" / "sizes.png", RESULTS / "synthetic_study.png")
+        if args.browser:
+            shoot(args.browser, page, SHOT)
     return int(not all(one["found"] == one["predicted"] for one in document["plateaus"]))
 
 
@@ -55,7 +60,17 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("synthetic-study"), help="where to write (synthetic-study)")
     parser.add_argument("--quick", action="store_true", help="fewer networks, and nothing written to results/")
+    parser.add_argument("--browser", metavar="PROGRAM", help="a Chromium, to draw the report's page for the docs")
     return parser.parse_args()
+
+
+def shoot(browser: str, page: Path, out: Path) -> None:
+    """The top of the page, as a browser shows it, in 256 colours."""
+    asked = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1100,2000"]
+    subprocess.run([browser, *asked, f"--screenshot={out}", page.resolve().as_uri()], check=True, capture_output=True)
+    from PIL import Image
+
+    Image.open(out).convert("RGB").quantize(256).save(out, optimize=True)
 
 
 def studied(out: Path, grid: dict[str, Any], films: int) -> study.Study:

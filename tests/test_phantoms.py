@@ -139,8 +139,8 @@ def test_a_fault_in_loading_or_splitting_would_be_seen(world, tmp_path, monkeypa
         for image in slot.out[start : start + len(rows)]:
             image[...] = np.kron(image[::8, ::8], np.ones((8, 8), image.dtype))
 
-    def with_test_labels_turned(caches, settings, catalog):
-        found = prepared(caches, settings, catalog)
+    def with_test_labels_turned(caches, settings):
+        found = prepared(caches, settings)
         values = found.values.copy()
         values[found.rows["test"]] = np.roll(values[found.rows["test"]], 1, axis=0)
         return study_films.replace(found, values=values)

@@ -22,6 +22,7 @@ from resload.study.recipes import caches_of
 from resload.study.results import Study, opened
 from resload.study.settings import Factory, Settings
 from resload.study.tasks import Truth, task_of
+from resload.study.told import told
 from resload.study.training import Training
 from resload.study.work import Work
 
@@ -52,13 +53,16 @@ def run(data: "Cache | Catalog", folder: str | os.PathLike[str], *, progress: bo
     """
     asked = Settings(**settings)
     place = Folder(folder)
-    caches = {recipe_of(data): data} if isinstance(data, Cache) else caches_of(data, place.path, asked, progress)
+    networks = models.factories(asked)
+    catalog = None if isinstance(data, Cache) else data
     if isinstance(data, Cache):
         _check_recipe(data, asked)
-    catalog = None if isinstance(data, Cache) else data
-    films = prepared(caches, asked, catalog)
+        caches = {recipe_of(data): data}
+    else:
+        _check_films(data, asked)
+        caches = caches_of(data, place.path, asked, progress)
+    films = prepared(caches, asked)
     asked = resolved(asked, caches, films.targets)
-    networks = models.factories(asked)
     common = in_common(asked, films)
     place.begin({**common, "notes": list(films.notes)})
     new = _write_films(place, films, asked)
@@ -107,6 +111,13 @@ def _check_recipe(cache: Cache, settings: Settings) -> None:
                 f"{name}={list(wanted)}: {cache.path} was built with {there!r}; give the films (a Catalog), "
                 "of which the study builds a cache for each"
             )
+
+
+def _check_films(catalog: "Catalog", settings: Settings) -> None:
+    """What would be refused after hours of building is refused before; films that cannot be read show later."""
+    if settings.task != "segmentation":
+        every = np.ones(len(catalog), bool)
+        told(catalog.table, catalog.targets, settings, readable=every, where=str(catalog.root))
 
 
 def _write_films(place: Folder, films: Films, settings: Settings) -> bool:
