@@ -49,7 +49,7 @@ def main() -> int:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "synthetic_study.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         (RESULTS / "synthetic_study.md").write_text(text, encoding="utf-8")
-        shutil.copy(page.parent / "figures" / "sizes.png", RESULTS / "synthetic_study.png")
+        shutil.copy(page.parent / "figures" / "size.png", RESULTS / "synthetic_study.png")
         if args.browser:
             shoot(args.browser, page, SHOT)
     return int(not all(one["found"] == one["predicted"] for one in document["plateaus"]))
