@@ -25,9 +25,9 @@ from resload.bench.machine import machine
 from resload.testing.phantoms import COUNTS, FIELD_MM, ideal_area, name_of, predicted, write_phantoms
 
 RESULTS = Path(__file__).parent / "results"
-SHOT = Path(__file__).parent.parent / "docs" / "figures" / "report.png"
+SHOT = Path(__file__).parent.parent / "docs" / "how-to" / "resolution-study.png"
 WHOLE: dict[str, Any] = {"sizes": (8, 16, 32, 64, 128), "seeds": 3, "epochs": 16, "control": True, "margin": 0.05}
-QUICK: dict[str, Any] = {"sizes": (8, 16, 32, 64), "seeds": 2, "epochs": 12, "control": False, "margin": 0.1}
+QUICK: dict[str, Any] = {"sizes": (8, 16, 32, 64), "seeds": 2, "epochs": 14, "control": False, "margin": 0.05}
 FILMS = {"whole": 540, "quick": 480}
 
 

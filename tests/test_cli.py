@@ -503,7 +503,7 @@ def parsers():
 
 def test_the_verbs_are_those_of_the_design():
     """One verb each, in the order one uses them."""
-    assert list(parsers()) == ["scan", "build", "info", "verify", "repair", "show", "report", "bench"]
+    assert list(parsers()) == ["scan", "build", "info", "verify", "repair", "show", "report", "bench", "study"]
 
 
 @pytest.mark.parametrize("verb", list(parsers()))
@@ -540,6 +540,9 @@ def test_examples_run_as_they_are_written(copy, verb, line):
     assert (program, words[0]) == ("resload", verb)
     if verb == "show" and "--sizes" in words:  # those that the example of build has made
         assert main(["build", "films", "films.zarr", "--sizes", "64", "256"]) == 0
+    if verb == "study":  # minutes: here its grammar; `test_study` runs the verb
+        assert cli.make_parser().parse_args(words).verb == verb
+        return
     if verb == "bench":  # as it is written it takes some seconds
         model = "torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(1))"
         Path("train.py").write_text(f"import torch\n\n\ndef make_model():\n    return {model}\n")

@@ -14,7 +14,8 @@ HELP = "train networks at every size, all else equal, and say from which size on
 EXAMPLE = """  $ resload study films.zarr --out study --sizes 32 64 128 --seeds 3 --epochs 10
   $ resload study labels.csv --out study --root films --path File --patient PatientID --targets Nodule \\
       --split train=.7,val=.1,test=.2 --sizes 128 256 512 --model densenet121 --control enlarged --device cuda
-  $ resload study --out study        (writes the report again, of what is finished)"""
+  $ resload study --out study
+without a source the report is written again, of what is finished"""
 INTERRUPTED = "; networks that are finished are kept, and the same command goes on from there"
 
 OPTIONS = (

@@ -191,6 +191,11 @@ def _control(study: "Study", found: Comparison, control: Comparison) -> list[str
     detail, least, most = losses(study, control.differences[size])
     between = f"95 % interval {number(study, least)} to {number(study, most)}"
     how = f"films shrunk to {size} and enlarged to {control.reference} again"
+    if low > 0 and detail >= whole:
+        return [
+            f"The control arm: {size} loses {number(study, whole)}, and its detail alone ({how}) as much, "
+            f"{number(study, detail)} ({between})."
+        ]
     if low > 0:
         return [
             f"The control arm: of the {number(study, whole)} that {size} loses, {number(study, detail)} are lost with "
