@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,6 @@ from resload.store import layout
 from resload.store.cache import Cache
 from resload.study.settings import Settings
 from resload.study.told import SPLITS, Told, told
-
-if TYPE_CHECKING:
-    pass
 
 Recipe = tuple[str, str]
 """(kernel, fit)."""
@@ -132,7 +129,12 @@ def _check_sizes(cache: Cache, settings: Settings) -> None:
                 f"{cache.path} stores {', '.join(map(str, cache.sizes))}, not {size}: build that size too, or say "
                 "any_size=True to have it made from a stored one"
             )
-        cache.serving(size)
+        if size not in cache.sizes and not any(
+            level.height >= size.height and level.width >= size.width for level in cache.sizes
+        ):
+            raise SizeError(
+                f"{cache.path} stores {', '.join(map(str, cache.sizes))}, all smaller than {size}: build it"
+            )
 
 
 def _digest(caches: Mapping[Recipe, Cache], said: Told) -> str:

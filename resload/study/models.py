@@ -9,6 +9,7 @@ A factory is called with those of `outputs=` (targets, or masks), `channels=` an
 arguments of these names for, and returns a torch Module.
 """
 
+import functools
 import inspect
 from collections.abc import Mapping
 from functools import partial
@@ -59,8 +60,21 @@ def named(name: str, task: str) -> Factory:
         raise ArgumentError(
             f"a network is one of {', '.join(NAMES)}, timm:NAME, FILE.py:NAME or package.module:NAME; found {name!r}"
         )
-    found: Factory = byname.found(name, "model")
-    return found
+    return _blamed(name, byname.found(name, "model"))
+
+
+def _blamed(name: str, factory: Any) -> Factory:
+    """The same factory; what it raises names the user's line."""
+    if not callable(factory):
+        raise ArgumentError(f"model {name} must be a function that makes a network; found {type(factory).__name__}")
+
+    @functools.wraps(factory)
+    def made(*args: Any, **offered: Any) -> torch.nn.Module:
+        with byname.blamed(f"model {name}", f"when it was called with {', '.join(offered) or 'nothing'}"):
+            network: torch.nn.Module = factory(*args, **offered)
+            return network
+
+    return made
 
 
 def made(factory: Factory, outputs: int, channels: int, size: Size) -> torch.nn.Module:

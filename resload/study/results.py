@@ -5,7 +5,7 @@ records  one for each network --by curve and target-->  scores (S seeds, N films
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from resload.statistics import Comparison, adjusted, compared, repeats_for
 from resload.store.commit import write_whole
 from resload.study.folder import Folder
 from resload.study.grid import Curve
+from resload.study.tasks import KINDS
 
 METRICS = {"auc": "auc", "mean absolute error": "error", "dice": "mean"}
 """Name of a network's metric -> `statistics.METRICS`."""
@@ -77,12 +78,12 @@ class Study:
     @cached_property
     def metric(self) -> str:
         """What is reported."""
-        return {"regression": "mean absolute error", "segmentation": "dice"}.get(self.settings["task"], "auc")
+        return KINDS[self.settings["task"]].metric
 
     @property
     def higher_is_better(self) -> bool:
         """Of the metric."""
-        return self.metric != "mean absolute error"
+        return KINDS[self.settings["task"]].higher_is_better
 
     @cached_property
     def reference(self) -> Size:
@@ -128,17 +129,13 @@ class Study:
 
     @staticmethod
     def _shared(seeds: Mapping[Size, set[int]]) -> set[int]:
-        """The seeds that the most sizes have, of those the most: while a study runs its last seed is on the way."""
-        whole = set.intersection(*seeds.values())
-        if whole:
-            return whole
-        first = min(min(own) for own in seeds.values())
-        return {first}
+        """The seeds that every size has; while there is none, the first that any has."""
+        return set.intersection(*seeds.values()) or {min(min(own) for own in seeds.values())}
 
-    def _values(self, record: Mapping[str, Any], target: str, size: str | None = None) -> NDArray[np.float64]:
-        """(N,) of one network."""
-        answers = self._predictions(record["run"])
-        kept = answers[record["size"] if size is None else size][:, record["targets"].index(target)].astype(np.float64)
+    def _values(self, record: Mapping[str, Any], target: str) -> NDArray[np.float64]:
+        """(N,) of one network, at its own size."""
+        answers = self._predictions(record["run"])[record["size"]]
+        kept = answers[:, record["targets"].index(target)].astype(np.float64)
         truth = self.truth(target)
         if self.metric == "auc":
             return np.asarray(1 / (1 + np.exp(-np.clip(kept, -700, 700))))
@@ -200,11 +197,15 @@ class Study:
         """One row for each curve, target and size: the metric with its interval, its difference to the reference, and
         what it costs (medians over seeds). A new frame's columns are named in the reference.
         """
-        rows = [self._row(line, size) for line in self.comparisons for size in self.points(line)]
+        rows = [
+            self._row(line, size, point.records)
+            for line in self.comparisons
+            for size, point in self.points(line).items()
+        ]
         return pd.DataFrame(rows)
 
-    def _row(self, line: Line, size: Size) -> dict[str, Any]:
-        comparison, records = self.comparisons[line], self.points(line)[size].records
+    def _row(self, line: Line, size: Size, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        comparison = self.comparisons[line]
         value, difference = comparison.arms[size], comparison.differences.get(size)
         first = records[0]
         return {

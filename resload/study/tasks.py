@@ -169,6 +169,15 @@ class Segmentation:
         return functional.interpolate(outputs, batch.masks.shape[2:], mode="bilinear", align_corners=False)
 
 
+KINDS: dict[str, type[Classification] | type[Regression] | type[Segmentation]] = {
+    "binary": Classification,
+    "multilabel": Classification,
+    "regression": Regression,
+    "segmentation": Segmentation,
+}
+"""`Settings.task` -> the kind."""
+
+
 def _check_shape(outputs: torch.Tensor, wanted: tuple[int, ...]) -> None:
     if tuple(outputs.shape) != wanted:
         raise ArgumentError(f"a network must answer with one number for each film and target, {wanted}; found "

@@ -104,7 +104,7 @@ class Training:
                     self._keep()
                     kept = time.monotonic()
         self.network.load_state_dict(self.best)
-        with self._timed("test"):
+        with self._repeatable(), self._timed("test"):
             answers = {str(size): self._tested(size) for size in self.work.test_sizes()}
         return record_of(self, answers), answers
 
@@ -112,7 +112,7 @@ class Training:
         """One epoch; its mean loss."""
         self.network.train()
         loader.set_epoch(self.epoch)
-        total, count = 0.0, 0
+        total, count = torch.zeros((), device=self._device), 0
         for number, batch in enumerate(loader):
             step = self.epoch * self.work.budget.steps + number
             for group in self._optimizer.param_groups:
@@ -124,10 +124,12 @@ class Training:
             self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             self._scaler.step(self._optimizer)
             self._scaler.update()
-            total, count = total + float(loss.detach()), count + 1
-            self._check(total)
+            total, count = (
+                total + loss.detach().float(),
+                count + 1,
+            )  # looked at once, lest each step wait for the device
             self.work.told(len(batch) * self.work.run.arm.size.pixels, self._words())
-        return total / max(1, count)
+        return self._checked(float(total) / count)
 
     def _loss(self, batch: Batch) -> torch.Tensor:
         with self._autocast():
@@ -141,12 +143,13 @@ class Training:
         outputs: torch.Tensor = self.network(batch.images) if predict is None else predict(self.network, batch)
         return outputs
 
-    def _check(self, total: float) -> None:
-        if not np.isfinite(total):
+    def _checked(self, loss: float) -> float:
+        if not np.isfinite(loss):
             raise StudyError(
-                f"{self.work.run}: the loss is {total} in epoch {self.epoch + 1}; a smaller lr= "
+                f"{self.work.run}: the loss is {loss} in epoch {self.epoch + 1}; a smaller lr= "
                 "(or another precision=) may help. Networks that are finished are kept"
             )
+        return loss
 
     # -- validation and test --
 
@@ -155,16 +158,17 @@ class Training:
         kept, validation = self._answers(loader, self.work.rows("val"))
         truth = self.work.truth("val")
         value = float(np.mean(self.work.task.measured(kept, truth)))
-        self.history.append({"train_loss": loss, "validation_loss": validation, "metric": value})
+        told = {"train_loss": loss, "validation_loss": validation, "metric": value}
+        self.history.append({name: one if np.isfinite(one) else None for name, one in told.items()})
         if self.chosen < 0 or self._rank(-1) > self._rank(self.chosen):
             self.chosen = self.epoch
             self.best = {name: one.detach().cpu().clone() for name, one in self.network.state_dict().items()}
 
     def _rank(self, epoch: int) -> tuple[float, float]:
-        """Larger is better."""
-        told = self.history[epoch]
-        metric, loss = told["metric"] or 0.0, told["validation_loss"]
-        return (metric if self.work.task.higher_is_better else -metric), -(loss or 0.0)
+        """Larger is better; what is no number is worst."""
+        metric, loss = self.history[epoch]["metric"], self.history[epoch]["validation_loss"]
+        sign = 1 if self.work.task.higher_is_better else -1
+        return -np.inf if metric is None else sign * metric, -np.inf if loss is None else -loss
 
     def _tested(self, size: Size) -> Values:
         with self.work.loader("test", size) as loader:
