@@ -90,6 +90,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/augmentation.py
 	$(BIN)/python benchmarks/limits.py
 	$(BIN)/python benchmarks/compare.py
+	$(BIN)/python benchmarks/interval_coverage.py
 	$(BIN)/python benchmarks/synthetic_study.py
 	$(BIN)/python benchmarks/targets.py
 

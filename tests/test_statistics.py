@@ -1,8 +1,10 @@
 """Statistics: areas against scikit-learn, DeLong's test against pROC's published results, and what is said of sizes."""
 
 import itertools
+import json
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -597,3 +599,15 @@ def test_the_room_needs_no_torch_and_no_pandas():
         "import sys, resload.statistics; print([name for name in ('torch', 'pandas', 'scipy') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_simulation_of_intervals_runs_and_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "benchmarks"))
+    import interval_coverage
+
+    monkeypatch.setattr("sys.argv", ["interval_coverage.py", "--trials", "2", "--out", str(tmp_path)])
+    interval_coverage.main()
+    rows = json.loads((tmp_path / "interval_coverage.json").read_text())["rows"]
+    assert len(rows) == 9
+    assert all(row[kind] in (0.0, 0.5, 1.0) for row in rows for kind in ("area_held", "difference", "area_plain"))
+    assert "13 of 200" in capsys.readouterr().out

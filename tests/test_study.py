@@ -432,6 +432,36 @@ def test_a_prediction_of_the_users_own_sees_the_batch(cached, tmp_path):
     assert set(one.table["value"]) == {1.0}
 
 
+def test_a_validation_that_is_no_number_loses_no_network(cached, tmp_path):
+    """Nor is it taken for the best."""
+    calls = []
+
+    def predict(network, batch):
+        outputs = network(batch.images)
+        if network.training:
+            return outputs
+        calls.append(batch.rows.tolist())
+        first = len(calls) <= -(-len(cached.rows(split="val")) // 8)
+        return outputs * float("nan") if first else outputs
+
+    one = study.run(cached, tmp_path / "s", predict=predict, **(QUICK | {"seeds": 1, "sizes": (32,), "epochs": 2}))
+    (record,) = one.runs
+    assert record["history"][0]["validation_loss"] is None
+    assert record["chosen_epoch"] == 2
+    assert np.isfinite(one.table["value"]).all()
+
+
+def test_what_a_factory_of_a_file_raises_names_its_line(tmp_path):
+    from resload.study import models
+
+    (tmp_path / "net.py").write_text("def make(outputs):\n    return outputs / 0\n")
+    factory = models.named(f"{tmp_path}/net.py:make", "binary")
+    with pytest.raises(
+        ArgumentError, match=r"net.py:make raised when it was called with outputs: ZeroDivision.*line 2"
+    ):
+        models.made(factory, 1, 1, Size(8, 8))
+
+
 # -- other tasks --
 
 

@@ -5,11 +5,9 @@ other patients; the spread over seeds says what networks trained again would rea
 
 Intervals are percentiles of the resamples, further out than 2.5 and 97.5 where patients are few, as Student's t is
 wider than the normal distribution (Hesterberg, Am Stat 2015;69:371-386, "expanded percentile"): with m patients of the
-rarer class, at the shares that the normal distribution has beyond the quantiles of t with m - 1 degrees of freedom.
-Simulated with 13 patients who have the finding, 95 % intervals of a difference held 91 % of the time by plain
-percentiles, 87 % by BCa, and 94 to 95 % by these; with 32 patients 92, 89 and 93 %. Large areas from few patients are
-flattered all the same: with 32 such patients intervals held 94 % of the time for an area of 0.90 and 87 % for 0.97, and
-those that missed lay too high.
+rarer class, at the shares that the normal distribution has beyond the quantiles of t with m - 1 degrees of freedom. How
+often they hold, and how often plain percentiles, `benchmarks/interval_coverage.py` simulates: those of differences as
+often as they say, those of large areas from few patients less often.
 """
 
 from dataclasses import dataclass

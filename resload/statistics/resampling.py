@@ -5,9 +5,8 @@ Acad Radiol 2000;7:413-419). Everything that is compared sees the same resamples
 
 All patients are drawn together, not those with the finding and those without apart. How many have it was left to chance
 when the films were gathered, and so it is here. Drawing m of m patients of one kind gives (m - 1) / m of the variance;
-with m itself varying this is made up for: simulated with 13 patients who have the finding, 95 % intervals of a
-difference held 91 % of the time, and 89 % when drawn apart. A resample without one of the classes has no area and is
-left out; with m patients who have the finding that is a share of about exp(-m).
+with m itself varying this is made up for in part. A resample without one of the classes has no area and is left out;
+with m patients who have the finding that is a share of about exp(-m).
 """
 
 from collections.abc import Hashable, Iterable, Iterator

@@ -1,6 +1,6 @@
 """The caches of a study that was given films: one for each kernel and fit, from one decode of each film."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,11 +23,13 @@ def caches_of(catalog: "Catalog", folder: Path, settings: Settings, progress: bo
     """Built, finished or only opened, by (kernel, fit)."""
     folder.mkdir(parents=True, exist_ok=True)
     sizes = _sizes(settings)
-    recipes: Mapping[Recipe, Pipeline] = {
-        (kernel, fit_words(as_fit(fit))): Pipeline(sizes, kernel=kernel, fit=as_fit(fit)).resolve(catalog)
+    recipes: dict[Recipe, Pipeline] = {
+        (kernel, fit_words(as_fit(fit))): Pipeline(sizes, kernel=kernel, fit=as_fit(fit))
         for kernel in settings.kernels or (KERNEL,)
         for fit in settings.fits or (FIT,)
     }
+    depth = next(iter(recipes.values())).resolve(catalog, threads=settings.threads).dtype  # one look for all
+    recipes = {recipe: replace(pipeline, dtype=depth) for recipe, pipeline in recipes.items()}
     paths: dict[Given, Pipeline] = {folder / name_of(recipe): pipeline for recipe, pipeline in recipes.items()}
     columns = tuple(name for name in settings.columns if name in catalog.table)
     built = build_each(catalog, paths, columns=columns, threads=settings.threads, progress=progress)
