@@ -146,10 +146,11 @@ def document(study: "Study") -> dict[str, Any]:
 
 def lines(study: "Study") -> list[str]:
     """The same for people."""
+    from resload.study import words
+
     if not study.runs:
         return [f"{study.path}: no network is finished yet"]
     found = [f"{study.path}: {len(study.runs)} networks; {study.metric} on {len(study.films['rows'])} test films"]
-    found += [f"note: {note}" for note in study.settings["notes"]]
     several = len({line.curve for line in study.lines if not line.curve.control}) > 1
     for line, comparison in study.comparisons.items():
         curve = line.curve
@@ -164,7 +165,7 @@ def lines(study: "Study") -> list[str]:
         found += [what, *columns(rows)]
         if not curve.control:
             found.append(_plateau(study, comparison))
-    return found
+    return [*found, *(f"note: {caution}" for caution in words.cautions(study))]
 
 
 def _plateau(study: "Study", comparison: Any) -> str:
@@ -174,7 +175,7 @@ def _plateau(study: "Study", comparison: Any) -> str:
     if not comparison.plateau.tested:
         return f"nothing smaller than {comparison.reference} to compare it with"
     if comparison.plateau.size is None:
-        return f"no smaller size is as good as {comparison.reference} by the margin of {margin:g}"
+        return f"no smaller size was shown to be as good as {comparison.reference} by the margin of {margin:g}"
     return f"as good as {comparison.reference} by the margin of {margin:g}: from {comparison.plateau.size} on"
 
 
