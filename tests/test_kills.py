@@ -78,17 +78,43 @@ def test_nothing_is_lost(tmp_path):
     assert nobody_left(tmp_path)
 
 
-CARELESS = (
-    "from resload.store import publish; publish.write_whole = "
-    "lambda data, target, *, scratch: (target.write_bytes(data[:50]), __import__('time').sleep(0.05), "
-    "target.write_bytes(data))"
-)
-"""A store that writes tables where they belong, in two steps."""
+CARELESS = """
+import os, time
+from pathlib import Path
+import kills_trials
+from resload.store import publish
+
+half = Path(os.environ["RESLOAD_KILLS_TEST"]) / "half"
+
+class AtItsWorst(kills_trials._Strike):
+    struck = False
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self._begins, self._after = self.until_half, 0.0
+        half.unlink(missing_ok=True)
+        AtItsWorst.struck = True  # in the child that is forked next
+
+    def until_half(self, child):
+        AtItsWorst.struck = False  # but in none after it
+        while not (half.exists() or kills_trials.has_ended(child)):
+            time.sleep(0.001)
+
+def write_whole(data, target, *, scratch):
+    target.write_bytes(data[:50])
+    if AtItsWorst.struck and target.name == "samples.parquet":
+        half.touch()
+        time.sleep(60)
+    target.write_bytes(data)
+
+kills_trials._Strike, publish.write_whole = AtItsWorst, write_whole
+"""
+"""A store that writes tables where they belong, in two steps; and kills that come between them."""
 
 
 def test_a_careless_store_is_found_out(tmp_path):
     """The run ends with status 1 and names what was lost: the checks are not blind."""
-    run = began(tmp_path, "--kills", "8", "--only", "folder", "--only", "threads", "--within", "0.5", before=CARELESS)
+    run = began(tmp_path, "--kills", "3", "--only", "folder", "--only", "threads", before=f"exec({CARELESS!r})")
     said, complained = run.communicate()
     found = json.loads((tmp_path / "kills.json").read_text())
     assert run.returncode == 1, said + complained
