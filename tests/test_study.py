@@ -1,7 +1,11 @@
 """The study: every network is given the same, and what comes of it is kept and compared."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -212,6 +216,36 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(cached, tmp_path, 
     assert not (tmp_path / "s" / "results.jsonl").exists()
 
 
+def of_films(chests, tmp_path):
+    return chests, QUICK | {"targets": ["mass"]}, r"targets=\['mass'\]: .* has the targets"
+
+
+def of_few_films(chests, tmp_path):
+    return chests, QUICK | {"batch_size": 100}, r"batch_size=100 is more than the \d+ training films"
+
+
+def of_films_without_masks(chests, tmp_path):
+    return chests, QUICK | {"task": "segmentation", "targets": ()}, "has no masks: nothing to learn"
+
+
+def of_masks_that_no_test_film_has(chests, tmp_path):
+    catalog = outlined(tmp_path, parts=("train", "val"))
+    asked = QUICK | {"task": "segmentation", "targets": (), "models": Pixelwise, "batch_size": 4}
+    return catalog, asked, "target 'box' is known of no film in the split 'test'"
+
+
+@pytest.mark.parametrize(
+    "asking",
+    [of_films, of_few_films, of_films_without_masks, of_masks_that_no_test_film_has],
+    ids=lambda one: one.__name__,
+)
+def test_what_a_catalog_cannot_give_is_refused_before_its_caches_are_built(chests, tmp_path, monkeypatch, asking):
+    catalog, asked, message = asking(chests, tmp_path)
+    monkeypatch.setattr("resload.study.running.caches_of", lambda *_: pytest.fail("built"))
+    with pytest.raises(ArgumentError, match=message):
+        study.run(catalog, tmp_path / "s", **asked)
+
+
 def test_a_target_of_one_class_is_refused_with_its_counts(cached, tmp_path):
     table = cached.table[["id", "effusion"]].copy()
     table.loc[cached.rows(split="val"), "effusion"] = 0.0
@@ -278,6 +312,47 @@ def test_interrupting_and_resuming_changes_no_number(cached, tmp_path, monkeypat
         ours, theirs = (Folder(one.path).predictions(record["run"]) for one in (stopped, whole))
         assert all(np.array_equal(ours[size], theirs[size]) for size in theirs)
     assert list((tmp_path / "stopped" / "under-way").glob("*.pt")) == []
+
+
+KILLED = """
+import sys
+import torch
+torch.set_num_threads(1)  # what is forked below must not need its parent's threads
+import resload
+from resload import study
+from resload.study import training
+from resload.testing.children import in_child
+from studies import Tiny
+
+training.KEEP_SECONDS = -1.0
+cache, whole, killed = sys.argv[1:]
+
+def run(folder):
+    study.run(resload.open_cache(cache), folder, sizes=(16, 32), targets=["effusion"], models=Tiny, epochs=4,
+              batch_size=8, seeds=2, repeats=50, progress=False)
+
+assert in_child(lambda: run(whole)).error is None
+kills = 0
+while in_child(lambda: run(killed), kill_after=0.5 * (1 + kills)).killed:
+    kills += 1
+print(kills)
+"""
+
+
+@pytest.mark.slow
+def test_kills_change_no_number(cached, tmp_path):
+    """SIGKILL at an instant of training or of writing, again and again, each time a little later."""
+    words = [sys.executable, "-c", KILLED, cached.path, tmp_path / "whole", tmp_path / "killed"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 3
+    whole, killed = study.opened(tmp_path / "whole"), study.opened(tmp_path / "killed")
+    assert records(killed) == records(whole)
+    for record in whole.runs:
+        ours, theirs = (Folder(one.path).predictions(record["run"]) for one in (killed, whole))
+        assert all(np.array_equal(ours[size], theirs[size]) for size in theirs)
+    assert list((tmp_path / "killed" / "under-way").glob("*.pt")) == []
 
 
 def test_a_study_goes_on_with_more_sizes_and_seeds_and_leaves_what_is_finished(cached, tmp_path):
@@ -495,8 +570,8 @@ def test_regression_is_measured_in_its_unit(cached, tmp_path):
     assert not one.higher_is_better
 
 
-def outlined(tmp_path, *, known=True):
-    """24 films of 48 x 40 with a bright rectangle, outlined by run-lengths; split film by film."""
+def outlined(tmp_path, *, parts=("train", "val", "test")):
+    """24 films of 48 x 40 with a bright rectangle; split film by film, and outlined by run-lengths in these parts."""
     rng = np.random.default_rng(0)
     import imagecodecs
 
@@ -508,7 +583,8 @@ def outlined(tmp_path, *, known=True):
         pixels = np.where(mask, 200, 40).astype(np.uint8)
         (tmp_path / f"{k}.png").write_bytes(imagecodecs.png_encode(pixels))
         rows.append({"id": f"{k}", "path": f"{k}.png", "split": ("train", "val", "test")[k % 3]})
-        masks.append({"id": f"{k}", "label": "box", "rle": encode_runs(mask)})
+        if rows[-1]["split"] in parts:
+            masks.append({"id": f"{k}", "label": "box", "rle": encode_runs(mask)})
     return resload.Catalog(pd.DataFrame(rows), masks=pd.DataFrame(masks), root=tmp_path)
 
 

@@ -22,7 +22,7 @@ from resload.study.recipes import caches_of
 from resload.study.results import Study, opened
 from resload.study.settings import Factory, Settings
 from resload.study.tasks import Truth, task_of
-from resload.study.told import told
+from resload.study.told import told, with_masks
 from resload.study.training import Training
 from resload.study.work import Work
 
@@ -115,9 +115,10 @@ def _check_recipe(cache: Cache, settings: Settings) -> None:
 
 def _check_films(catalog: "Catalog", settings: Settings) -> None:
     """What would be refused after hours of building is refused before; films that cannot be read show later."""
-    if settings.task != "segmentation":
-        every = np.ones(len(catalog), bool)
-        told(catalog.table, catalog.targets, settings, readable=every, where=str(catalog.root))
+    table, there = catalog.table, catalog.targets
+    if settings.task == "segmentation":
+        table, there = with_masks(table, catalog.masks)
+    told(table, there, settings, readable=np.ones(len(catalog), bool), where=str(catalog.root))
 
 
 def _write_films(place: Folder, films: Films, settings: Settings) -> bool:

@@ -60,6 +60,17 @@ def told(
     return found
 
 
+def with_masks(table: pd.DataFrame, masks: pd.DataFrame | None) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """A table of films with columns like those a cache has of masks, 1 where one is there and NaN where none is said to
+    be, before any was looked at; and their labels.
+    """
+    if masks is None:
+        return table, ()
+    said = {str(label): set(own["id"]) for label, own in masks.groupby("label")}
+    columns = {mask_column(label): table["id"].isin(ids).where(lambda there: there) for label, ids in said.items()}
+    return table.assign(**columns), tuple(columns and said)
+
+
 # -- what is to be learnt --
 
 
