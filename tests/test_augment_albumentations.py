@@ -64,6 +64,7 @@ def expected():
     threads=st.sampled_from([1, 2, 8]), world=st.sampled_from([1, 2, 4]), prefetch=st.integers(1, 4),
     grain=st.integers(0, 3),
 )  # fmt: skip
+@pytest.mark.slow
 def test_a_film_is_the_same_whichever_process_or_thread_makes_it(threads, world, prefetch, grain):
     """Property: any number of threads and processes, any prefetch and size of task: the same images, masks, boxes,
     labels and targets, bit for bit, whatever the global generators are seeded with."""

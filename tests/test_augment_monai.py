@@ -45,6 +45,7 @@ def expected():
 
 @settings(max_examples=12, deadline=None)
 @given(threads=st.sampled_from([1, 2, 8]), world=st.sampled_from([1, 2, 4]), grain=st.integers(0, 3))
+@pytest.mark.slow
 def test_a_film_is_the_same_whichever_process_or_thread_makes_it(threads, world, grain):
     """Property: any number of threads and processes and any size of task: the same images and masks, bit for bit."""
     found = {}

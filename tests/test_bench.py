@@ -710,6 +710,7 @@ def test_what_it_was_measured_with_is_told(there, capfd):
         assert version in words
 
 
+@pytest.mark.slow
 def test_a_picture(there, capfd, tmp_path):
     """A PNG with something on it; its path is checked before anything is measured."""
     out = str(tmp_path / "bench.png")

@@ -455,6 +455,7 @@ def test_other_errors_are_not_hidden(copy, monkeypatch):
         main(["info", "films.zarr"])
 
 
+@pytest.mark.slow
 def test_the_console_script_is_main(copy):
     """`resload` as installed: its exit code, and a pipe that is closed early is no traceback."""
     run = [sys.executable, "-c", "import sys; from resload.cli import main; sys.exit(main())"]

@@ -293,6 +293,7 @@ SLACK = Error(rmse=1.5, worst=2.0)
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 7), st.integers(64, 1024), st.floats(0.1, 0.95), st.floats(0.1, 0.98))
+@pytest.mark.slow
 def test_synthetic_films_stay_within_what_is_expected(index, n, level_share, target_share):
     """At any film length, level and target, a radiograph's error is at most what the table promises.
 

@@ -52,6 +52,7 @@ def judged(oracle, region, kind, seed=0):
     return oracle.judged(oracle.subject.intact.draw(rng, region, kind), rng)
 
 
+@pytest.mark.slow
 def test_damage_drawn_at_random_is_found_named_and_mended(oracles):
     """None is missed, and nothing is raised but errors that name the damaged file."""
     found = []
@@ -195,6 +196,7 @@ def test_regions_hold_every_byte_once(subjects):
         assert not of_file
 
 
+@pytest.mark.slow
 def test_damage_is_done_and_undone(subjects, tmp_path):
     """Every kind of every region changes the files it names, and no others; the same generator draws the same."""
     for subject in subjects.values():

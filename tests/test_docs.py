@@ -60,6 +60,7 @@ RUNNABLE = [page for page in PAGES if any(language in RUNS for language, _, _ in
 
 
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.slow
 def test_every_block_runs(page, tmp_path, monkeypatch):
     """A page's blocks run from its first to its last in an empty folder, without a warning."""
     monkeypatch.chdir(tmp_path)

@@ -110,6 +110,7 @@ def test_bone_age(tmp_path):
     assert 60 < girl < 180
 
 
+@pytest.mark.slow
 def test_bone_age_study(tmp_path):
     """A network for each size and seed, given the sex; months at each size, hands that keep their shape, a page."""
     found = run("bone_age_study", tmp_path)

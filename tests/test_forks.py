@@ -166,6 +166,7 @@ def test_an_iteration_does_not_go_on_in_a_child(opened):
     assert workers() == []
 
 
+@pytest.mark.slow
 def test_forks_while_threads_load(opened, monkeypatch):
     """At any moment of other threads' reading, opening and closing: the child reads and loads the same."""
     monkeypatch.setattr(gather, "HELD_RECORD_BYTES", 0)

@@ -21,6 +21,7 @@ SLOW = ("manifest", "parquet", "shard", "unfinished", "catalog")
 
 
 @pytest.mark.parametrize("name", [name for name in BY_NAME if name != "rebuild"])
+@pytest.mark.slow
 def test_a_few_hundred_inputs(name, tmp_path, monkeypatch):
     """Served, or refused by a class of ours; the same ones every time."""
     for variable, value in VARIABLES.items():
@@ -53,6 +54,7 @@ def test_the_corpus_is_small_and_every_file_has_a_target():
     assert {path.stem.rpartition("-")[0] for path in CORPUS} <= set(BY_NAME)
 
 
+@pytest.mark.slow
 def test_children_are_counted():
     """One target as the benchmark runs it: in a child that is watched, to the last execution."""
     found = fuzzing.fuzz(
@@ -137,6 +139,7 @@ def test_planted_bugs_are_found(tmp_path):
         ("m", "memory", Bounds(memory=100 << 20)),
     ],
 )
+@pytest.mark.slow
 def test_an_input_that_ends_or_holds_a_child_is_found(letter, what, bounds, tmp_path):
     """And kept: the parent knows it from the file in which it was noted."""
     found = bad(tmp_path, letter, 1, bounds)

@@ -136,6 +136,7 @@ def test_transforms_of_keys_draw_what_the_key_says(cache, workers):
 
 
 @pytest.mark.parametrize("workers", [(0, None), (2, "fork"), (2, "spawn")])
+@pytest.mark.slow
 def test_a_dataloader_with_our_sampler(cache, workers):
     """Sampler as batch_sampler, in the main process or in forked or spawned workers: its steps, in their order, and
     the next epoch when it is iterated again. The data set is a view of a cache and travels by pickle."""

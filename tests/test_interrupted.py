@@ -101,6 +101,7 @@ def failure(work, layer):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES], ids=errno.errorcode.get)
+@pytest.mark.slow
 def test_a_build_fails_at_any_call_in_words_and_is_finished_by_the_next(few, whole, tmp_path, number):
     """From the k-th call on (every second k) the disk is full, or (every fifth) broken or read-only: an error that
     names the file and says that what is built is kept, a cache that is refused or whole, and byte for byte the same one
@@ -131,6 +132,7 @@ def with_care(path, truth):
         return
 
 
+@pytest.mark.slow
 def test_the_power_goes_at_any_call_and_the_build_is_finished_by_the_next(few, whole, tmp_path):
     """Nothing unsynced survives, or (every third k) all of it, only names, or some: refused, or what it should be; then
     the same bytes."""
@@ -242,6 +244,7 @@ def test_repair_between_an_interrupted_append_and_its_end(catalog, tmp_path):
     assert same(path, tmp_path / "plain.zarr") == []
 
 
+@pytest.mark.slow
 def test_boxes_are_written_before_they_are_named(catalog, tmp_path):
     """A cache without boxes that is given some opens at any call of it, and so does the way back; in the end there
     is nothing left over of what is not there any more."""
@@ -298,6 +301,7 @@ def test_a_plan_that_cannot_be_read_now_is_not_thrown_away(catalog, tmp_path, mo
     build(catalog, path)
 
 
+@pytest.mark.slow
 def test_a_repair_that_ended_before_the_manifest_is_finished_by_the_next(catalog, tmp_path):
     """A film that is read again changes the table, then the manifest's fingerprint: neither is forgotten."""
     broken = copied(catalog, tmp_path / "films")
@@ -381,6 +385,7 @@ def test_a_second_build_in_another_thread_is_refused(few, whole, tmp_path):
     assert same(path, whole[0]) == []
 
 
+@pytest.mark.slow
 def test_a_second_build_in_another_process_is_refused(few, whole, tmp_path):
     """Whichever of the two holds the cache."""
     few.save(tmp_path / "catalog")

@@ -273,6 +273,7 @@ sys.exit(cli.main())
 # -- at random moments --
 
 
+@pytest.mark.slow
 def test_what_the_runner_sees():
     """It can fail: a thread and a descriptor that are left, an end by something else, a line that goes on."""
     code = """
@@ -323,6 +324,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+@pytest.mark.slow
 def test_a_dozen_interrupts(tmp_path):
     """Of builds, appends, new sizes, repairs, checks, loaders and verbs: nothing left, everything made in the end."""
     words = ["--interrupts", "12", "--films", "16", "--results", str(tmp_path)]

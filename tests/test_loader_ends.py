@@ -119,6 +119,7 @@ def test_a_context_manager_closes():
 
 
 @pytest.mark.parametrize(("ending", "code"), [("", 0), ("1 / 0", 1)])
+@pytest.mark.slow
 def test_the_interpreter_ends_with_a_half_used_iterator(ending, code):
     """A script that stops in the middle of an epoch ends at once, with its own exit code and no noise of ours."""
     script = f"""

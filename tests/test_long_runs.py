@@ -78,6 +78,7 @@ def test_what_is_held_is_seen():
     assert abs(after.memory_mb - before.memory_mb) < 8
 
 
+@pytest.mark.slow
 def test_a_leak_is_found():
     """The rule on a process: a loop that keeps a descriptor and 200 KB in every turn, and one that does not."""
     kept = []
@@ -194,6 +195,7 @@ for access, room in (("pread", 12), ("pread", 30), ("mmap", 14)):
 """
 
 
+@pytest.mark.slow
 def test_fewer_descriptors_than_a_batch_has_shards(many):
     """Four threads, each reading from 21 shards at once, where twelve files may be opened: halves, and patience."""
     command = [sys.executable, "-c", LIMITED, str(many / "many.zarr")]
@@ -251,6 +253,7 @@ def test_a_level_whose_filling_was_interrupted_is_filled(many, monkeypatch):
 # -- the runs --
 
 
+@pytest.mark.slow
 def test_some_cases_short(many, tmp_path, monkeypatch, capsys):
     """Of the runner: epochs, dropped loaders and torch's, each in a process that may open 256 files; table, numbers
     and picture are written.

@@ -443,6 +443,7 @@ def test_impossible_canvases_are_refused_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("what", ["begin", "widen", "append"])
+@pytest.mark.slow
 def test_killed_builds_end_in_the_same_bytes(films, tmp_path, what):
     """SIGKILL at random moments, then run again: the bytes of an uninterrupted build."""
     start = None

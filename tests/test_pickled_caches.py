@@ -198,6 +198,7 @@ def test_an_unfinished_cache_takes_its_table_along(films8, tmp_path, monkeypatch
     assert np.array_equal(again.read(again.rows(), 32), part.read(part.rows(), 32))
 
 
+@pytest.mark.slow
 def test_into_spawned_processes(cache8):
     """concurrent.futures with spawned workers: whole and view, by the same path."""
     view = cache8.select(cache8.rows()[::2])

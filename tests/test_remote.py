@@ -36,6 +36,7 @@ pytestmark = pytest.mark.usefixtures("quick")
 # -- the same cache --
 
 
+@pytest.mark.slow
 def test_the_same_bytes_by_every_step(few, url, tmp_path, temporaries):
     """Build, append, add-level and retarget: after each, the objects are the local folder's files, byte for byte."""
     some = few.select(np.arange(20))
@@ -53,6 +54,7 @@ def test_the_same_bytes_by_every_step(few, url, tmp_path, temporaries):
         assert str(far.path) == url
 
 
+@pytest.mark.slow
 def test_masks_native_and_pseudonyms(few, url, tmp_path, temporaries):
     """Arrays of compressed records, masks among them, and pseudonyms: byte for byte; all of it is read back."""
     films = masked(few)
@@ -159,6 +161,7 @@ def test_bench_says_that_it_measures_files(there, capsys):
 # -- interrupted builds --
 
 
+@pytest.mark.slow
 def test_builds_that_are_killed_are_finished_byte_for_byte(few, local, url, temporaries):
     """Killed six times at random moments, a build then ends with the same objects, and leaves no temporary file."""
     rng, kills = random.Random(5), 0
@@ -279,6 +282,7 @@ def test_resident_levels_are_the_same(local, there, monkeypatch):
     all_equal(batches(far, resident=True, device="meta"), batches(local))
 
 
+@pytest.mark.slow
 def test_a_torch_loader_with_spawned_workers(local, there):
     """Worker processes open the cache from its pickle, by the credentials of their environment."""
     data = resload.torch_dataset(there, size=32)

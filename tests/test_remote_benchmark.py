@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "remote.py"
 
 
+@pytest.mark.slow
 def test_it_runs(tmp_path):
     """Every way is measured, without and with a delay, and written beside the table."""
     command = [sys.executable, SCRIPT, "--quick", "--results", tmp_path / "out"]

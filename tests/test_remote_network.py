@@ -31,6 +31,7 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.mark.parametrize("fault", [*FAULTS, "all"])
+@pytest.mark.slow
 def test_builds_and_reads_end_right_on_a_bad_network(few, local, url, proxied, fault, temporaries, monkeypatch):
     """A quarter of the requests fails, in each way there is: the same objects, and the same pixels."""
     monkeypatch.setitem(conf["s3"]["config_kwargs"], "read_timeout", 0.2)  # a slow answer is asked for again: no harm
@@ -233,6 +234,7 @@ def test_urls_with_credentials_are_refused_unprinted(text, call):
 # -- the helpers --
 
 
+@pytest.mark.slow
 def test_the_server_goes_with_its_starter():
     """A server whose starter was killed ends by itself; the environment is as it was."""
     code = (

@@ -169,6 +169,7 @@ print([[s.index.tolist() for s in one.steps(2)] for one in (a, b)], a.fingerprin
 """
 
 
+@pytest.mark.slow
 def test_every_process_reads_the_same():
     """Other seeds of the global generators and of hashes: the same plans and fingerprints."""
     printed = {

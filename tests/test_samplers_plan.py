@@ -181,6 +181,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_plans_are_the_same_in_every_process():
     """Other hash seeds, other states of the generators, epochs asked in another order: one plan, one fingerprint."""
     expected = {}

@@ -559,6 +559,7 @@ def test_the_command_divides_an_official_part(listed, capsys):
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_the_table_of_chestxray14_is_shared_out_to_the_film(real_data):
     """112,120 films, 30,805 patients, 14 findings: films exact, prevalences to 0.5 % or, for Hernia, to a film."""
     table = pd.read_csv(real_data / "nih" / "Data_Entry_2017_v2020.csv.gz")

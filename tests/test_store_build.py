@@ -104,12 +104,14 @@ def kill(tmp_path, catalog, *, kills, seconds, sizes=SIZES, threads=2, start=Non
     return tree(tmp_path / "killed.zarr")
 
 
+@pytest.mark.slow
 def test_killed_builds_end_in_the_same_bytes(films, whole, tmp_path):
     """SIGKILL at ten random moments, then run again: equal, byte for byte, to an uninterrupted build."""
     assert kill(tmp_path, films, kills=10, seconds=0.35) == tree(whole)
 
 
 @pytest.mark.parametrize("what", ["append", "widen", "both"])
+@pytest.mark.slow
 def test_killed_updates_end_in_the_same_bytes(films, tmp_path, what):
     """The same for adding rows, adding sizes, and both; and the old cache can be opened all the while."""
     begun = films if what == "widen" else half(films)
@@ -213,6 +215,7 @@ def test_levels_are_the_exact_resize(films, whole):
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_real_films_within_the_contract(real_data, tmp_path):
     """The 90 real films: a level of each, and each of the two in RGBA, within 1.01 of the float64 resize of Pillow's
     luma image."""

@@ -766,6 +766,7 @@ def test_info_finds_damaged_masks(films, tmp_path, capsys):
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_info_of_siims_masks(real_data, tmp_path, capsys):
     """SIIM-ACR's outlines on blank films of 1024 x 1024: as many vanish as resload.masks and float64 sums say."""
     table = pd.read_csv(real_data / "siim" / "train-rle-sample.csv", skipinitialspace=True)

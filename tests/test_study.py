@@ -601,6 +601,7 @@ def test_masks_are_measured_on_the_films_own_pixels(tmp_path):
     assert one.metric == "dice"
 
 
+@pytest.mark.slow
 def test_masks_of_a_cache_are_measured_on_the_films_pixels_too(tmp_path):
     catalog = outlined(tmp_path)
     cache = resload.build(catalog, tmp_path / "c.zarr", sizes=((48, 40),), progress=False)

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
@@ -23,9 +25,10 @@ def ran(tmp_path, *words, before=""):
     return done, json.loads((tmp_path / "torture.json").read_text())
 
 
+@pytest.mark.slow
 def test_nothing_is_lost(tmp_path):
     """Each operation is killed at random, and meets each kind of fault at a call or two, chosen by a seed."""
-    done, found = ran(tmp_path, "--kills", "10", "--every", "150", "--workers", "2")
+    done, found = ran(tmp_path, "--kills", "5", "--every", "250", "--workers", "2")
     assert found["problems"] == [], done.stdout
     assert done.returncode == 0, done.stderr
     assert found["losses"] == 0
@@ -53,6 +56,7 @@ publish.write_whole = write_whole
 """A store that writes tables where they belong, as most programs do: neither beside them nor synced."""
 
 
+@pytest.mark.slow
 def test_a_careless_store_is_found_out(tmp_path):
     """The run ends with status 1 and names what was lost: the same checks are not blind."""
     done, found = ran(tmp_path, "--only", "retarget", "--kills", "0", "--every", "4", before=CARELESS)

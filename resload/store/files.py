@@ -55,14 +55,16 @@ class Files:
         """Renames, new and removed names in a folder survive a power cut; nothing where folders cannot be opened."""
         if not hasattr(os, "O_DIRECTORY"):
             return
+        opened: list[int] = []
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        except PermissionError:  # a folder that one may write in and not list: it cannot be synced
-            return
-        try:
-            os.fsync(descriptor)
+            try:
+                opened.extend(map(os.open, [path], [os.O_RDONLY | os.O_DIRECTORY]))  # no Ctrl-C comes within one call
+            except PermissionError:  # a folder that one may write in and not list: it cannot be synced
+                return
+            os.fsync(opened[0])
         finally:
-            os.close(descriptor)
+            for descriptor in opened:
+                os.close(descriptor)
 
 
 _in_use = [Files()]

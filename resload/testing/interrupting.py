@@ -9,6 +9,7 @@
 The process that calls should not have used torch's threads before, nor have threads of its own (README of `forks.py`).
 """
 
+import faulthandler
 import gc
 import json
 import math
@@ -46,7 +47,7 @@ def interrupted(work: Callable[[], object], *, after: float | None, again: float
 
     after: seconds from its beginning to the first Ctrl-C, None for never; again: from there to a second one.
 
-    Raises TimeoutError where it has not ended a minute after that. For POSIX.
+    Raises TimeoutError, with what its threads were at, where it has not ended a minute after that. For POSIX.
     """
     got, give = os.pipe()
     child, terminal = pty.fork()
@@ -73,6 +74,8 @@ def _watched(child: int, terminal: int, got: int, presses: deque[float]) -> tupl
             os.kill(child, signal.SIGINT)
             presses.popleft()
         if now > ends:
+            os.kill(child, signal.SIGUSR1)
+            time.sleep(_SETTLES)  # in which it says where it is
             os.kill(child, signal.SIGKILL)
             ends = math.inf
         for one in select.select([*open_ends], [], [], max(0.0, (presses[0] if presses else now + 0.1) - now))[0]:
@@ -102,6 +105,7 @@ def _taken(one: int, into: bytearray) -> bool:
 def _in_child(work: Callable[[], object], give: int) -> None:
     """Work, tell how it ended and what is left, and be gone."""
     told: dict[str, object] = {}
+    faulthandler.register(signal.SIGUSR1)
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         before = {*_descriptors()}, {*threading.enumerate()}
