@@ -2,7 +2,7 @@
 #
 #   make demo                   synthetic radiographs, nine resolutions, a table and a contact sheet
 #   make demo DATA=folder       the same on your films
-#   make test                   RESLOAD_DATA=folder runs the tests on real films too; WORKERS=1 one after another
+#   make test                   RESLOAD_DATA=folder runs the tests on real films too
 #   make test-dali              the tests that need NVIDIA DALI (700 MB, on the CPU)
 #   make test-triton            the kernels for CUDA, by Triton's interpreter on the CPU
 #   make test-torchvision       augmentation by torchvision's transforms
@@ -16,7 +16,6 @@
 
 PYTHON ?= python3
 DATA ?=
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() or 1))')
 SYSTEM ?=
 BIN := .venv/bin
 STAMP := .venv/.stamp
@@ -43,12 +42,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/python benchmarks/demo.py $(if $(DATA),--data "$(DATA)")
 
-# RESLOAD_DATA reaches pytest through the environment: a folder of real films, or nothing. Files of tests are shared out
-# among processes, those that take longest first (tests/conftest.py). torch's threads sleep while they wait for each other:
-# spinning, as by default, they slow training down tenfold where other processes run.
+# RESLOAD_DATA reaches pytest through the environment: a folder of real films, or nothing. torch's threads sleep while
+# they wait for each other: spinning, as by default, they slow training down tenfold where other processes run.
 test: export OMP_WAIT_POLICY ?= PASSIVE
 test: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest
 
 # In .venv-dali, beside .venv and seeing it.
 test-dali: $(STAMP)

@@ -27,14 +27,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the ba
 SIZES = (32, 64, (48, 40))
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests marked `gpu` or `dali` are reported as skipped where there is no CUDA device or no DALI.
-
-    Where files are shared out among processes, those with slow tests come first, so that all end at about one time.
-    """
-    if hasattr(config, "workerinput"):
-        slow = {item.path for item in items if item.get_closest_marker("slow")}
-        items.sort(key=lambda item: item.path not in slow)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `gpu` or `dali` are reported as skipped where there is no CUDA device or no DALI."""
     for marker, is_there, reason in (("gpu", _has_cuda, "no CUDA device here"), ("dali", _has_dali, "no DALI here")):
         marked = [item for item in items if item.get_closest_marker(marker)]
         if marked and not is_there():

@@ -28,7 +28,7 @@ def ran(tmp_path, *words, before=""):
 @pytest.mark.slow
 def test_nothing_is_lost(tmp_path):
     """Each operation is killed at random, and meets each kind of fault at a call or two, chosen by a seed."""
-    done, found = ran(tmp_path, "--kills", "5", "--every", "250", "--workers", "2")
+    done, found = ran(tmp_path, "--kills", "10", "--every", "150", "--workers", "2")
     assert found["problems"] == [], done.stdout
     assert done.returncode == 0, done.stderr
     assert found["losses"] == 0
