@@ -21,12 +21,28 @@ _SPARE = 1 << 16
 PathLike = str | os.PathLike[str]
 
 
+def descriptor_of(path: PathLike, flags: int, mode: int = 0o777) -> int:
+    """`os.open`, which leaves nothing open where Ctrl-C comes while the system opens the file.
+
+    KeyboardInterrupt is raised in the main thread between two steps of Python, and the descriptor that `os.open` has
+    just returned is then in no name yet. Here it is in a list before there is a step.
+    """
+    found: list[int] = []
+    try:
+        found.extend(map(os.open, [path], [flags], [mode]))
+    except BaseException:
+        for descriptor in found:
+            os.close(descriptor)
+        raise
+    return found[0]
+
+
 def opened(path: PathLike) -> int:
     """A descriptor of a regular file, for reading; the caller closes it. Never waits.
 
     Raises OSError, also for what is no regular file.
     """
-    descriptor = os.open(path, os.O_RDONLY | _FLAGS)
+    descriptor = descriptor_of(path, os.O_RDONLY | _FLAGS)
     try:
         _refuse_others(os.fstat(descriptor), path)
     except BaseException:

@@ -10,12 +10,14 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from loading import NumberReader, workers
 
 import resload
 from resload import Loader, cli
+from resload.regular import descriptor_of
 from resload.threads import ThreadPool, ordered_map
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="signals of POSIX")
@@ -47,6 +49,42 @@ def taken(items, body):
     """A loop over all of them."""
     for one in items:
         body(one)
+
+
+# -- files --
+
+
+def left_open(opening, path, times=3000):
+    """How many descriptors are left open of so many that were opened while an interrupt was on its way."""
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    earlier, waits = signal.signal(signal.SIGALRM, interrupt), np.random.default_rng(0).uniform(1e-6, 4e-5, times)
+    try:
+        for wait in waits.tolist():
+            with suppress(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, wait)
+                try:
+                    descriptor = opening(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+                    os.close(descriptor)
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, earlier)
+    left = [one for one in Path("/proc/self/fd").iterdir() if one.is_symlink() and one.readlink() == path]
+    for one in left:
+        os.close(int(one.name))
+    return len(left)
+
+
+def test_an_interrupt_while_a_file_is_opened_leaves_it_closed(tmp_path):
+    assert left_open(descriptor_of, tmp_path / "file") == 0
+    for number in range(20):  # and it is by chance only that the system's own leaves none
+        if left_open(os.open, tmp_path / f"file-{number}"):
+            return
+    pytest.fail("no interrupt came while a file was opened")
 
 
 # -- threads that work --

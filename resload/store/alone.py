@@ -26,6 +26,7 @@ from typing import Any
 
 from resload import forks
 from resload.errors import BuildInProgressError, CacheError
+from resload.regular import descriptor_of
 from resload.store import layout
 from resload.store.commit import is_alive, make_folders, remove, write_whole
 from resload.store.remote import Location, Url
@@ -62,7 +63,7 @@ def _locked(folder: Path) -> int | None:
         import fcntl
     except ImportError:  # Windows
         return None
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = descriptor_of(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -11,13 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from resload.regular import descriptor_of
+
 
 class Files:
     """The system's own calls. Each raises OSError as the system does. Thread-safe."""
 
     def create(self, path: Path) -> int:
         """A new file, or an old one emptied, open for writing: its descriptor."""
-        return os.open(path, os.O_CREAT | os.O_TRUNC | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o666)
+        return descriptor_of(path, os.O_CREAT | os.O_TRUNC | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o666)
 
     def write(self, descriptor: int, data: memoryview, offset: int) -> int:
         """Write a part of the data at this place of the file; how many bytes, at least one."""
@@ -55,16 +57,14 @@ class Files:
         """Renames, new and removed names in a folder survive a power cut; nothing where folders cannot be opened."""
         if not hasattr(os, "O_DIRECTORY"):
             return
-        opened: list[int] = []
         try:
-            try:
-                opened.extend(map(os.open, [path], [os.O_RDONLY | os.O_DIRECTORY]))  # no Ctrl-C comes within one call
-            except PermissionError:  # a folder that one may write in and not list: it cannot be synced
-                return
-            os.fsync(opened[0])
+            descriptor = descriptor_of(path, os.O_RDONLY | os.O_DIRECTORY)
+        except PermissionError:  # a folder that one may write in and not list: it cannot be synced
+            return
+        try:
+            os.fsync(descriptor)
         finally:
-            for descriptor in opened:
-                os.close(descriptor)
+            os.close(descriptor)
 
 
 _in_use = [Files()]

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from resload.regular import descriptor_of
+
 _held: set[int] = set()
 """Descriptors of this process that hold a lock."""
 
@@ -32,7 +34,7 @@ def held_if_free(path: Path) -> Iterator[bool]:
     """Hold the lock of this name unless somebody does: whether it is held. Its file goes with it."""
     import fcntl
 
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = descriptor_of(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         mine = os.fstat(descriptor).st_ino == path.stat().st_ino
@@ -56,7 +58,7 @@ def is_held(path: Path) -> bool:
     import fcntl
 
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = descriptor_of(path, os.O_RDWR)
     except FileNotFoundError:
         return False
     try:
@@ -72,7 +74,7 @@ def _taken(path: Path) -> int:
     import fcntl
 
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = descriptor_of(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             with contextlib.suppress(FileNotFoundError):
