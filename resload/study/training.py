@@ -127,7 +127,7 @@ class Training:
             total, count = (
                 total + loss.detach().float(),
                 count + 1,
-            )  # looked at once, lest each step wait for the device
+            )  # not looked at: each step would wait for the device
             self.work.told(len(batch) * self.work.run.arm.size.pixels, self._words())
         return self._checked(float(total) / count)
 
