@@ -30,7 +30,7 @@ from resload.testing.bucket import Bucket
 from resload.testing.children import PATIENCE_S, Ended, has_ended, in_child
 from resload.testing.places import FOLDER, Place, different
 
-SETTLES = 60.0
+SETTLES = 20.0
 """Seconds in which workers end with their driver, or finish what a killed driver sent them."""
 READY_TRIES = 6
 """Waits for workers, see `kills_crews.COMES_BACK`."""

@@ -55,26 +55,22 @@ def nobody_left(tmp_path, seconds=20):
     return left_of(tmp_path) == []
 
 
-@pytest.mark.parametrize(
-    ("where", "crews", "kills"),
-    [("folder", ("threads", "processes", "dask", "ray"), 7), ("s3", ("threads", "processes"), 3)],
-)
-def test_nothing_is_lost(tmp_path, where, crews, kills):
-    """Each driver and worker is killed in one operation or another, and no process is left. (The workers of clusters
-    write to object storage as they do to a disk; `make torture` kills them there too.)
-    """
-    only = [word for name in (where, *crews) for word in ("--only", name)]
-    run = began(tmp_path, "--kills", str(kills), "--within", "0.5", *only)
+def test_nothing_is_lost(tmp_path):
+    """Each driver and worker is killed, on a disk and in object storage, in each operation; and no process is left."""
+    run = began(tmp_path, "--kills", "10", "--within", "0.5")
     said, complained = run.communicate()
     assert run.returncode == 0, said + complained
     found = json.loads((tmp_path / "kills.json").read_text())
     assert found["losses"] == 0
     assert found["problems"] == []
-    assert found["kills"] >= kills
-    assert found["in_time"] > 0 or where == "s3"  # of three kills all may come when it is done
+    assert found["kills"] >= 10
+    assert found["in_time"] > 0
     counts = found["counts"]
     assert {(one["where"], one["by"], one["victim"]) for one in counts} == {
-        (where, by, victim) for by in crews for victim in (("driver",) if by == "threads" else ("driver", "worker"))
+        (where, by, victim)
+        for where in ("folder", "s3")
+        for by in ("threads", "processes", "dask", "ray")
+        for victim in (("driver",) if by == "threads" else ("driver", "worker"))
     }
     assert {one["operation"] for one in counts} == {"build", "append", "add level"}
     assert all(one["refused"] == 0 for one in counts if one["operation"] != "build"), "what is there stays"
