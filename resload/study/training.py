@@ -124,10 +124,8 @@ class Training:
             self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             self._scaler.step(self._optimizer)
             self._scaler.update()
-            total, count = (
-                total + loss.detach().float(),
-                count + 1,
-            )  # not looked at: each step would wait for the device
+            total = total + loss.detach().float()  # not looked at: each step would wait for the device
+            count += 1
             self.work.told(len(batch) * self.work.run.arm.size.pixels, self._words())
         return self._checked(float(total) / count)
 
