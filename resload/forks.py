@@ -17,7 +17,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import wraps
+from functools import partial, wraps
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -54,18 +54,23 @@ def apart(function: Callable[P, R]) -> Callable[P, R]:
     def done(*args: P.args, **options: P.kwargs) -> R:
         if threading.get_ident() not in _orphan or sys.modules["torch"].get_num_threads() == 1:
             return function(*args, **options)
-        box = Future[R]()
-        threading.Thread(target=_into, args=(box, lambda: function(*args, **options)), name="resload-apart").start()
-        return box.result()
+        box, working = Future[R](), threading.Lock()
+        working.acquire()
+        work = partial(function, *args, **options)
+        threading.Thread(target=_into, args=(box, working, work), name="resload-apart").start()
+        with working:  # see `lock`: Ctrl-C in `box.result()` could leave the thread waiting for the box for ever
+            return box.result()
 
     return done
 
 
-def _into(box: Future[R], work: Callable[[], R]) -> None:
+def _into(box: Future[R], working: threading.Lock, work: Callable[[], R]) -> None:
     try:
         box.set_result(work())
     except BaseException as exc:
         box.set_exception(exc)
+    finally:
+        working.release()
 
 
 _orphan: list[int] = []
